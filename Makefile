@@ -1,0 +1,44 @@
+# Two commands: `make detect` shows scores and heatmaps, `make test` runs the whole suite.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGES ?= demo/examples
+
+.PHONY: detect test check benchmark tiny clean
+
+detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
+	$(BIN)/fbclip detect $(IMAGES) --output outputs
+
+test: check  ## the whole suite, after the linters
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: $(VENV)/test.stamp  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(VENV)/test.stamp  ## time and memory against the literal reference; SMALL=1 for a small model
+	$(BIN)/python tests/benchmark.py $(if $(SMALL),--small)
+
+tiny: $(VENV)/tiny.stamp  ## make the bundled model; SMOKE=1 for a run of a minute
+	$(BIN)/python -m modeling_fbclip.checkpoints.recipe $(if $(SMOKE),--smoke)
+
+clean:
+	rm -rf $(VENV) outputs
+
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/base.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/base.stamp
+	$(INSTALL) --editable ".[test]"
+	touch $@
+
+$(VENV)/tiny.stamp: $(VENV)/base.stamp
+	$(INSTALL) --editable ".[tiny]"
+	touch $@

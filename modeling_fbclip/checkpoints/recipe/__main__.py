@@ -1,0 +1,72 @@
+"""Runs the recipe: `python -m modeling_fbclip.checkpoints.recipe --output DIR`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from .calibrate import calibrate
+from .clip_stage import train_clip
+from .distill import distil
+from .fbclip_stage import train_fbclip
+from .product import write_product
+from .settings import Settings
+
+DEFAULTS = Settings()
+BUNDLED = Path(__file__).parent.parent / "bundled"
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder of the product; replaced.")] = BUNDLED,
+    work: Annotated[Path, typer.Option(help="Folder of checkpoints and log; a run resumes from it.")] = Path(
+        "outputs/tiny"
+    ),
+    smoke: Annotated[bool, typer.Option(help="A narrow model and few steps, to try the recipe.")] = False,
+    device: Annotated[str, typer.Option(help="torch's name of a device.")] = DEFAULTS.device,
+    seed: int = DEFAULTS.seed,
+    distill_steps: int = DEFAULTS.distill_steps,
+    clip_steps: int = DEFAULTS.clip_steps,
+    widen_steps: int = DEFAULTS.widen_steps,
+    fbclip_steps: int = DEFAULTS.fbclip_steps,
+    batch_size: int = DEFAULTS.batch_size,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0: as many as it likes.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that render images; 0: none but this one.")] = 0,
+) -> None:
+    """Trains the bundled model: distillation, CLIP, FB-CLIP, calibration. Stopped, it resumes."""
+    work.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(work / "recipe.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger("modeling_fbclip.recipe").addHandler(handler)
+    logging.getLogger("modeling_fbclip.recipe").setLevel(logging.INFO)
+    if threads:
+        torch.set_num_threads(threads)
+    settings = replace(
+        DEFAULTS,
+        seed=seed,
+        device=device,
+        batch_size=batch_size,
+        distill_steps=distill_steps,
+        clip_steps=clip_steps,
+        widen_steps=widen_steps,
+        fbclip_steps=fbclip_steps,
+    )
+    run(settings.smoke() if smoke else settings, output, work, workers)
+
+
+def run(settings: Settings, output: Path, work: Path, workers: int = 0) -> None:
+    """All stages, then the product."""
+    student, teacher, distilled = distil(settings, work, workers)
+    clip, aligned = train_clip(student, teacher, settings, work, workers)
+    model, detecting = train_fbclip(clip, settings, work, workers)
+    processor, calibrated = calibrate(model, settings)
+    stages = {"distill": distilled, "clip": aligned, "fbclip": detecting, "calibration": calibrated}
+    write_product(model, processor, settings, stages, output)
+
+
+if __name__ == "__main__":
+    typer.run(main)

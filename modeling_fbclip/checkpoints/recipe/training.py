@@ -1,0 +1,100 @@
+"""One training loop for all stages: seeded, resumable, with a bar and a log."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from .dataset import ProceduralImages, collate
+from .settings import STAGE_OFFSETS, Settings
+
+logger = logging.getLogger("modeling_fbclip.recipe")
+SAVE_SECONDS = 60
+LossFunction = Callable[[Any], dict[str, Tensor]]  # of a Batch
+
+
+def autocast(device: str) -> torch.autocast:
+    """bfloat16 where a matrix multiplication allows it: twice as fast on processors that have it."""
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+
+
+def images(settings: Settings, stage: str, size: int | None = None) -> ProceduralImages:
+    """The images of one stage."""
+    return ProceduralImages(settings.seed * 1000 + STAGE_OFFSETS[stage], size or settings.image_size)
+
+
+def batches(dataset: ProceduralImages, first: int, steps: int, batch_size: int, workers: int) -> DataLoader:
+    """Batches `first` … `steps` − 1 of an endless data set."""
+    order = [range(step * batch_size, (step + 1) * batch_size) for step in range(first, steps)]
+    return DataLoader(dataset, batch_sampler=order, collate_fn=collate, num_workers=workers)  # type: ignore[arg-type]
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over the first twentieth, then a cosine down to a hundredth."""
+    warm = max(1, steps // 20)
+    if step < warm:
+        return peak * (step + 1) / warm
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
+
+
+def save_aside(state: dict, path: Path) -> None:
+    """Written beside and renamed, so that a kill never leaves half a file."""
+    aside = path.with_suffix(".tmp")
+    torch.save(state, aside)
+    aside.replace(path)
+
+
+def train(
+    name: str, module: nn.Module, loss_function: LossFunction, dataset: ProceduralImages, settings: Settings,
+    work: Path, steps: int, batch_size: int, peak: float, workers: int,
+) -> float:  # fmt: skip
+    """Trains what in `module` requires gradients, from where the last run stopped; returns the seconds it took in all.
+
+    Raises:
+        ValueError: If `work` holds the stage of a run with other settings.
+    """
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.02)
+    path, first, seconds = work / f"{name}.pt", 0, 0.0
+    if path.exists():
+        state = torch.load(path, map_location=settings.device, weights_only=True)
+        if state["settings"] != settings.record(name):
+            raise ValueError(f"{path}: made with other settings; choose another --work folder or delete this one")
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        first, seconds = state["step"], state["seconds"]
+        logger.info("%s: resumed at step %d of %d", name, first, steps)
+    started = saved = time.monotonic()
+
+    def save(step: int) -> None:
+        state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+        save_aside(state | {"seconds": seconds + time.monotonic() - started, "settings": settings.record(name)}, path)
+
+    loader = batches(dataset, first, steps, batch_size, workers)
+    for step, batch in enumerate(tqdm(loader, desc=name, initial=first, total=steps, mininterval=2), first):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, peak)
+        losses = loss_function({k: v.to(settings.device) if isinstance(v, Tensor) else v for k, v in batch.items()})
+        optimizer.zero_grad()
+        sum(losses.values()).backward()  # type: ignore[union-attr]
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        if step % 20 == 0 or step + 1 == steps:
+            logger.info(
+                "%s %d/%d %s", name, step + 1, steps, " ".join(f"{k} {v.item():.3f}" for k, v in losses.items())
+            )
+        if time.monotonic() - saved > SAVE_SECONDS and step + 1 < steps:
+            save(step + 1)
+            saved = time.monotonic()
+    if first < steps:
+        save(steps)
+    return seconds + time.monotonic() - started

@@ -1,0 +1,54 @@
+"""The `fbclip` command. A command of its own file joins with one import and one line of registration."""
+
+import io
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from modeling_fbclip.cli.convert import convert
+from modeling_fbclip.cli.detect import detect
+from modeling_fbclip.cli.messages import one_line
+
+app = typer.Typer(
+    help="Zero-shot anomaly detection and localisation with FB-CLIP.",
+    epilog="Example: fbclip detect photo.jpg --output heatmaps",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(detect)
+app.command()(convert)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fbclip {version('modeling-fbclip')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs the command line: exit status 0, 1 (some images failed), 2 (nothing could be done) or 130."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be valid text
+    try:
+        status = app(args=sys.argv[1:] or ["--help"], prog_name="fbclip", standalone_mode=False)
+    except typer.TyperException as error:
+        typer.echo(f"fbclip: {one_line(error.format_message())}", err=True)
+        status = error.exit_code
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""`fbclip convert`: the authors' checkpoint in, a transformers folder out."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modeling_fbclip.cli.messages import one_line
+from modeling_fbclip.cli.models import quieten_libraries, require_folder_or_hub_id
+from modeling_fbclip.cli.results import written_aside
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def convert(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, metavar="CHECKPOINT", help="The authors' .pth.", show_default=False
+        ),
+    ],
+    clip: Annotated[str, typer.Option(help="Folder or Hub id of the CLIP it was trained on.")],
+    output: Annotated[Path, typer.Option(file_okay=False, help="Folder to save the model to.")],
+    feature_layers: Annotated[
+        str | None, typer.Option(help="Vision blocks used, as in 1,6,12,18,24.", show_default="the paper's")
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pixels that images are resized to.", show_default="the paper's"),
+    ] = None,
+    prompt_input_ids: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="JSON file with the token ids of the two prompts, 2 rows of 77.",
+            show_default="the checkpoint's",
+        ),
+    ] = None,
+    include_clip: Annotated[
+        bool | None,
+        typer.Option(
+            "--include-clip/--no-include-clip",
+            help="Save CLIP's weights too, or fetch them by name when loading.",
+            show_default="include them unless the CLIP has a Hub id",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+) -> None:
+    """
+    Turn a checkpoint of the authors' code into a transformers model.
+
+    \b
+    Example:
+      fbclip convert x.pth --clip openai/clip-vit-large-patch14-336 --output out
+    """
+    if output.is_dir() and any(output.iterdir()) and not force:
+        raise typer.BadParameter(f"{output} is not empty; choose another folder, or --force", param_hint="--output")
+    overrides = {
+        "feature_layers": _layers(feature_layers),
+        "image_size": image_size,
+        "prompt_input_ids": _prompts(prompt_input_ids),
+    }
+    given = {name: value for name, value in overrides.items() if value is not None}
+
+    from huggingface_hub.errors import StrictDataclassError
+
+    from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+
+    quieten_libraries()
+    try:
+        require_folder_or_hub_id(clip)
+        model = FBCLIPModel.from_official_checkpoint(checkpoint, clip=clip, **given)
+        processor = FBCLIPProcessor.from_config(model.config, tokenizer=_tokenizer(clip))
+        with written_aside(output) as aside:
+            model.save_pretrained(aside, include_clip=include_clip)
+            processor.save_pretrained(aside)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise typer.BadParameter(one_line(error)) from error
+    typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
+
+
+def _layers(text: str | None) -> list[int] | None:
+    try:
+        return None if text is None else [int(number) for number in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} must be numbers with commas between, as in 1,6,12,18,24", param_hint="--feature-layers"
+        ) from None
+
+
+def _prompts(path: Path | None) -> list[list[int]] | None:
+    try:
+        return None if path is None else json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is no JSON: {error}", param_hint="--prompt-input-ids") from None
+
+
+def _tokenizer(clip: str) -> "PreTrainedTokenizerBase | None":
+    """The CLIP's own, if it has one; without its files transformers would make up an empty one."""
+    from transformers import AutoTokenizer
+    from transformers.utils import has_file
+
+    return AutoTokenizer.from_pretrained(clip) if has_file(clip, "tokenizer_config.json") else None

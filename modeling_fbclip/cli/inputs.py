@@ -1,0 +1,108 @@
+"""Images named on a command line: files, folders and globs, walked lazily and always in the same order."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+class ImageFinder(NamedTuple):
+    """
+    Finds the images that an argument names.
+
+    Args:
+        recursive: whether the folders inside a folder are walked as well.
+        output: the folder that results are written to. Images in it are not taken as inputs again, unless
+            the argument itself lies in it: then only the results are left out.
+        result_suffixes: how the names of results end.
+    """
+
+    recursive: bool
+    output: Path
+    result_suffixes: tuple[str, ...]
+
+    def find(self, argument: str) -> Iterator[Path]:
+        """The images of one argument. A file that is named outright is taken whatever its name and place."""
+        path = Path(argument)
+        if path.is_dir():
+            yield from self._walk(path, self._in_output(path))
+        elif path.exists() or path.is_symlink():
+            yield path
+        else:
+            in_output = self._in_output(fixed_folder(argument))
+            # Path.glob takes no absolute pattern.
+            for match in map(Path, sorted(glob.iglob(argument, recursive=True))):  # noqa: PTH207
+                if match.is_dir():
+                    yield from self._walk(match, in_output)
+                else:
+                    yield from self._wanted([match], in_output)
+
+    def require(self, arguments: Sequence[str]) -> None:
+        """Raises ValueError for the first argument that names no image, before any work is done."""
+        found = False
+        for argument in arguments:
+            if not argument:
+                raise ValueError("an empty path names no image")
+            if next(self.find(argument), None) is not None:
+                found = True
+            elif not Path(argument).is_dir():
+                raise ValueError(f"{argument}: no such file or folder, and no image matches it")
+            elif not self._in_output(Path(argument)):
+                looked = "it or the folders in it" if self.recursive else "it (--recursive looks deeper)"
+                raise ValueError(f"{argument}: no image in {looked}")
+        if not found:
+            raise ValueError(f"{self.output}: holds nothing but earlier results")
+
+    def _walk(self, folder: Path, from_output: bool) -> Iterator[Path]:
+        try:
+            with os.scandir(folder) as entries:
+                named = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+        except OSError:
+            yield folder  # reading it fails again, and is reported in its place
+            return
+        visible = [(folder / name, is_folder) for name, is_folder in named if not name.startswith(".")]
+        yield from self._wanted((path for path, is_folder in visible if not is_folder), from_output)
+        if self.recursive:
+            for path, is_folder in visible:
+                if is_folder:
+                    yield from self._walk(path, from_output)
+
+    def _wanted(self, paths: Iterable[Path], from_output: bool) -> Iterator[Path]:
+        for path in paths:
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            is_result = path.name.endswith(self.result_suffixes) or not from_output
+            if not (is_result and self._in_output(path.parent)):
+                yield path
+
+    def _in_output(self, folder: Path) -> bool:
+        return folder.resolve().is_relative_to(self.output.resolve())
+
+
+def fixed_folder(argument: str) -> Path:
+    """The folder below which every image of an argument lies: a glob's part before its first wildcard."""
+    path = Path(argument)
+    if path.is_dir():
+        return path
+    if path.exists() or path.is_symlink():
+        return path.parent
+    parts = path.parts
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    if ".." in parts[fixed:]:
+        raise ValueError(f"{argument}: '..' after a wildcard is not understood; write the folder out")
+    return Path(*parts[:fixed])
+
+
+def common_folder(arguments: Sequence[str]) -> Path:
+    """The deepest folder that holds every image of every argument."""
+    return Path(os.path.commonpath([absolute(fixed_folder(argument)) for argument in arguments]))
+
+
+def absolute(path: Path) -> Path:
+    """The path from the root on, without `..`, its links not followed: two links stay two names."""
+    return Path(os.path.abspath(path))  # noqa: PTH100

@@ -1,0 +1,95 @@
+"""Rows on stdout, each written as soon as it is known: a table to read, or JSON or CSV for a machine."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from enum import StrEnum
+from typing import NamedTuple
+
+import typer
+
+
+class Format(StrEnum):
+    """The forms of a report."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Row(NamedTuple):
+    """What became of one image. `score`, `label` and the files written, or the `error`."""
+
+    path: str
+    score: float | None = None
+    label: str | None = None
+    error: str | None = None
+    overlay: str | None = None
+    map: str | None = None
+
+
+WriteRow = Callable[[Row], None]
+
+
+def open_report(form: Format) -> AbstractContextManager[WriteRow]:
+    """A context that gives a function to write one row with, and closes the report at its end."""
+    return {Format.TABLE: _table, Format.JSON: _json, Format.CSV: _csv}[form]()
+
+
+@contextmanager
+def _table() -> Iterator[WriteRow]:
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def write(row: Row) -> None:
+        if row.error is not None:
+            score, label, colour, result = "-", "error", typer.colors.YELLOW, row.error
+        else:
+            colour = typer.colors.RED if row.label == "anomalous" else typer.colors.GREEN
+            score, label, result = f"{row.score:.3f}", str(row.label), str(row.overlay)
+        label = f"{label:<9}"
+        _print_line(
+            f"{score:>5}  {typer.style(label, fg=colour) if coloured else label}  "
+            f"{_printable(row.path)} → {_printable(result)}"
+        )
+
+    _print_line(f"{'score':>5}  {'label':<9}  image → overlay")
+    yield write
+
+
+@contextmanager
+def _json() -> Iterator[WriteRow]:
+    comma = ""
+
+    def write(row: Row) -> None:
+        nonlocal comma
+        _print_line(comma + json.dumps(row._asdict(), allow_nan=False))
+        comma = ","
+
+    _print_line("[")
+    try:
+        yield write
+    finally:
+        _print_line("]")  # one JSON document, even when the run is broken off
+
+
+@contextmanager
+def _csv() -> Iterator[WriteRow]:
+    def write(row: Sequence[object]) -> None:
+        writer.writerow(row)
+        sys.stdout.flush()
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    write(Row._fields)
+    yield write
+
+
+def _print_line(text: str) -> None:
+    print(text, flush=True)  # not typer's echo, which would write into the progress bar
+
+
+def _printable(text: str) -> str:
+    """A file's name may hold line breaks and control characters, which would break the table."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

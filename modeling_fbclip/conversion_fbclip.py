@@ -1,0 +1,131 @@
+"""The authors' released checkpoints (`.pth`): which of their tensors become which of ours, and which are dropped."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Ours ← theirs: modules with a weight and a bias.
+MODULES = {
+    "text_branch.token_selector.0": "token_selector.0",
+    "text_branch.token_selector.2": "token_selector.2",
+    "text_branch.projection_mlp.0": "text_projection_mlp.0",
+    "text_branch.projection_mlp.2": "text_projection_mlp.2",
+    "attention.gate_hidden": "fb_Attention.gate.0",
+    "attention.gate_output": "fb_Attention.gate.2",
+    "attention.norm": "fb_Attention.norm",
+    "attention.foreground.norm": "fb_Attention.fg_norm",
+    "attention.foreground.out": "fb_Attention.fg_to_out.0",
+    "attention.background.norm": "fb_Attention.bg_norm",
+    "attention.background.out": "fb_Attention.bg_to_out.0",
+}
+# Ours ← theirs: tensors. Several sources are concatenated along the first dimension.
+SOURCES = {
+    f"{ours}.{kind}": (f"{theirs}.{kind}",) for ours, theirs in MODULES.items() for kind in ("weight", "bias")
+} | {
+    "text_branch.prompt_embeddings": ("prompt_learner.ctx_pos", "prompt_learner.ctx_neg"),
+    "attention.foreground.qkv.weight": tuple(f"fb_Attention.fg_to_{part}.weight" for part in "qkv"),
+    "attention.foreground.scale": ("fb_Attention.fg_scale",),
+    "attention.background.qkv.weight": tuple(f"fb_Attention.bg_to_{part}.weight" for part in "qkv"),
+    "attention.background.scale": ("fb_Attention.bg_scale",),
+    "scale_weights": ("scale_weights",),
+}
+
+# Read by no computation of the released code, or derived from CLIP and the prompts.
+UNUSED = re.compile(
+    r"prompt_learner\.(token_prefix|token_suffix|tokenized_prompts)_(pos|neg)"
+    r"|prompt_learner\.compound_prompts_text\.\d+"
+    r"|prompt_learner\.compound_prompt_projections\.\d+\.(weight|bias)"
+    r"|gate_network\.[02]\.(weight|bias)|fusion_weights?|layer_selector"
+)
+UNUSED_ENTRIES = ("epoch", "loss", "source_domain")
+
+# `loss` is a NumPy scalar in the released files: data, but its constructors must be named to be unpickled safely.
+NUMPY_SCALAR: list[Any] = [
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+]
+
+
+def read_official_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    r"""
+    Tensors of a released checkpoint under their official names, those of the prompt learner led by `prompt_learner.`.
+    Read with `weights_only=True`: code in the file is refused, not run.
+
+    Raises:
+        `FileNotFoundError`: there is no such file.
+        `ValueError`: the file is no checkpoint of the released code.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the released FB-CLIP checkpoint (.pth).")
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALAR):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: no checkpoint that can be read safely (weights only): {reason}") from None
+    groups = ("prompt_learner", "model_trainable_params")
+    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(group), dict) for group in groups):
+        raise ValueError(f"{path}: not a released FB-CLIP checkpoint; expected the entries {' and '.join(groups)}.")
+    unknown = sorted(set(map(str, checkpoint)) - set(groups) - set(UNUSED_ENTRIES))
+    if unknown:
+        raise ValueError(f"{path}: unexpected entries {unknown}; a released FB-CLIP checkpoint has none of them.")
+    prompts = {f"prompt_learner.{name}": tensor for name, tensor in checkpoint["prompt_learner"].items()}
+    return prompts | checkpoint["model_trainable_params"]
+
+
+def official_prompt_fields(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Config fields that a released checkpoint determines: `prompt_length` and `prompt_input_ids`."""
+    fields: dict[str, Any] = {}
+    if (context := tensors.get("prompt_learner.ctx_pos")) is not None:
+        fields["prompt_length"] = context.shape[-2]
+    ids = [tensors.get(f"prompt_learner.tokenized_prompts_{state}") for state in ("pos", "neg")]
+    if all(row is not None for row in ids):
+        fields["prompt_input_ids"] = [row.flatten().tolist() for row in ids if row is not None]
+    return fields
+
+
+def convert_official_tensors(tensors: dict[str, Tensor], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+    r"""
+    Args:
+        tensors (`dict[str, torch.Tensor]`): under official names, as `read_official_checkpoint` gives them.
+        shapes (`dict[str, torch.Size]`): of the FB-CLIP parameters to fill, under our names.
+
+    Returns:
+        `dict[str, torch.Tensor]`: under our names.
+
+    Raises:
+        `ValueError`: names every key that is missing, unexpected or of the wrong shape.
+    """
+    known = {source for sources in SOURCES.values() for source in sources}
+    problems = [f"unexpected {name}" for name in tensors if name not in known and not UNUSED.fullmatch(name)]
+    converted = {}
+    for name, sources in SOURCES.items():
+        shape = shapes[name]
+        part = torch.Size([shape[0] // len(sources), *shape[1:]]) if shape else shape
+        for source in sources:
+            if source not in tensors:
+                problems.append(f"missing {source}")
+            elif without_leading_ones(tensors[source]) != without_leading_ones(torch.empty(part, device="meta")):
+                problems.append(f"{source} of shape {tuple(tensors[source].shape)} instead of {tuple(part)}")
+        if not problems:
+            parts = [tensors[source].reshape(part) for source in sources]
+            converted[name] = torch.cat(parts) if len(parts) > 1 else parts[0]
+    if problems:
+        raise ValueError(f"The checkpoint does not fit this configuration: {'; '.join(problems)}.")
+    return converted
+
+
+def without_leading_ones(tensor: Tensor) -> tuple[int, ...]:
+    """Shape without its leading ones: the released prompt vectors have two more dimensions than ours."""
+    shape = tuple(tensor.shape)
+    while shape and shape[0] == 1:
+        shape = shape[1:]
+    return shape

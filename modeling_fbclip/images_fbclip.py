@@ -1,0 +1,230 @@
+"""Pixels without a model: reading images and masks of every kind, resizing and smoothing anomaly maps."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+ImageSource = str | os.PathLike | Image.Image | np.ndarray | Tensor
+
+NUM_CHANNELS = (1, 3, 4)
+# Rounding of an interpolation, say, may leave [0, 1] by a hair; a normalised image leaves it by far.
+FLOAT_TOLERANCE = 1e-3
+
+
+def load_rgb_image(image: ImageSource, name: str = "image") -> Image.Image:
+    r"""
+    Reads an image of any kind as 8-bit RGB, upright as its EXIF data says.
+
+    Transparent pixels show white. Of an animation or a stack of pages the first is read. 16-bit values are
+    scaled to 8 bits by a fixed factor (65535 becomes 255), the same in every image.
+
+    Args:
+        image (`str`, `os.PathLike`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
+            A path, a PIL image, or an array of shape `(height, width)`, `(height, width, channels)` or
+            `(channels, height, width)` with 1, 3 or 4 channels. Arrays hold `uint8`, `uint16` or `bool`, or
+            floating-point numbers in `[0, 1]`. Where both layouts fit, NumPy arrays have the channels last
+            and tensors first.
+        name (`str`, *optional*, defaults to `"image"`):
+            What error messages call an image that has no file name.
+
+    Returns:
+        `PIL.Image.Image`: The image in mode `"RGB"`.
+
+    Raises:
+        `ValueError`: In one line that names the file, if it is missing, empty, cut off, damaged, too large or
+        no image at all, and for arrays of another shape, type or range.
+    """
+    if isinstance(image, np.ndarray | Tensor):
+        return _flatten(_picture_from_array(image, name))
+    picture, name = _read(image, name)
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        return Image.fromarray(_deep_to_uint8(np.asarray(picture), name)).convert("RGB")
+    return _flatten(picture)
+
+
+def load_mask(mask: ImageSource, name: str = "mask") -> np.ndarray:
+    r"""
+    Reads a mask of any kind: a pixel is anomalous where it is neither black nor transparent.
+
+    Args:
+        mask (`str`, `os.PathLike`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
+            As in [`load_rgb_image`], but arrays have one channel at most and any numbers, anomalous above 0.
+        name (`str`, *optional*, defaults to `"mask"`):
+            What error messages call a mask that has no file name.
+
+    Returns:
+        `np.ndarray` of shape `(height, width)`: Booleans, true where anomalous.
+
+    Raises:
+        `ValueError`: As [`load_rgb_image`].
+    """
+    if isinstance(mask, np.ndarray | Tensor):
+        values = _to_numpy(mask)
+        axis = _channel_axis(mask, (1,))
+        values = values if axis is None else values.squeeze(axis)
+        if values.ndim != 2 or values.size == 0:
+            raise ValueError(f"{name}: array of shape {values.shape}, but a mask has (height, width).")
+    else:
+        picture, name = _read(mask, name)
+        if picture.mode == "P" or len(picture.getbands()) > 1 or picture.has_transparency_data:
+            # By colour, not by palette index: index 0 of a palette may be any colour.
+            *colours, alpha = np.moveaxis(np.asarray(_to_rgba(picture)), 2, 0)
+            return np.any(colours, axis=0) & (alpha > 0)
+        values = np.asarray(picture)
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        raise ValueError(f"{name}: a mask holds finite numbers, 0 where normal and above 0 where anomalous.")
+    return values > 0
+
+
+def _read(image: object, name: str) -> tuple[Image.Image, str]:
+    """The loaded, upright picture of a path or of a PIL image, and what messages should call it."""
+    try:
+        if isinstance(image, Image.Image):
+            name = getattr(image, "filename", "") or name
+            image.load()
+            return _upright(image), name
+        if isinstance(image, str | os.PathLike):
+            name = os.fspath(image)
+            return _read_file(name), name
+    except Exception as error:  # Pillow's decoders raise errors of every kind on damaged files
+        raise ValueError(f"{name}: {_explain(error)}.") from error
+    raise ValueError(f"{name}: {type(image).__name__} is no image; pass a path, a PIL image, an array or a tensor.")
+
+
+def _read_file(path: str) -> Image.Image:
+    if path.startswith(("http://", "https://")):
+        raise ValueError("URLs are not fetched; download the image and pass its path")
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError
+    if not file.is_file():
+        raise FileNotFoundError
+    if file.stat().st_size == 0:
+        raise ValueError("the file is empty")
+    with file.open("rb") as stream, Image.open(stream) as image:
+        image.load()
+        return _upright(image)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder; pass the images in it"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, or in a format that Pillow cannot read"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if isinstance(error, ValueError | Image.DecompressionBombError):
+        return reason
+    return f"the image is damaged or cut off ({reason})"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data tell no orientation, and the pixels are there already
+        return image.copy()
+
+
+def _to_rgba(picture: Image.Image) -> Image.Image:
+    return (picture if picture.has_transparency_data else picture.convert("RGB")).convert("RGBA")
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, _to_rgba(picture))
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _deep_to_uint8(values: np.ndarray, name: str) -> np.ndarray:
+    """Pillow's deep modes: integers from 0 to 255 or to 65535, or floating point from 0 to 1 or to 255."""
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f" and low >= 0 and 1 < high <= 255:
+        values = values / 255
+    elif values.dtype.kind == "i" and low >= 0 and high <= 65535:
+        values = values.astype(np.uint8 if high <= 255 else np.uint16)
+    return _to_uint8(values, name)
+
+
+def _picture_from_array(image: np.ndarray | Tensor, name: str) -> Image.Image:
+    values = _to_numpy(image)
+    axis = _channel_axis(image, NUM_CHANNELS)
+    if values.size == 0 or (values.ndim != 2 and axis is None):
+        raise ValueError(
+            f"{name}: array of shape {values.shape}, but an image has (height, width), (height, width, "
+            "channels) or (channels, height, width), with 1, 3 or 4 channels."
+        )
+    if axis is not None:
+        values = np.moveaxis(values, axis, 2)
+        values = values[:, :, 0] if values.shape[2] == 1 else values
+    return Image.fromarray(np.ascontiguousarray(_to_uint8(values, name)))
+
+
+def _channel_axis(image: np.ndarray | Tensor, num_channels: tuple[int, ...]) -> int | None:
+    axes = (0, 2) if isinstance(image, Tensor) else (2, 0)
+    return next((axis for axis in axes if image.ndim == 3 and image.shape[axis] in num_channels), None)
+
+
+def _to_numpy(image: np.ndarray | Tensor) -> np.ndarray:
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
+    return image
+
+
+def _to_uint8(values: np.ndarray, name: str) -> np.ndarray:
+    kind, depth = values.dtype.kind, values.dtype.itemsize
+    if kind == "u" and depth == 1:
+        return values
+    if kind == "b":
+        return values * np.uint8(255)
+    if kind == "u" and depth == 2:
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    # NaN fails this comparison too.
+    if kind == "f" and values.min() >= -FLOAT_TOLERANCE and values.max() <= 1 + FLOAT_TOLERANCE:
+        return np.round(values.astype(np.float32).clip(0, 1) * 255).astype(np.uint8)
+    span = f" from {values.min()} to {values.max()}" if kind in "iuf" else ""
+    raise ValueError(
+        f"{name}: {values.dtype} values{span}, but an image holds uint8, uint16 or bool, or floating-point "
+        "numbers from 0 to 1."
+    )
+
+
+def smooth_maps(maps: Tensor, sigma: float) -> Tensor:
+    r"""
+    Gaussian filter over height and width, with the numbers of `scipy.ndimage.gaussian_filter` at its defaults: edges
+    are mirrored with the edge pixel repeated, the kernel is cut at 4 standard deviations.
+
+    Args:
+        maps (`torch.Tensor` of shape `(batch_size, height, width)`): Maps to smooth, of floating-point type.
+        sigma (`float`): Standard deviation in pixels; 0 returns the maps as they are.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, height, width)`.
+    """
+    radius = int(4 * sigma + 0.5)
+    if radius == 0:
+        return maps
+    distance = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * (distance / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).to(maps).view(1, 1, 1, -1)
+    for _ in range(2):  # rows, then columns
+        width = maps.shape[-1]
+        # Mirrored positions: 0 … w-1, w-1 … 0, and so on for as long as the kernel reaches.
+        position = torch.arange(-radius, width + radius, device=maps.device) % (2 * width)
+        position = torch.minimum(position, 2 * width - 1 - position)
+        maps = F.conv2d(maps[:, None, :, position], kernel)[:, 0].transpose(1, 2)
+    return maps
+
+
+def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps `(batch_size, height, width)` bilinearly resized to another height and width, corners not aligned."""
+    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -1,0 +1,106 @@
+"""Losses of FB-CLIP on probabilities, image and text embeddings. Pure functions."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .configuration_fbclip import FBCLIPConfig
+from .scoring_fbclip import upcast
+
+
+@dataclass
+class FBCLIPLosses:
+    """The four parts of the loss, weights included, and their sum. All of shape `()`."""
+
+    image_focal: Tensor
+    mask_focal: Tensor
+    dice: Tensor
+    consistency: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.image_focal + self.mask_focal + self.dice + self.consistency
+
+
+def focal_loss(probabilities: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    r"""
+    Mean binary focal loss on probabilities, without class weights: BCE · (1 - p_t)^gamma.
+
+    Args:
+        probabilities (`torch.FloatTensor` of any shape): of the class 1, in [0, 1].
+        targets (`torch.FloatTensor` of the same shape): 0 or 1.
+        gamma (`float`): focusing exponent.
+
+    Returns:
+        `torch.FloatTensor` of shape `()`.
+    """
+    cross_entropy = F.binary_cross_entropy(probabilities, targets, reduction="none")
+    miss = targets * (1 - probabilities) + (1 - targets) * probabilities  # 1 - p_t
+    return (cross_entropy * miss.pow(gamma)).mean()
+
+
+def dice_loss(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    r"""
+    One minus the soft dice coefficient, sums over each image's pixels, mean over the images.
+
+    Args:
+        probabilities, targets (`torch.FloatTensor` of shape `(batch_size, height, width)`): in [0, 1]; 0 or 1.
+        smoothing (`float`): added to numerator and denominator.
+
+    Returns:
+        `torch.FloatTensor` of shape `()`.
+    """
+    intersection = (probabilities * targets).sum(dim=(1, 2))
+    union = probabilities.sum(dim=(1, 2)) + targets.sum(dim=(1, 2))
+    return 1 - ((2 * intersection + smoothing) / (union + smoothing)).mean()
+
+
+def consistency_loss(pooled_embeds: Tensor, text_embeds: Tensor, config: FBCLIPConfig) -> Tensor:
+    r"""
+    Semantic consistency (paper): entropy of the image's decision, and a hinge on its margin.
+
+    Args:
+        pooled_embeds (`torch.FloatTensor` of shape `(batch_size, projection_dim)`): mean over all tokens of the last
+            map after suppression and projection.
+        text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`): unit rows.
+
+    Returns:
+        `torch.FloatTensor` of shape `()`, its weight included.
+    """
+    logits = F.normalize(pooled_embeds, dim=-1) @ upcast(text_embeds).T / config.temperature  # (B, 2)
+    probabilities = logits.softmax(dim=-1)
+    entropy = -(probabilities * (probabilities + 1e-8).log()).sum(dim=-1).mean()
+    shortfall = F.relu(config.consistency_margin - (logits[:, 1] - logits[:, 0]).abs()).mean()
+    return config.consistency_weight * (entropy + config.consistency_margin_weight * shortfall)
+
+
+def fbclip_losses(
+    image_scores: Tensor,
+    anomaly_maps: Tensor,
+    pooled_embeds: Tensor,
+    text_embeds: Tensor,
+    labels: Tensor,
+    mask_labels: Tensor | None,
+    config: FBCLIPConfig,
+) -> FBCLIPLosses:
+    r"""
+    Args:
+        image_scores (`torch.FloatTensor` of shape `(batch_size,)`): probabilities.
+        anomaly_maps (`torch.FloatTensor` of shape `(batch_size, grid_height, grid_width)`): probabilities; upsampled
+            bilinearly to the masks' size.
+        pooled_embeds, text_embeds: see [`consistency_loss`].
+        labels (`torch.Tensor` of shape `(batch_size,)`): 0 normal, 1 anomalous.
+        mask_labels (`torch.Tensor` of shape `(batch_size, height, width)`, *optional*): 0 normal, 1 anomalous. Without
+            it the two losses on the maps are 0.
+    """
+    image_focal = focal_loss(image_scores, labels.to(image_scores.dtype), config.focal_gamma)
+    consistency = consistency_loss(pooled_embeds, text_embeds, config)
+    if mask_labels is None:
+        return FBCLIPLosses(image_focal, image_focal.new_zeros(()), image_focal.new_zeros(()), consistency)
+    masks = mask_labels.to(anomaly_maps.dtype)
+    maps = F.interpolate(anomaly_maps.unsqueeze(1), size=masks.shape[-2:], mode="bilinear", align_corners=False)
+    maps = maps.squeeze(1)
+    mask_focal = focal_loss(maps, masks, config.focal_gamma)
+    dice = config.dice_weight * dice_loss(maps, masks, config.dice_smoothing)
+    return FBCLIPLosses(image_focal, mask_focal, dice, consistency)

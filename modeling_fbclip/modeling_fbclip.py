@@ -1,0 +1,257 @@
+"""FB-CLIP: zero-shot anomaly detection with a frozen CLIP (CVPR 2026, arXiv 2603.19608).
+
+Shapes in comments: B images, h × w patches, N = 1 + h·w tokens (CLS first), D vision width, P projection width,
+T text positions, C text width, L feature layers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPModel
+from transformers.utils import ModelOutput
+
+from .attention_fbclip import FBCLIPAttention, FoldedWeights
+from .backbone_fbclip import vision_layer_tokens
+from .configuration_fbclip import FBCLIPConfig
+from .loss_fbclip import consistency_loss, fbclip_losses
+from .pretrained_fbclip import FBCLIPPreTrainedModel
+from .scoring_fbclip import anomaly_logits, background_feature, split_scores, suppress_and_project
+from .text_fbclip import FBCLIPTextBranch, TextEmbedsCache
+from .vision_fbclip import IdentityView, SemanticView, SpatialView, foreground_mask
+
+
+@dataclass
+class FBCLIPOutput(ModelOutput):
+    r"""
+    Output of [`FBCLIPModel`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, *optional*, returned when `labels` are given):
+            Sum of the four parts below.
+        image_focal_loss, mask_focal_loss, dice_loss, consistency_loss (`torch.FloatTensor` of shape `()`, *optional*):
+            Parts of the loss, weights included. The two of the masks are 0 without `mask_labels`.
+        image_scores (`torch.FloatTensor` of shape `(batch_size,)`):
+            Probability that the image is anomalous.
+        anomaly_maps (`torch.FloatTensor` of shape `(batch_size, grid_height, grid_width)`):
+            Probability that a patch is anomalous, neither resized nor smoothed.
+        text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`):
+            Text features of the normal and the anomalous state, unit length.
+        stages (`dict[str, torch.Tensor]`, *optional*, returned when `output_stages=True`):
+            Intermediate tensors by name: `prompt_embeds`, `layer{i}.tokens`, `layer{i}.foreground`,
+            `layer{i}.semantic`, `layer{i}.spatial`, `layer{i}.{ID,SEM,SPA}.attended`, `background`,
+            `last_view_projected`, `consistency_loss`.
+    """
+
+    loss: Tensor | None = None
+    image_focal_loss: Tensor | None = None
+    mask_focal_loss: Tensor | None = None
+    dice_loss: Tensor | None = None
+    consistency_loss: Tensor | None = None
+    image_scores: Tensor | None = None
+    anomaly_maps: Tensor | None = None
+    text_embeds: Tensor | None = None
+    stages: dict[str, Tensor] | None = None
+
+
+class FBCLIPModel(FBCLIPPreTrainedModel):
+    r"""
+    A frozen CLIP with the trainable FB-CLIP parts around it. `requires_grad` is on for the latter only.
+
+    Args:
+        config ([`FBCLIPConfig`]): the configuration.
+
+    Example:
+
+    ```python
+    >>> from modeling_fbclip import load_bundled
+
+    >>> model, processor = load_bundled()
+    >>> inputs = processor(images="photo.jpg")
+    >>> outputs = model(**inputs)
+    >>> result = processor.post_process_anomaly_detection(outputs)[0]
+    >>> result["score"], result["anomaly_map"].shape
+    ```"""
+
+    def __init__(self, config: FBCLIPConfig) -> None:
+        super().__init__(config)
+        config.validate()
+        self.clip = CLIPModel(config.clip_config)  # type: ignore[arg-type]
+        self.text_branch = FBCLIPTextBranch(config)
+        self.attention = FBCLIPAttention(config)
+        self.scale_weights = nn.Parameter(torch.empty(config.num_scale_weights))
+        self._text_embeds_cache = TextEmbedsCache()
+        self.post_init()
+        self.clip.requires_grad_(False)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        mask_labels: Tensor | None = None,
+        prompt_input_ids: Tensor | None = None,
+        output_stages: bool = False,
+    ) -> FBCLIPOutput:
+        r"""
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+                Images normalised by the processor; height and width are multiples of CLIP's patch size.
+            labels (`torch.Tensor` of shape `(batch_size,)`, *optional*):
+                0 for normal, 1 for anomalous. Given, the loss is computed.
+            mask_labels (`torch.Tensor` of shape `(batch_size, height, width)`, *optional*):
+                0 for normal pixels, 1 for anomalous ones. Without it the two mask losses are 0.
+            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`, *optional*):
+                Token ids of the normal and the anomalous prompt instead of the configuration's; see
+                `FBCLIPProcessor.encode_prompts`.
+            output_stages (`bool`, defaults to `False`):
+                Whether to return the intermediate tensors.
+
+        Returns:
+            [`FBCLIPOutput`]
+
+        Raises:
+            `ValueError`: an argument has the wrong shape; the message has the shape and the right one.
+        """
+        self._check_inputs(pixel_values, labels, mask_labels, prompt_input_ids)
+        patch_size = self.config.patch_size
+        grid = (pixel_values.shape[-2] // patch_size, pixel_values.shape[-1] // patch_size)
+
+        # 1. Text features, (2, P): they depend on weights only.
+        if prompt_input_ids is None:
+            prompt_input_ids = torch.tensor(self.config.prompt_input_ids, device=pixel_values.device)
+        text_embeds = self._text_embeds_cache(self.text_branch, self.clip, prompt_input_ids)
+
+        # 2. Vision tokens, L × (B, N, D).
+        layer_tokens = vision_layer_tokens(self.clip.vision_model, pixel_values, list(self.config.feature_layers))
+
+        # 3. Views, 4. attention and suppression, 5. scores.
+        logits, pooled_embeds, stages = self.score_tokens(layer_tokens, text_embeds, grid, output_stages)
+        image_scores, anomaly_maps = split_scores(logits, grid)
+        output = FBCLIPOutput(image_scores=image_scores, anomaly_maps=anomaly_maps, text_embeds=text_embeds)
+
+        if labels is not None:
+            losses = fbclip_losses(
+                image_scores, anomaly_maps, pooled_embeds, text_embeds, labels, mask_labels, self.config
+            )
+            output.loss = losses.total
+            output.image_focal_loss, output.mask_focal_loss = losses.image_focal, losses.mask_focal
+            output.dice_loss, output.consistency_loss = losses.dice, losses.consistency
+        if output_stages:
+            stages["prompt_embeds"] = self.text_branch.embed_prompts(self.clip, prompt_input_ids)
+            stages["consistency_loss"] = consistency_loss(pooled_embeds, text_embeds, self.config)
+            output.stages = stages
+        return output
+
+    def score_tokens(
+        self, layer_tokens: list[Tensor], text_embeds: Tensor, grid: tuple[int, int], output_stages: bool = False
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        r"""
+        All that follows the two towers. One image at a time on a CPU, where that is fastest and smallest.
+
+        Args:
+            layer_tokens (`list[torch.Tensor]`): of shape `(batch_size, 1 + num_patches, hidden_size)`, one a layer.
+            text_embeds (`torch.Tensor` of shape `(2, projection_dim)`): the text features.
+            grid (`tuple[int, int]`): grid height and width in patches.
+            output_stages (`bool`, defaults to `False`): Whether to return the intermediate tensors.
+
+        Returns:
+            `tuple`: logits of "anomalous" of shape `(batch_size, 1 + num_patches)`, CLS first; mean embeddings of the
+            last map of shape `(batch_size, projection_dim)`; intermediate tensors by name.
+        """
+        batch_size, device = len(layer_tokens[0]), layer_tokens[0].device
+        step = 1 if device.type == "cpu" else batch_size
+        folded = self.attention.fold()
+        parts = [
+            self._score_chunk(
+                [tokens[i : i + step] for tokens in layer_tokens], text_embeds, grid, folded, output_stages
+            )
+            for i in range(0, batch_size, step)
+        ]
+        logits, pooled_embeds, stages = zip(*parts, strict=True)
+        merged_stages = {name: torch.cat([part[name] for part in stages]) for name in stages[0]}
+        return torch.cat(logits), torch.cat(pooled_embeds), merged_stages
+
+    def _score_chunk(
+        self,
+        layer_tokens: list[Tensor],
+        text_embeds: Tensor,
+        grid: tuple[int, int],
+        folded: FoldedWeights,
+        output_stages: bool,
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Arguments and result of `score_tokens`, for images that are computed together."""
+        config = self.config
+        stages: dict[str, Tensor] = {}
+        attended = []  # 3·L × (B, N, D), layer-major
+        previous_tokens = None
+        for index, tokens in enumerate(layer_tokens):
+            # 3. Views: identity, semantic, spatial.
+            foreground = foreground_mask(tokens, previous_tokens, config)
+            views: dict[str, Callable[[Tensor], Tensor]] = {
+                "ID": IdentityView(),
+                "SEM": SemanticView.build(tokens, foreground, config),
+                "SPA": SpatialView.build(tokens, foreground, grid, config),
+            }
+            previous_tokens = tokens
+
+            # 4. Attention, on projections shared by the layer's views.
+            projections = self.attention.project(tokens, folded)
+            for name, view in views.items():
+                attended.append(self.attention(view(projections), folded))
+                if output_stages:
+                    stages[f"layer{index}.{name}.attended"] = attended[-1]
+            if output_stages:
+                stages[f"layer{index}.tokens"] = tokens
+                stages[f"layer{index}.foreground"] = foreground
+                stages[f"layer{index}.semantic"] = views["SEM"](tokens)
+                stages[f"layer{index}.spatial"] = views["SPA"](tokens)
+
+        # 4. Background suppression and 5. scores.
+        projection = self.clip.visual_projection.weight
+        background = background_feature(attended, config.background_fraction, config.background_max_weight)
+        background_projected = background @ projection.T
+        layer_weights = self.scale_weights.softmax(dim=0)
+        logits = torch.zeros((), device=projection.device)
+        for index, tokens in enumerate(attended):
+            image_embeds = suppress_and_project(
+                tokens, background, background_projected, projection, config.suppression_weight
+            )
+            logits = logits + layer_weights[index // 3] * anomaly_logits(image_embeds, text_embeds, config.temperature)
+        if output_stages:
+            stages["background"] = background
+            stages["last_view_projected"] = image_embeds
+        return logits, image_embeds.mean(dim=1), stages
+
+    def _check_inputs(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None,
+        mask_labels: Tensor | None,
+        prompt_input_ids: Tensor | None,
+    ) -> None:
+        vision = self.config.clip_vision
+        shape = tuple(pixel_values.shape)
+        if len(shape) != 4 or shape[1] != vision.num_channels:
+            raise ValueError(
+                f"`pixel_values` has shape {shape}, but must be (batch_size, {vision.num_channels}, height, width)."
+            )
+        if min(shape) == 0 or shape[2] % self.config.patch_size or shape[3] % self.config.patch_size:
+            raise ValueError(
+                f"`pixel_values` has shape {shape}, but height and width must be positive multiples of the patch size "
+                f"{self.config.patch_size}, and the batch not empty."
+            )
+        if labels is None and mask_labels is not None:
+            raise ValueError("`mask_labels` are given without `labels`; give both, or `labels` alone.")
+        if labels is not None and tuple(labels.shape) != shape[:1]:
+            raise ValueError(f"`labels` has shape {tuple(labels.shape)}, but must be ({shape[0]},), one an image.")
+        if mask_labels is not None and (mask_labels.ndim != 3 or len(mask_labels) != shape[0]):
+            raise ValueError(
+                f"`mask_labels` has shape {tuple(mask_labels.shape)}, but must be ({shape[0]}, height, width)."
+            )
+        context = self.config.clip_text.max_position_embeddings
+        if prompt_input_ids is not None and tuple(prompt_input_ids.shape) != (2, context):
+            raise ValueError(
+                f"`prompt_input_ids` has shape {tuple(prompt_input_ids.shape)}, but must be (2, {context}): the "
+                "normal and the anomalous prompt, padded with zeros to the text context."
+            )

@@ -1,0 +1,136 @@
+"""The pipeline "zero-shot-anomaly-detection": images in, scores and anomaly maps out."""
+
+import os
+from collections.abc import Iterable, Mapping, Sized
+from typing import Any
+
+from torch import Tensor
+from transformers import Pipeline
+
+from .images_fbclip import ImageSource, load_rgb_image
+from .processing_fbclip import FBCLIPProcessor
+
+
+class ZeroShotAnomalyDetectionPipeline(Pipeline):
+    r"""
+    Says of each image how likely it shows a defect, and where, without ever having seen the object.
+
+    Args:
+        model ([`FBCLIPModel`]): The model.
+        processor ([`FBCLIPProcessor`]): Its processor. Comes with the model when that is given as a folder or Hub id.
+        threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): In place of the processor's own, for every call.
+        prompts (`tuple[str, str]`, *optional*): In place of the model's prompts, for every call: what a faultless and
+            what a faulty image shows. The processor must have a tokenizer.
+        kwargs: As for every [`Pipeline`]: `device`, `batch_size`, `num_workers` …
+
+    Raises:
+        `ValueError`: If there is no processor.
+
+    Example:
+
+    ```python
+    >>> from transformers import pipeline
+    >>> import modeling_fbclip  # registers the task
+
+    >>> detect = pipeline("zero-shot-anomaly-detection", model="path/to/model")
+    >>> result = detect("photo.jpg")
+    >>> result["score"], result["label"], result["anomaly_map"].shape
+    ```"""
+
+    processor: FBCLIPProcessor
+
+    # Any, for the base class declares these as None.
+    _load_processor: Any = True
+    _load_image_processor: Any = False
+    _load_video_processor: Any = False
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("processor") is None:
+            raise ValueError(
+                "The pipeline needs the model's processor: pass `processor=FBCLIPProcessor.from_pretrained(...)`, or "
+                "the model as a folder or Hub id."
+            )
+        super().__init__(*args, **kwargs)
+        # The base class takes it from the processor, and then would ask it for a padding token to batch images.
+        self.tokenizer = None
+
+    def __call__(  # type: ignore[override]
+        self, inputs: ImageSource | Iterable[ImageSource], **kwargs: Any
+    ) -> Any:
+        r"""
+        Detects anomalies in one image or in many.
+
+        Args:
+            inputs (path, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor`, or a list, data set column or iterator of
+                them): Images, as [`load_rgb_image`] reads them. URLs are not fetched.
+            threshold (`float` in `[0, 1]`, *optional*): An image is anomalous from this score on.
+            pixel_threshold (`float` in `[0, 1]`, *optional*): A pixel is anomalous from this value on.
+            prompts (`tuple[str, str]`, *optional*): What a faultless and what a faulty image shows.
+            batch_size (`int`, *optional*, defaults to 1): Number of images that the model sees at once.
+
+        Returns:
+            `dict`, `list[dict]` or iterator: Results of [`~FBCLIPProcessor.post_process_anomaly_detection`], each at
+            its image's own size: one for a single image, a list for a list or a column, and for an iterator or a
+            [`KeyDataset`] an iterator, which reads as it goes.
+
+        Raises:
+            `ValueError`: If an image cannot be read, naming it, or if `prompts` come without a tokenizer.
+        """
+        is_list = isinstance(inputs, list) and len(inputs) > 0
+        if is_list or not isinstance(inputs, Iterable) or isinstance(inputs, ImageSource | Mapping):
+            return super().__call__(inputs, **kwargs)
+        # What the base class does not know as many inputs it knows as a generator: columns, tuples, other iterators.
+        results = super().__call__((image for image in inputs), **kwargs)
+        return list(results) if isinstance(inputs, Sized) else results
+
+    def _sanitize_parameters(  # type: ignore[override]
+        self,
+        threshold: float | None = None,
+        pixel_threshold: float | None = None,
+        prompts: tuple[str, str] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        thresholds = {"threshold": threshold, "pixel_threshold": pixel_threshold}
+        forward = {}
+        if prompts is not None:
+            if isinstance(prompts, str) or len(prompts) != 2:
+                raise ValueError(f"`prompts` must be two texts, (normal, anomalous), but is {prompts!r}.")
+            forward["prompt_input_ids"] = self.processor.encode_prompts(*prompts)
+        return {}, forward, {name: value for name, value in thresholds.items() if value is not None}
+
+    def preprocess(self, image: ImageSource) -> dict[str, Any]:  # type: ignore[override]
+        """Pixels of one image for the model, and the image's own size."""
+        picture = load_rgb_image(image)
+        inputs = self.processor(images=picture)
+        # A list, so that batching and unbatching leave (height, width) whole.
+        return {
+            "pixel_values": inputs["pixel_values"].to(self.dtype),
+            "target_sizes": [(picture.height, picture.width)],
+        }
+
+    def _forward(  # type: ignore[override]
+        self, model_inputs: dict[str, Any], prompt_input_ids: Tensor | None = None
+    ) -> dict[str, Any]:
+        if prompt_input_ids is not None:
+            prompt_input_ids = prompt_input_ids.to(self.device)
+        outputs = self.model(pixel_values=model_inputs["pixel_values"], prompt_input_ids=prompt_input_ids)
+        # Only what has an entry an image, which is what the base class takes a batch apart into.
+        return {
+            "image_scores": outputs.image_scores,
+            "anomaly_maps": outputs.anomaly_maps,
+            "target_sizes": model_inputs["target_sizes"],
+        }
+
+    def postprocess(  # type: ignore[override]
+        self, model_outputs: dict[str, Any], **thresholds: float
+    ) -> dict[str, Any]:
+        """The result of one image, at its own size."""
+        return self.processor.post_process_anomaly_detection(
+            model_outputs, target_sizes=model_outputs["target_sizes"], **thresholds
+        )[0]
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Saves model, processor and code, so that `pipeline(..., trust_remote_code=True)` loads the folder."""
+        super().save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)

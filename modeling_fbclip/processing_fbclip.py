@@ -1,0 +1,300 @@
+"""Images, masks and prompts into tensors for FB-CLIP, and its patch maps back to the images' own sizes."""
+
+import copy
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoTokenizer, BatchFeature, CLIPImageProcessorPil, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.utils import cached_file
+
+from .configuration_fbclip import FBCLIPConfig
+from .images_fbclip import ImageSource, load_mask, load_rgb_image, resize_maps, smooth_maps
+
+Size = tuple[int, int]  # height and width in pixels
+
+DEFAULT_IMAGE_SIZE = 518
+PLACEHOLDER = "X"  # the word of a prompt whose embedding gives way to a learnable vector
+# Not the tokenizer's padding: FB-CLIP was trained with zeros, and the padding takes part in the text features.
+PADDING_ID = 0
+# Arguments of `from_pretrained` that say where files come from; the others are not for the sub-processors.
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+
+
+class FBCLIPProcessor(ProcessorMixin):
+    r"""
+    Prepares images, masks and prompts for [`FBCLIPModel`] and turns its outputs into anomaly maps of the images' own
+    sizes.
+
+    Args:
+        image_processor (`CLIPImageProcessorPil`, *optional*): Resizes and normalises. Defaults to FB-CLIP's
+            preprocessing: bicubic to `image_size`, aspect ratio not kept, no crop, CLIP's mean and standard deviation.
+        tokenizer (`PreTrainedTokenizerBase`, *optional*): CLIP's; only [`~FBCLIPProcessor.encode_prompts`] needs it.
+        image_size (`int` or `tuple[int, int]`, *optional*): Height and width in pixels that images are resized to.
+            Defaults to those of `image_processor`, or to 518.
+        smoothing_sigma (`float`, defaults to 4.0): Standard deviation of the Gaussian that smooths the maps, in pixels
+            at `image_size`. 0 smooths nothing.
+        threshold (`float` in `[0, 1]`, defaults to 0.5): An image is anomalous from this score on.
+        pixel_threshold (`float` in `[0, 1]`, defaults to 0.5): A pixel is anomalous from this value of the map on.
+        prompt_length (`int`, defaults to 12): Number of learnable vectors that lead a prompt.
+        context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
+
+    Raises:
+        `ValueError`: If a number is out of its range, or `image_processor` crops or keeps the aspect ratio.
+    """
+
+    def __init__(
+        self,
+        image_processor: CLIPImageProcessorPil | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        image_size: int | Size | None = None,
+        smoothing_sigma: float = 4.0,
+        threshold: float = 0.5,
+        pixel_threshold: float = 0.5,
+        prompt_length: int = 12,
+        context_length: int = 77,
+    ) -> None:
+        if image_processor is None or image_size is not None:
+            image_processor = _resized(image_processor, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
+        size = dict(image_processor.size)
+        if not (size.get("height") and size.get("width")) or image_processor.do_center_crop:
+            raise ValueError(
+                f"`image_processor` must resize to one height and width and crop nothing, but has the size {size} and "
+                f"do_center_crop={image_processor.do_center_crop}; pass `image_size` to set both right."
+            )
+        if not 0 <= smoothing_sigma < math.inf:
+            raise ValueError(f"`smoothing_sigma` is {smoothing_sigma}, but must be finite and at least 0.")
+        if not 1 <= prompt_length <= context_length - 2:
+            raise ValueError(f"`prompt_length` is {prompt_length}, but must be from 1 to {context_length - 2}.")
+        super().__init__(image_processor)
+        self.tokenizer = tokenizer
+        self.smoothing_sigma = float(smoothing_sigma)
+        self.threshold = _probability("threshold", threshold)
+        self.pixel_threshold = _probability("pixel_threshold", pixel_threshold)
+        self.prompt_length = prompt_length
+        self.context_length = context_length
+
+    @classmethod
+    def from_config(cls, config: FBCLIPConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> "FBCLIPProcessor":
+        r"""
+        The processor that fits a model, with uncalibrated thresholds.
+
+        Args:
+            config ([`FBCLIPConfig`]): Says the image size, the smoothing, the prompt length and the text context.
+            tokenizer (`PreTrainedTokenizerBase`, *optional*): CLIP's tokenizer.
+        """
+        return cls(
+            tokenizer=tokenizer,
+            image_size=config.image_size,
+            smoothing_sigma=config.smoothing_sigma,
+            prompt_length=config.prompt_length,
+            context_length=config.clip_text.max_position_embeddings,
+        )
+
+    @property
+    def image_size(self) -> Size:
+        """Height and width in pixels that images are resized to."""
+        return self.image_processor.size["height"], self.image_processor.size["width"]
+
+    def __call__(  # type: ignore[override]
+        self,
+        images: ImageSource | Iterable[ImageSource] | None = None,
+        masks: ImageSource | Iterable[ImageSource | None] | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        r"""
+        Prepares images, masks or both.
+
+        Args:
+            images (path, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them, *optional*): Images of any
+                sizes, as [`load_rgb_image`] reads them. An array of four dimensions is a batch.
+            masks (as `images`, *optional*): Ground truth, anomalous where above 0; `None` in the list stands for a
+                normal image. An array of three dimensions is a batch.
+            return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"` for PyTorch, `"np"` for NumPy.
+
+        Returns:
+            [`BatchFeature`]: `pixel_values` of shape `(batch_size, 3, height, width)`, normalised, and `mask_labels`
+            of shape `(batch_size, height, width)`, each 0 or 1; float32, and only those whose input is given.
+
+        Raises:
+            `ValueError`: If the numbers of images and masks differ or are 0, or if one of them cannot be read.
+        """
+        image_list = [] if images is None else _as_list(images, batch_dims=4)
+        mask_list = [] if masks is None else _as_list(masks, batch_dims=3)
+        if not image_list and not mask_list:
+            raise ValueError("Nothing to prepare: pass one or more `images`, `masks` or both.")
+        if images is not None and masks is not None and len(image_list) != len(mask_list):
+            raise ValueError(
+                f"Got {len(image_list)} images, but {len(mask_list)} masks; pass None as the mask of a normal image."
+            )
+        data = {}
+        if image_list:
+            data["pixel_values"] = np.stack([self._pixel_values(*item) for item in enumerate(image_list)])
+        if mask_list:
+            data["mask_labels"] = np.stack([self._mask_labels(*item) for item in enumerate(mask_list)])
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def _pixel_values(self, index: int, image: ImageSource) -> np.ndarray:
+        # Resized here, one by one: the image processor would first copy large photographs several times.
+        width_height = self.image_size[::-1]
+        picture = load_rgb_image(image, f"images[{index}]").resize(width_height, self.image_processor.resample)
+        return self.image_processor(images=picture, do_resize=False, return_tensors="np")["pixel_values"][0]
+
+    def _mask_labels(self, index: int, mask: ImageSource | None) -> np.ndarray:
+        if mask is None:
+            return np.zeros(self.image_size, dtype=np.float32)
+        picture = Image.fromarray(load_mask(mask, f"masks[{index}]").astype(np.float32))
+        resized = picture.resize(self.image_size[::-1], Image.Resampling.BILINEAR)  # antialiased
+        return (np.asarray(resized) > 0.5).astype(np.float32)
+
+    def encode_prompts(self, normal: str, anomalous: str) -> Tensor:
+        r"""
+        Token ids of two prompts: start, placeholders for the learnable vectors, words, end, zeros.
+
+        Args:
+            normal (`str`): What a faultless image shows, such as `"object without defect."`.
+            anomalous (`str`): What a faulty image shows, such as `"object with defect."`.
+
+        Returns:
+            `torch.LongTensor` of shape `(2, context_length)`: The model's `prompt_input_ids`.
+
+        Raises:
+            `ValueError`: If there is no tokenizer, or a prompt is empty or longer than the context.
+        """
+        if self.tokenizer is None:
+            raise ValueError(
+                "This processor has no tokenizer, which prompts need; set `processor.tokenizer` to the one of its "
+                "CLIP, such as AutoTokenizer.from_pretrained('openai/clip-vit-large-patch14-336')."
+            )
+        return torch.tensor([self._encode_prompt(normal), self._encode_prompt(anomalous)])
+
+    def _encode_prompt(self, prompt: str) -> list[int]:
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise ValueError(f"A prompt must be a text such as 'object with defect.', but is {prompt!r}.")
+        placeholder = self.tokenizer(PLACEHOLDER, add_special_tokens=False)["input_ids"]
+        words = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        start, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        if len(placeholder) != 1 or start is None or end is None:
+            raise ValueError(f"`tokenizer` must have start and end tokens and read {PLACEHOLDER!r} as one token.")
+        ids = [start, *placeholder * self.prompt_length, *words, end]
+        if len(ids) > self.context_length:
+            raise ValueError(
+                f"The prompt {prompt!r} has {len(words)} tokens, but {self.context_length - self.prompt_length - 2} "
+                f"fit the context of {self.context_length} beside {self.prompt_length} learnable vectors; shorten it."
+            )
+        return ids + [PADDING_ID] * (self.context_length - len(ids))
+
+    def post_process_anomaly_detection(
+        self,
+        outputs: Mapping[str, Tensor],
+        target_sizes: Iterable[Size] | Tensor | None = None,
+        threshold: float | None = None,
+        pixel_threshold: float | None = None,
+    ) -> list[dict[str, Any]]:
+        r"""
+        Turns the model's outputs into one result an image. As in the paper's evaluation the map is upsampled
+        bilinearly to `image_size` and smoothed by a Gaussian, while the score is left alone; then the map is resized
+        bilinearly to the image's own size.
+
+        Args:
+            outputs ([`FBCLIPOutput`] or mapping): Has `image_scores` of shape `(batch_size,)` and `anomaly_maps` of
+                shape `(batch_size, grid_height, grid_width)`, of any floating-point type, on any device.
+            target_sizes (`list[tuple[int, int]]` or `torch.Tensor` of shape `(batch_size, 2)`, *optional*): Height and
+                width of each image in pixels. Defaults to `image_size` for all.
+            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): In place of the processor's own.
+
+        Returns:
+            `list[dict]`: For each image `score` (`float` in `[0, 1]`), `label` (`"anomalous"` if the score is at least
+            `threshold`, else `"normal"`), `anomaly_map` (float32 tensor of shape `(height, width)` in `[0, 1]`) and
+            `mask` (boolean tensor of that shape, true from `pixel_threshold` on), on the CPU.
+
+        Raises:
+            `ValueError`: If the sizes are not one an image, a threshold is out of range or an output is not finite.
+        """
+        threshold = _probability("threshold", self.threshold if threshold is None else threshold)
+        pixel_threshold = self.pixel_threshold if pixel_threshold is None else pixel_threshold
+        pixel_threshold = _probability("pixel_threshold", pixel_threshold)
+        scores = outputs["image_scores"].detach().float().cpu()  # (B,)
+        maps = outputs["anomaly_maps"].detach().float().cpu()  # (B, grid_height, grid_width)
+        if not (scores.isfinite().all() and maps.isfinite().all()):
+            raise ValueError("The model's outputs are not finite; try a wider dtype, such as float32.")
+        sizes = _target_sizes(target_sizes, len(maps), self.image_size)
+        maps = smooth_maps(resize_maps(maps, self.image_size), self.smoothing_sigma)
+
+        results = []
+        for score, smoothed, size in zip(scores.tolist(), maps, sizes, strict=True):
+            label = "anomalous" if score >= threshold else "normal"
+            anomaly_map = resize_maps(smoothed[None], size)[0].clamp(0, 1)  # (height, width)
+            mask = anomaly_map >= pixel_threshold
+            results.append({"score": score, "label": label, "anomaly_map": anomaly_map, "mask": mask})
+        return results
+
+    # The mixin's sub-processors are mandatory: the tokenizer is kept out of its list, and saved and loaded below.
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        """Names of the sub-processors that are always there."""
+        return ["image_processor"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings but the tokenizer's, which has files of its own."""
+        without_tokenizer = copy.copy(self)
+        del without_tokenizer.tokenizer
+        return ProcessorMixin.to_dict(without_tokenizer)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """As [`ProcessorMixin.save_pretrained`], with the tokenizer if there is one."""
+        files = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        if self.tokenizer is not None:
+            files += self.tokenizer.save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        return files
+
+    @classmethod
+    def _get_arguments_from_pretrained(  # type: ignore[override]
+        cls, source: str | os.PathLike[str], *_: Any, **kwargs: Any
+    ) -> list[Any]:
+        hub = {name: kwargs[name] for name in HUB_ARGUMENTS if kwargs.get(name) is not None}
+        # By name: the automatic choice takes torchvision's resizing where it is installed, whose pixels differ.
+        image_processor = CLIPImageProcessorPil.from_pretrained(source, **hub)
+        if cached_file(source, "tokenizer_config.json", _raise_exceptions_for_missing_entries=False, **hub) is None:
+            return [image_processor, None]
+        trust = kwargs.get("trust_remote_code")
+        return [image_processor, AutoTokenizer.from_pretrained(source, trust_remote_code=trust, **hub)]
+
+
+def _target_sizes(target_sizes: Iterable[Size] | Tensor | None, count: int, default: Size) -> list[Size]:
+    if target_sizes is None:
+        return [default] * count
+    sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor) else list(target_sizes)
+    if len(sizes) != count:
+        raise ValueError(f"`target_sizes` has {len(sizes)} entries, but there are {count} images.")
+    if wrong := [size for size in sizes if len(size) != 2 or min(size) < 1]:
+        raise ValueError(f"`target_sizes` has {wrong[0]}, but each must be (height, width) in pixels.")
+    return [(int(height), int(width)) for height, width in sizes]
+
+
+def _resized(image_processor: CLIPImageProcessorPil | None, size: int | Size) -> CLIPImageProcessorPil:
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise ValueError(f"`image_size` is {size}, but must be at least 1.")
+    settings = {} if image_processor is None else image_processor.to_dict()
+    settings |= {"size": {"height": height, "width": width}, "do_center_crop": False}
+    return CLIPImageProcessorPil(**settings)
+
+
+def _probability(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` is {value}, but must be between 0 and 1.")
+    return float(value)
+
+
+def _as_list(values: Any, batch_dims: int) -> list[Any]:
+    is_batch = isinstance(values, np.ndarray | Tensor) and values.ndim >= batch_dims
+    return list(values) if is_batch or isinstance(values, list | tuple) else [values]

@@ -1,0 +1,93 @@
+"""Background suppression and scores: attended tokens and text features in, probabilities out. Pure functions."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def upcast(tensor: Tensor) -> Tensor:
+    """At least float32: what scores, softmaxes and statistics are computed in whatever the weights' dtype."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def background_feature(token_maps: list[Tensor], fraction: float, max_weight: float) -> Tensor:
+    r"""
+    The background of an image: mean and maximum, per channel, over the leading tokens of all its maps together.
+
+    Args:
+        token_maps (`list[torch.Tensor]`): attended maps of shape `(batch_size, num_tokens, hidden_size)`.
+        fraction (`float`): share of the tokens of each map, from the first on (CLS included).
+        max_weight (`float`): share of the maximum; the rest is the mean.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, hidden_size)`.
+    """
+    count = max(int(token_maps[0].shape[1] * fraction), 1)
+    leading = [tokens[:, :count] for tokens in token_maps]
+    mean = torch.stack([upcast(tokens).mean(dim=1) for tokens in leading]).mean(dim=0)
+    maximum = torch.stack([upcast(tokens).amax(dim=1) for tokens in leading]).amax(dim=0)
+    return ((1 - max_weight) * mean + max_weight * maximum).to(token_maps[0].dtype)
+
+
+def suppress_and_project(
+    tokens: Tensor, background: Tensor, background_projected: Tensor, projection: Tensor, weight: float
+) -> Tensor:
+    r"""
+    Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection, which
+    is linear: the background is projected once.
+
+    Args:
+        tokens (`torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`): an attended map, t.
+        background (`torch.Tensor` of shape `(batch_size, hidden_size)`): the background feature, b.
+        background_projected (`torch.Tensor` of shape `(batch_size, projection_dim)`): b, projected.
+        projection (`torch.Tensor` of shape `(projection_dim, hidden_size)`): CLIP's visual projection.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, num_tokens, projection_dim)`.
+    """
+    direction = F.normalize(upcast(background), dim=-1).unsqueeze(-1)  # (B, D, 1)
+    wide = upcast(tokens)
+    similarity = (wide @ direction) / wide.norm(dim=-1, keepdim=True).clamp(min=1e-12)  # (B, N, 1)
+    suppression = weight * (1 - similarity)
+    projected = upcast(F.linear(tokens, projection))
+    shift = suppression * upcast(background_projected).unsqueeze(1)
+    return torch.addcmul(-shift, projected, 1 - weight + suppression)
+
+
+def anomaly_logits(image_embeds: Tensor, text_embeds: Tensor, temperature: float) -> Tensor:
+    r"""
+    Logit of "anomalous" against "normal": the difference of the two cosine similarities over the temperature.
+
+    Args:
+        image_embeds (`torch.FloatTensor` of shape `(batch_size, num_tokens, projection_dim)`): not normalised.
+        text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`): unit rows, normal then anomalous.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, num_tokens)`.
+
+    Example:
+
+    ```python
+    >>> image_embeds = torch.tensor([[[3.0, 4.0]]])  # cosines 0.6 and 0.8
+    >>> anomaly_logits(image_embeds, torch.eye(2), temperature=0.1).round(decimals=4)
+    tensor([[2.]])
+
+    ```"""
+    difference = upcast(text_embeds[1] - text_embeds[0]) / temperature
+    return (image_embeds @ difference) / image_embeds.norm(dim=-1).clamp(min=1e-12)
+
+
+def split_scores(logits: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    r"""
+    Anomaly probabilities from the weighted sum of all maps' logits.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(batch_size, 1 + num_patches)`): CLS first.
+        grid (`tuple[int, int]`): grid height and width in patches.
+
+    Returns:
+        `tuple[torch.FloatTensor, torch.FloatTensor]`: image scores of shape `(batch_size,)` and anomaly maps of shape
+        `(batch_size, grid_height, grid_width)`, both in [0, 1].
+    """
+    probabilities = logits.sigmoid()
+    return probabilities[:, 0], probabilities[:, 1:].unflatten(1, grid)

@@ -1,0 +1,94 @@
+"""Text branch: learnable prompts, three readings of the text tower's states, one fused feature a state."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPModel
+
+from .backbone_fbclip import text_hidden_states
+from .configuration_fbclip import FBCLIPConfig
+from .scoring_fbclip import upcast
+
+
+class FBCLIPTextBranch(nn.Module):
+    r"""
+    The trainable parts of the text branch (paper, multi-strategy text feature fusion).
+
+    Args:
+        config ([`FBCLIPConfig`]): the model's configuration.
+    """
+
+    def __init__(self, config: FBCLIPConfig) -> None:
+        super().__init__()
+        width = config.clip_text.hidden_size
+        bottleneck = width // config.token_selector_reduction
+        self.attention_pool_weight = config.attention_pool_weight
+        self.end_of_text_weight = config.end_of_text_weight
+        self.prompt_embeddings = nn.Parameter(torch.empty(2, config.prompt_length, width))
+        self.token_selector = nn.Sequential(nn.Linear(width, bottleneck), nn.ReLU(), nn.Linear(bottleneck, 1))
+        self.projection_mlp = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, config.projection_dim)
+        )
+
+    def embed_prompts(self, clip: CLIPModel, prompt_input_ids: Tensor) -> Tensor:
+        r"""
+        Token embeddings of the two prompts, with the learnable vectors in place of the placeholders that follow the
+        start token.
+
+        Args:
+            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`): normal prompt, then anomalous.
+
+        Returns:
+            `torch.Tensor` of shape `(2, context_length, text_width)`.
+        """
+        embeds = clip.text_model.embeddings.token_embedding(prompt_input_ids)
+        after = 1 + self.prompt_embeddings.shape[1]
+        return torch.cat([embeds[:, :1], self.prompt_embeddings, embeds[:, after:]], dim=1)  # (2, T, C)
+
+    def forward(self, clip: CLIPModel, prompt_input_ids: Tensor) -> Tensor:
+        r"""
+        Args:
+            clip (`CLIPModel`): the frozen CLIP.
+            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`): normal prompt, then anomalous. The
+                end-of-text token is the largest id of a row.
+
+        Returns:
+            `torch.FloatTensor` of shape `(2, projection_dim)`, unit rows, float32 or wider.
+        """
+        states = text_hidden_states(clip.text_model, self.embed_prompts(clip, prompt_input_ids))  # (2, T, C)
+        rows = torch.arange(len(states), device=states.device)
+        end_of_text = clip.text_projection(states[rows, prompt_input_ids.argmax(dim=-1)])  # (2, P)
+        global_pool = clip.text_projection(states.mean(dim=1))
+        weights = upcast(self.token_selector(states).squeeze(-1)).softmax(dim=-1)  # (2, T)
+        attention_pool = self.projection_mlp((weights.to(states.dtype).unsqueeze(1) @ states).squeeze(1))
+        fused = global_pool + self.attention_pool_weight * attention_pool + self.end_of_text_weight * end_of_text
+        return F.normalize(upcast(fused), dim=-1)
+
+
+class TextEmbedsCache:
+    r"""
+    Text features of the last prompts, computed again when the prompts or any weight behind them changed, and never
+    kept where they may be trained. The frozen tower is watched by its tensors' versions, the trained parts, which
+    optimisers may also write through `.data`, by comparison with a copy.
+    """
+
+    def __init__(self) -> None:
+        self._entry: tuple[tuple, list[Tensor], Tensor] | None = None
+
+    def __call__(self, branch: FBCLIPTextBranch, clip: CLIPModel, prompt_input_ids: Tensor) -> Tensor:
+        """Arguments and result of [`FBCLIPTextBranch.forward`]."""
+        if branch.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return branch(clip, prompt_input_ids)
+        frozen = [*clip.text_model.parameters(), *clip.text_projection.parameters()]
+        key = (
+            tuple(prompt_input_ids.flatten().tolist()),
+            tuple((weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in frozen),
+        )
+        trained = list(branch.parameters())
+        if self._entry is not None:
+            last_key, last_trained, text_embeds = self._entry
+            if key == last_key and all(map(torch.equal, trained, last_trained)):
+                return text_embeds
+        text_embeds = branch(clip, prompt_input_ids)
+        self._entry = (key, [weight.detach().clone() for weight in trained], text_embeds)
+        return text_embeds

@@ -1,0 +1,246 @@
+"""Foreground mask and the three views of a layer's tokens, in their exact cheap forms.
+
+Both non-trivial views are *linear in the tokens*: their weights are scalars that depend on the frozen tokens alone.
+So a view is built once, as a small object that mixes the rows of whatever it is given: the tokens, or projections of
+them that were computed once for all views.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .configuration_fbclip import FBCLIPConfig
+from .scoring_fbclip import upcast
+
+ROWS_IN_CACHE = 4  # grid rows whose differences fit a CPU's cache: six times faster than the whole grid at once
+
+
+@torch.no_grad()
+def foreground_mask(tokens: Tensor, previous_tokens: Tensor | None, config: FBCLIPConfig) -> Tensor:
+    r"""
+    Which patches of a layer are foreground (paper, foreground mask). Not differentiable, and computed in float32.
+
+    Args:
+        tokens (`torch.Tensor` of shape `(batch_size, 1 + num_patches, hidden_size)`): a layer's tokens, CLS first.
+        previous_tokens (`torch.Tensor` of the same shape, *optional*): the previous feature layer's tokens.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, num_patches)`: 1 for foreground, `config.background_value` else.
+    """
+    cls_token, patches = split_cls(upcast(tokens))
+    padded = F.pad(patches, (0, 0, 1, 1))  # zeros beyond the ends count in the local mean
+    saliency = (padded[:, :-2] + padded[:, 2:]).sub_(patches, alpha=2).norm(dim=-1) / 3  # of x_i - (… + x_i + …) / 3
+    center_distance = (patches - patches.mean(dim=1, keepdim=True)).norm(dim=-1)
+    score = (
+        config.foreground_saliency_weight * min_max(saliency)
+        + config.foreground_center_weight * min_max(center_distance)
+        + config.foreground_cls_weight * min_max(1 - cosine(patches, cls_token))
+    )
+    if previous_tokens is not None:
+        change = (patches - upcast(previous_tokens)[:, 1:]).norm(dim=-1)
+        score = score + config.foreground_change_weight * min_max(change)
+    score = box_filter(score, config.foreground_smoothing_window)
+    return torch.where(score > config.foreground_threshold, torch.ones_like(score), config.background_value)
+
+
+def split_cls(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """`(B, N, D)` → CLS token `(B, 1, D)` and patches `(B, N - 1, D)`."""
+    return tokens[:, :1], tokens[:, 1:]
+
+
+def cosine(patches: Tensor, cls_token: Tensor) -> Tensor:
+    """Cosine of `(B, l, D)` patches with `(B, 1, D)` CLS tokens; 0 for a zero vector. `(B, l)`."""
+    return along(patches, cls_token) / patches.norm(dim=-1).clamp(min=1e-12)
+
+
+def along(patches: Tensor, cls_token: Tensor) -> Tensor:
+    """Length of the `(B, l, D)` patches in the direction of the `(B, 1, D)` CLS tokens. `(B, l)`."""
+    return (patches @ F.normalize(cls_token, dim=-1).transpose(1, 2)).squeeze(-1)
+
+
+def min_max(values: Tensor) -> Tensor:
+    """Each row of `(B, l)` stretched to 0 … 1; a constant row becomes 0."""
+    low, high = values.aminmax(dim=-1, keepdim=True)
+    return (values - low) / (high - low).clamp(min=1e-6)
+
+
+def box_filter(values: Tensor, window: int) -> Tensor:
+    """Moving average along each row of `(B, l)`, reflected at the ends (the end itself is not repeated)."""
+    length = values.shape[-1]
+    positions = torch.arange(-(window // 2), length + window // 2, device=values.device)
+    period = max(2 * (length - 1), 1)
+    positions = positions.remainder(period)
+    positions = torch.minimum(positions, period - positions).clamp(max=length - 1)
+    return values[:, positions].unfold(-1, window, 1).mean(dim=-1)
+
+
+@dataclass
+class IdentityView:
+    """The tokens as they are."""
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """`(B, N, K)` → the same."""
+        return features
+
+
+@dataclass
+class SemanticView:
+    r"""
+    Semantic view: each patch mixed with the mean foreground and the mean background patch. A row of either l × l
+    softmax of the paper takes two values only, so its mass on a set of patches is a sigmoid.
+
+    Attributes:
+        identity_share (`float`): weight of the token itself.
+        set_weights (`torch.Tensor` of shape `(batch_size, num_tokens, 3)`): weights of the mean foreground patch, the
+            mean background patch and the CLS token. That one passes unchanged: the rest of its weight is its own.
+        set_means (`torch.Tensor` of shape `(batch_size, 3, num_tokens)`): rows that take these means; all zero for an
+            empty set.
+    """
+
+    identity_share: float
+    set_weights: Tensor
+    set_means: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def build(cls, tokens: Tensor, foreground: Tensor, config: FBCLIPConfig) -> "SemanticView":
+        """From a layer's tokens `(B, N, D)` and foreground mask `(B, l)`."""
+        cls_token, patches = split_cls(upcast(tokens))
+        similarity = cosine(patches, cls_token)  # (B, l)
+        is_foreground = foreground == 1
+        counts = torch.stack([is_foreground.sum(-1), (~is_foreground).sum(-1)], dim=-1)  # (B, 2)
+        log_odds = counts.to(foreground).log().diff(dim=-1)  # ln n_background - ln n_foreground, ±∞ for an empty set
+        step = 1 - config.background_value
+        on_foreground = torch.sigmoid(step * foreground * (1 - similarity) - log_odds)
+        on_background = torch.sigmoid(step * (1 - foreground) * similarity + log_odds)
+        foreground_weight = foreground * on_foreground + (1 - foreground) * (1 - on_background)
+        background_weight = foreground * (1 - on_foreground) + (1 - foreground) * on_background
+        membership = torch.stack([is_foreground, ~is_foreground], dim=1).to(foreground)
+        membership = membership / counts.clamp(min=1).unsqueeze(-1)
+
+        batch_size, num_tokens, _ = tokens.shape
+        set_weights = tokens.new_zeros(batch_size, num_tokens, 3)
+        set_weights[:, 1:, 0] = config.semantic_mix * foreground_weight
+        set_weights[:, 1:, 1] = config.semantic_mix * background_weight
+        set_weights[:, 0, 2] = config.semantic_mix
+        set_means = tokens.new_zeros(batch_size, 3, num_tokens)
+        set_means[:, :2, 1:] = membership
+        set_means[:, 2, 0] = 1
+        return cls(1 - config.semantic_mix, set_weights, set_means)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Apply to tokens or their projections, `(B, N, K)` → `(B, N, K)`."""
+        return torch.baddbmm(features, self.set_weights, self.set_means @ features, beta=self.identity_share)
+
+
+@dataclass
+class SpatialView:
+    r"""
+    Spatial view: each patch becomes a weighted sum over the window of patches around it.
+
+    Attributes:
+        weights (`torch.Tensor` of shape `(batch_size, grid_height, grid_width, rows * grid_width)`):
+            For each patch the weights of all patches in the block of grid rows around it: `rows` of them, as many as
+            the window, moved inside the image at its edges.
+        reach (`int`): number of grid rows at each edge whose block is moved.
+    """
+
+    weights: Tensor
+    reach: int
+
+    @classmethod
+    @torch.no_grad()
+    def build(cls, tokens: Tensor, foreground: Tensor, grid: tuple[int, int], config: FBCLIPConfig) -> "SpatialView":
+        """From a layer's tokens `(B, N, D)`, foreground mask `(B, l)` and `(grid_height, grid_width)`."""
+        return cls.from_taps(
+            spatial_tap_weights(upcast(tokens), foreground, grid, config.spatial_window).to(tokens.dtype)
+        )
+
+    @classmethod
+    def from_taps(cls, taps: Tensor) -> "SpatialView":
+        """From the weights of patches' windows, `(B, h, w, window, window)`; those outside the image are dropped."""
+        batch_size, height, width, window, _ = taps.shape
+        reach, rows = window // 2, min(window, height)
+        steps, y, x = (torch.arange(length, device=taps.device) for length in (window, height, width))
+        # Where a tap lies in its patch's block: taps outside the image fall into a margin, which is cut off.
+        block_start = (y - reach).clamp(0, height - rows)
+        tap_y = (y - block_start)[:, None, None, None] + steps[:, None]
+        tap_x = x[:, None, None] + steps
+        band = taps.new_zeros(batch_size, height, width, rows + 2 * reach, width + 2 * reach)
+        band[:, y[:, None, None, None], x[:, None, None], tap_y, tap_x] = taps
+        return cls(band[..., reach : reach + rows, reach : reach + width].flatten(-2), reach)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Apply to tokens or their projections, `(B, N, K)` → `(B, N, K)`; CLS passes unchanged."""
+        cls_token, patches = split_cls(features)
+        _, height, width, block = self.weights.shape
+        # Overlapping blocks of grid rows are a view of the patches: nothing is copied.
+        blocks = patches.unfold(1, block, width).transpose(2, 3)  # (B, h - rows + 1, rows · w, K)
+        above = min(self.reach, height)
+        centred = min(blocks.shape[1], height - above)
+        top, middle, bottom = self.weights.split_with_sizes([above, centred, height - above - centred], dim=1)
+        mixed = (
+            top.flatten(1, 2) @ blocks[:, 0],
+            (middle @ blocks[:, :centred]).flatten(1, 2),
+            bottom.flatten(1, 2) @ blocks[:, -1],
+        )
+        return torch.cat([cls_token, *mixed], dim=1)
+
+
+def spatial_tap_weights(tokens: Tensor, foreground: Tensor, grid: tuple[int, int], window: int) -> Tensor:
+    r"""
+    One coefficient a tap of the spatial view, foreground and background stream summed.
+
+    Args:
+        tokens (`torch.FloatTensor` of shape `(batch_size, 1 + num_patches, hidden_size)`): a layer's, CLS first.
+        foreground (`torch.FloatTensor` of shape `(batch_size, num_patches)`): the foreground mask.
+        grid (`tuple[int, int]`): grid height and width in patches.
+        window (`int`): odd side of the window in patches.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, grid_height, grid_width, window, window)`. Taps outside the image
+        take part in both softmaxes, but as their vectors are zero, what they got is of no use.
+    """
+    cls_token, patches = split_cls(tokens)
+    as_grid = (len(tokens), *grid)
+    inside = windows(foreground.view(as_grid), window)  # (B, h, w, window²), 0 outside the image
+    complement = 1 - inside  # so 1 there
+    mean = SpatialView.from_taps(inside.unflatten(-1, (window, window)) / window**2)(tokens)[:, 1:]
+    masked = F.pad((foreground.unsqueeze(-1) * patches).unflatten(1, grid), (0, 0) + (window // 2,) * 4)
+    distance = tap_distances(masked, mean.unflatten(1, grid), window)
+    inconsistency = 1 - windows(cosine(patches, cls_token).view(as_grid), window)
+    background_logits = windows(((1 - foreground) * along(patches, cls_token)).view(as_grid), window)
+
+    foreground_weights = (inconsistency * distance).softmax(-1) * inside
+    background_weights = background_logits.softmax(-1) * complement
+    taps = foreground_weights / inside.sum(-1, keepdim=True).clamp(min=1e-8)
+    taps = taps + background_weights / complement.sum(-1, keepdim=True).clamp(min=1e-8)
+    return taps.unflatten(-1, (window, window))
+
+
+def tap_distances(padded: Tensor, mean: Tensor, window: int) -> Tensor:
+    """Distances of windows' taps from their means: `(B, h+, w+, D)` and `(B, h, w, D)` → `(B, h, w, window²)`."""
+    height = mean.shape[1]
+    rows_at_once = ROWS_IN_CACHE if padded.device.type == "cpu" else height
+    blocks = []
+    for start in range(0, height, rows_at_once):
+        center = mean[:, start : start + rows_at_once]
+        block = padded[:, start : start + center.shape[1] + window - 1]
+        taps = (tap for row in shifts(block, window, dim=1) for tap in shifts(row, window, dim=2))
+        blocks.append(torch.stack([(tap - center).norm(dim=-1) for tap in taps], dim=-1))
+    return torch.cat(blocks, dim=1)
+
+
+def shifts(features: Tensor, window: int, dim: int) -> Sequence[Tensor]:
+    """The `window` slices of a padded dimension, each as long as before padding."""
+    length = features.shape[dim] - window + 1
+    return [features.narrow(dim, start, length) for start in range(window)]
+
+
+def windows(values: Tensor, window: int) -> Tensor:
+    """Scalars of a `(B, h, w)` grid around each patch, zeros outside: `(B, h, w, window²)`."""
+    padded = F.pad(values, (window // 2,) * 4)
+    return padded.unfold(1, window, 1).unfold(2, window, 1).flatten(-2)

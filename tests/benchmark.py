@@ -1,0 +1,177 @@
+"""Seconds and peak memory of FB-CLIP at real size: CLIP's vision tower, the whole model, the head, the literal head.
+
+Run by `make benchmark`. Weights and images are random. Everything is timed in one run, the parts in turn, since only
+ratios are comparable between machines; the best of the repeats counts. Memory is the peak above what is resident
+before the part starts.
+"""
+
+import argparse
+import ctypes
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import in_official_names
+from reference import reference_head
+from rich.console import Console
+from rich.table import Table
+
+from modeling_fbclip import FBCLIPConfig, FBCLIPModel
+from modeling_fbclip.backbone_fbclip import vision_layer_tokens
+
+SMALL = {
+    "clip_config": {
+        "projection_dim": 128,
+        "vision_config": {
+            "hidden_size": 256,
+            "intermediate_size": 1024,
+            "num_attention_heads": 4,
+            "num_hidden_layers": 6,
+            "patch_size": 16,
+            "image_size": 224,
+        },
+    },
+    "image_size": 224,
+    "feature_layers": [2, 4, 6],
+}
+PARTS = ("vision tower", "whole model", "head", "reference head")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a small model instead of ViT-L/14 at 518 pixels")
+    parser.add_argument("--output", type=Path, default=Path("outputs/benchmark.json"))
+    arguments = parser.parse_args()
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(0)
+    config = FBCLIPConfig(**(SMALL if arguments.small else {}))
+    model = FBCLIPModel(config).eval().to(device)
+    rows = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = model.to(dtype)
+        for batch_size, repeats in ((1, 3), (4, 1)):
+            rows += measure_parts(model, batch_size, repeats)
+    report = {
+        "machine": describe_machine(device),
+        "image_size": config.image_size,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "measurements": rows,
+        "ratios": [ratios(rows[start : start + len(PARTS)]) for start in range(0, len(rows), len(PARTS))],
+    }
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(report, indent=2))
+    print_report(report, arguments.output)
+
+
+@torch.inference_mode()
+def measure_parts(model: FBCLIPModel, batch_size: int, repeats: int) -> list[dict[str, Any]]:
+    """One row a part: seconds and peak memory in MB, for this batch size and the model's dtype."""
+    config = model.config
+    side = config.image_size // config.clip_config.vision_config.patch_size
+    pixels = torch.randn(batch_size, 3, config.image_size, config.image_size, device=model.device, dtype=model.dtype)
+
+    def tower() -> list[torch.Tensor]:
+        return vision_layer_tokens(model.clip.vision_model, pixels, config.feature_layers)
+
+    text_embeds = model(pixels[:1]).text_embeds  # also warms up, and fills the cache of text features
+    tokens = tower()
+    parameters = in_official_names(model.state_dict())
+    projection = model.clip.visual_projection.weight
+    calls = {
+        "vision tower": tower,
+        "whole model": lambda: model(pixels),
+        "head": lambda: model.score_tokens(tokens, text_embeds, (side, side)),
+        "reference head": lambda: reference_head(
+            tokens, text_embeds.to(model.dtype), (side, side), parameters, projection, config
+        ),
+    }
+    best: dict[str, tuple[float, float]] = {}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            seconds, megabytes = measure(call, model.device)
+            previous = best.get(name, (float("inf"), float("inf")))
+            best[name] = (min(seconds, previous[0]), min(megabytes, previous[1]))
+    dtype = str(model.dtype).removeprefix("torch.")
+    return [
+        {"dtype": dtype, "batch_size": batch_size, "part": name, "seconds": best[name][0], "peak_mb": best[name][1]}
+        for name in PARTS
+    ]
+
+
+def measure(call: Callable[[], Any], device: torch.device) -> tuple[float, float]:
+    """Wall-clock seconds and peak memory in MB above what is held before."""
+    before = reset_peak(device)
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else process_status("VmHWM")
+    return seconds, (peak - before) / 1e6
+
+
+def reset_peak(device: torch.device) -> int:
+    """Forget the peak so far; returns the bytes held now. On a CPU this needs Linux."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # hand freed blocks back, or they hide what is used again
+    Path("/proc/self/clear_refs").write_text("5")
+    return process_status("VmRSS")
+
+
+def process_status(field: str) -> int:
+    """A size of this process in bytes, as Linux tells it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The comparisons of one dtype and batch size."""
+    tower, whole, head, reference = (row["seconds"] for row in rows)
+    return {
+        "dtype": rows[0]["dtype"],
+        "batch_size": rows[0]["batch_size"],
+        "whole_model_to_vision_tower": whole / tower,
+        "vision_tower_and_reference_head_to_vision_tower": (tower + reference) / tower,
+        "reference_head_to_head": reference / head,
+    }
+
+
+def describe_machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    names = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    name = names[0] if names else platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def print_report(report: dict[str, Any], output: Path) -> None:
+    table = Table(title=f"{report['machine']}, images of {report['image_size']} pixels")
+    for column in ("dtype", "batch", "part", "seconds", "peak MB"):
+        table.add_column(column, justify="left" if column in ("dtype", "part") else "right")
+    for row in report["measurements"]:
+        table.add_row(
+            row["dtype"], str(row["batch_size"]), row["part"], f"{row['seconds']:.2f}", f"{row['peak_mb']:.0f}"
+        )
+    console = Console(width=max(Console().width, 100))
+    console.print(table)
+    for row in report["ratios"]:
+        console.print(
+            f"{row['dtype']}, batch {row['batch_size']}: whole model {row['whole_model_to_vision_tower']:.2f} times "
+            f"the vision tower ({row['vision_tower_and_reference_head_to_vision_tower']:.2f} with the literal head), "
+            f"head {row['reference_head_to_head']:.1f} times faster than that"
+        )
+    console.print(f"Written to {output}")
+
+
+if __name__ == "__main__":
+    main()

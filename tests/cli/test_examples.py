@@ -1,0 +1,26 @@
+"""The sample photographs: small, readable, and each with its source, author, licence and alteration."""
+
+from pathlib import Path
+
+import pytest
+
+from modeling_fbclip.processing_fbclip import load_rgb_image
+
+EXAMPLES = Path(__file__).parents[2] / "demo" / "examples"
+PHOTOGRAPHS = sorted(EXAMPLES.glob("*.jpg"))
+
+
+def test_the_list_of_licences_names_each_photograph_once_and_leaves_nothing_open():
+    lines = (EXAMPLES / "LICENSES.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    assert sorted(row[0].strip("`") for row in rows) == [path.name for path in PHOTOGRAPHS]
+    assert all(len(row) == 6 and all(row) and row[4] == "CC0 1.0" for row in rows)
+    assert sum("**real**" in row[1] for row in rows) >= 1
+
+
+@pytest.mark.parametrize("path", PHOTOGRAPHS, ids=lambda path: path.name)
+def test_photographs_are_small_and_readable(path):
+    assert path.stat().st_size <= 60_000
+    image = load_rgb_image(path)
+    assert min(image.size) >= 150
+    assert max(image.size) <= 400

@@ -1,0 +1,149 @@
+"""Which images `fbclip detect` takes, in which order, and that no two of them share a result."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def taken(detect):
+    """Runs over arguments and gives the images taken, having checked that each result is a file of its own."""
+
+    def run(*arguments, status=0):
+        outcome = detect(*arguments, "--format", "json")
+        assert outcome.status == status, outcome.err
+        rows = json.loads(outcome.out)
+        results = {row["path"]: {row["overlay"], row["map"]} for row in rows if not row["error"]}
+        files = set().union(*results.values()) if results else set()
+        assert len(files) == 2 * len(results)
+        assert all(Path(file).is_file() for file in files)
+        return [row["path"] for row in rows]
+
+    return run
+
+
+def test_a_folder_gives_its_images_sorted_and_nothing_else(taken, save_photograph):
+    for name in ("b.JPG", "a.png", "c.webp", "deep/d.png", ".hidden.png"):
+        save_photograph(Path("parts", name))
+    Path("parts/notes.txt").write_text("text")
+    assert taken("parts") == ["parts/a.png", "parts/b.JPG", "parts/c.webp"]
+    assert taken("parts", "--recursive") == ["parts/a.png", "parts/b.JPG", "parts/c.webp", "parts/deep/d.png"]
+
+
+def test_a_file_named_outright_is_taken_whatever_its_suffix(taken, save_photograph):
+    save_photograph("photo.png").rename("photo")
+    Path("notes.txt").write_text("text")
+    assert taken("photo") == ["photo"]
+    assert taken("photo", "notes.txt", status=1) == ["photo", "notes.txt"]
+
+
+def test_globs(taken, save_photograph):
+    for name in ("a/1.png", "a/2.jpg", "b/1.png", "b/c/1.png"):
+        save_photograph(Path(name))
+    Path("a/notes.png.txt").write_text("text")
+    assert taken("*/1.png") == ["a/1.png", "b/1.png"]
+    assert taken("a/*") == ["a/1.png", "a/2.jpg"]
+    assert taken("[ab]") == ["a/1.png", "a/2.jpg", "b/1.png"]  # folders that match are folders
+    assert taken("b/**/*.png") == ["b/1.png", "b/c/1.png"]
+    assert taken(Path.cwd() / "a" / "?.jpg") == [str(Path.cwd() / "a" / "2.jpg")]
+
+
+def test_names_with_wildcards_spaces_and_other_scripts_are_names(taken, save_photograph):
+    names = ["[1].png", "a b.png", "what?.png", "*.png", "Größe 漆.png", "1.png", "line\nbreak.png"]
+    for name in names:
+        save_photograph(Path("parts", name))
+    assert taken("parts/[1].png") == ["parts/[1].png"]
+    assert taken("parts/*.png") == ["parts/*.png"]
+    assert sorted(taken("parts")) == sorted(f"parts/{name}" for name in names)
+
+
+def test_a_table_keeps_one_line_an_image_whatever_the_name(detect, save_photograph):
+    save_photograph("line\nbreak.png")
+    lines = detect("line\nbreak.png").out.splitlines()
+    assert len(lines) == 2
+    assert "line\\nbreak.png → " in lines[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows' names are text")
+def test_names_that_are_no_text_are_taken(taken, detect, save_photograph):
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        save_photograph("parts/photo.png").rename(Path("parts", name))
+    except OSError:
+        pytest.skip("this file system takes text only")
+    assert taken("parts") == [f"parts/{name}"]
+    assert detect("parts", "--format", "csv").status == 0
+
+
+def test_same_names_in_other_folders_and_formats_do_not_collide(taken, save_photograph):
+    names = ["a/1.png", "a/1.jpg", "a/1.png.overlay.png", "b/1.png", "b/a/1.png"]
+    for name in names:
+        save_photograph(Path("parts", name))
+    assert sorted(taken("parts", "--recursive")) == sorted(f"parts/{name}" for name in names)
+    assert taken("parts/a/1.png", "parts/b/1.png") == ["parts/a/1.png", "parts/b/1.png"]
+    assert len(taken("parts/a", "parts/b", "parts/b/a")) == 5
+
+
+def test_names_of_results_are_the_same_in_every_run(detect, save_photograph):
+    for name in ("a/1.png", "b/1.png"):
+        save_photograph(Path("parts", name))
+    runs = [detect("parts", "--recursive", "--format", "json").out for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert [row["overlay"] for row in json.loads(runs[0])] == [
+        "outputs/a/1.png.overlay.png",
+        "outputs/b/1.png.overlay.png",
+    ]
+
+
+def test_results_in_the_input_folder_are_not_taken_again(taken, save_photograph):
+    save_photograph("parts/1.png")
+    for _ in range(2):
+        assert taken("parts", "--recursive", "--output", "parts/outputs") == ["parts/1.png"]
+    save_photograph("parts/outputs/kept.png")
+    assert taken("parts", "--recursive", "--output", "parts/outputs") == ["parts/1.png"]
+    assert taken("parts/**/*.png", "--output", "parts/outputs") == ["parts/1.png"]
+    assert taken("parts/1.png", "parts/outputs", "--output", "parts/outputs") == [
+        "parts/1.png",
+        "parts/outputs/kept.png",
+    ]
+
+
+def test_results_may_lie_beside_their_images(taken, save_photograph):
+    save_photograph("parts/1.png")
+    for _ in range(2):
+        assert taken("parts", "--output", "parts") == ["parts/1.png"]
+    assert taken("parts/1.png.overlay.png", "--output", "parts") == ["parts/1.png.overlay.png"]
+
+
+def test_the_output_folder_among_the_arguments_is_passed_over(taken, detect, save_photograph):
+    save_photograph("1.png")
+    assert taken("1.png") == ["1.png"]
+    assert taken("1.png", "outputs") == ["1.png"]  # as a shell's * gives them at the second run
+    outcome = detect("outputs")
+    assert outcome.status == 2
+    assert "nothing but earlier results" in outcome.err
+
+
+def test_links_to_folders_are_not_walked(taken, save_photograph):
+    save_photograph("parts/1.png")
+    Path("parts/loop").symlink_to(Path("parts").absolute(), target_is_directory=True)
+    Path("linked").symlink_to("parts", target_is_directory=True)
+    assert taken("parts", "--recursive") == ["parts/1.png"]
+    assert taken("linked", "parts") == ["linked/1.png", "parts/1.png"]
+
+
+def test_a_dangling_link_and_an_unreadable_folder_become_rows(taken, monkeypatch, save_photograph):
+    save_photograph("parts/1.png")
+    Path("parts/2.png").symlink_to("gone.png")
+    Path("parts/locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert taken("parts", "--recursive", status=1) == ["parts/1.png", "parts/2.png", "parts/locked"]

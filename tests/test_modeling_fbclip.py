@@ -1,0 +1,208 @@
+"""What users of transformers expect of any model: saving and loading, dtypes, freezing, shapes, clear errors."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY_OVERRIDES, make_tiny_clip
+from safetensors.torch import load_file
+
+from modeling_fbclip import FBCLIPConfig, FBCLIPModel
+
+PIXELS = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+TRAINED = ("text_branch.", "attention.", "scale_weights")
+
+
+@torch.no_grad()
+def maps_of(model: FBCLIPModel, pixels: torch.Tensor = PIXELS, **arguments: Any) -> torch.Tensor:
+    return model(pixels.to(model.dtype), **arguments).anomaly_maps
+
+
+def assert_frozen_as_published(model: FBCLIPModel) -> None:
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad == name.startswith(TRAINED), name
+
+
+def test_only_the_fbclip_parts_train_however_the_model_is_made(tiny_model, tiny_config, tmp_path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    for model in (tiny_model, FBCLIPModel(tiny_config), FBCLIPModel.from_pretrained(tmp_path)):
+        assert_frozen_as_published(model)
+
+
+def test_a_complete_checkpoint_loads_bit_for_bit(tiny_model, tmp_path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    loaded = FBCLIPModel.from_pretrained(tmp_path)
+    assert not loaded.training
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), tiny_model.parameters(), strict=True))
+    assert torch.equal(maps_of(loaded), maps_of(tiny_model))
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".py", ".safetensors"}
+
+
+def test_fbclip_parts_alone_fetch_their_clip_by_name(tiny_clip, tmp_path) -> None:
+    tiny_clip.save_pretrained(tmp_path / "clip")
+    model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
+    model.save_pretrained(tmp_path / "parts", include_clip=False)
+    saved = load_file(tmp_path / "parts" / "model.safetensors")
+    assert saved
+    assert all(name.startswith(TRAINED) for name in saved)
+    loaded = FBCLIPModel.from_pretrained(tmp_path / "parts")
+    assert torch.equal(maps_of(loaded), maps_of(model))
+    assert_frozen_as_published(loaded)
+
+
+def test_parts_whose_clip_is_gone_say_so(tiny_clip, tmp_path) -> None:
+    tiny_clip.save_pretrained(tmp_path / "clip")
+    FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES).save_pretrained(tmp_path / "parts", include_clip=False)
+    (tmp_path / "clip").rename(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"holds the FB-CLIP parts alone, and the CLIP they stand on, '.*clip'"):
+        FBCLIPModel.from_pretrained(tmp_path / "parts", local_files_only=True)
+
+
+def test_clip_is_saved_too_exactly_when_it_has_no_hub_id(tiny_model, tmp_path) -> None:
+    for name, includes_clip in ((None, True), (str(tmp_path), True), ("someone/clip", False)):
+        tiny_model.config.clip_name_or_path = name
+        folder = tmp_path / str(name).replace("/", "_")
+        tiny_model.save_pretrained(folder)
+        assert any(key.startswith("clip.") for key in load_file(folder / "model.safetensors")) == includes_clip
+        assert json.loads((folder / "config.json").read_text())["includes_clip"] == includes_clip
+
+
+def test_parts_of_a_nameless_clip_are_not_saved_alone(tiny_model, tmp_path) -> None:
+    with pytest.raises(ValueError, match="names no CLIP to fetch"):
+        tiny_model.save_pretrained(tmp_path / "parts", include_clip=False)
+    assert not (tmp_path / "parts").exists()
+
+
+def test_from_clip_keeps_the_clip_and_starts_the_rest_as_published(tiny_clip) -> None:
+    torch.manual_seed(0)
+    model = FBCLIPModel.from_clip(tiny_clip, **(TINY_OVERRIDES | {"prompt_init_std": 0.5}))
+    for ours, theirs in zip(model.clip.parameters(), tiny_clip.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert all(parameter.requires_grad for parameter in tiny_clip.parameters())  # the user's model is left alone
+    assert model.attention.foreground.scale.item() == pytest.approx(8**-0.5)
+    assert torch.equal(model.scale_weights, torch.ones(6))
+    assert torch.equal(model.attention.norm.weight, torch.ones(32))
+    assert model.text_branch.prompt_embeddings.std().item() == pytest.approx(0.5, rel=0.2)
+    bound = 32**-0.5  # PyTorch's default for a linear layer of 32 inputs
+    assert bound * 0.9 < model.attention.foreground.qkv.weight.abs().max() <= bound
+
+
+def test_an_unknown_override_is_an_error(tiny_clip) -> None:
+    with pytest.raises(TypeError, match="temprature: no such field"):
+        FBCLIPModel.from_clip(tiny_clip, temprature=0.1)
+
+
+def test_meta_initialised_weights_are_all_filled(tiny_config) -> None:
+    with torch.device("meta"):
+        model = FBCLIPModel(tiny_config)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    fresh = FBCLIPModel(tiny_config)
+    assert all(parameter.isfinite().all() for parameter in fresh.parameters())
+
+
+def test_images_of_a_batch_do_not_influence_each_other(tiny_model) -> None:
+    both = maps_of(tiny_model)
+    for index in range(2):
+        torch.testing.assert_close(maps_of(tiny_model, PIXELS[index : index + 1])[0], both[index], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 64), (64, 16), (40, 24)])
+def test_any_size_the_patch_divides_gives_a_map_of_its_grid(height, width, tiny_model) -> None:
+    output = tiny_model(torch.randn(1, 3, height, width))
+    assert output.anomaly_maps.shape == (1, height // 8, width // 8)
+    assert output.anomaly_maps.isfinite().all()
+    assert ((output.image_scores >= 0) & (output.image_scores <= 1)).all()
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_attention_implementations_agree(attention, tiny_model, tmp_path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    loaded = FBCLIPModel.from_pretrained(tmp_path, attn_implementation=attention)
+    assert loaded.config._attn_implementation == attention
+    torch.testing.assert_close(maps_of(loaded), maps_of(tiny_model), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_weights_give_float32_scores_close_to_the_exact_ones(dtype, tiny_model, tmp_path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    half = FBCLIPModel.from_pretrained(tmp_path, dtype=dtype)
+    assert {parameter.dtype for parameter in half.parameters()} == {dtype}
+    with torch.no_grad():
+        output = half(PIXELS.to(dtype), labels=torch.tensor([0, 1]), mask_labels=torch.zeros(2, 32, 48))
+    assert output.image_scores.dtype == output.anomaly_maps.dtype == output.loss.dtype == torch.float32
+    error = (output.anomaly_maps - maps_of(tiny_model)).abs().mean()
+    assert error < 0.05
+
+
+def test_compiled_model_agrees(tiny_model) -> None:
+    compiled = torch.compile(copy.deepcopy(tiny_model), backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(maps_of(compiled), maps_of(tiny_model), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("device_map", ["cpu", "auto"])
+def test_device_map_loads(device_map, tiny_clip, tmp_path) -> None:
+    tiny_clip.save_pretrained(tmp_path / "clip")
+    model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
+    for name, include_clip in (("complete", True), ("parts", False)):
+        model.save_pretrained(tmp_path / name, include_clip=include_clip)
+        loaded = FBCLIPModel.from_pretrained(tmp_path / name, device_map=device_map)
+        assert_frozen_as_published(loaded)
+        torch.testing.assert_close(maps_of(loaded, PIXELS.to(loaded.device)).cpu(), maps_of(model), rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_an_accelerator_agrees(tiny_model) -> None:
+    on_device = copy.deepcopy(tiny_model).to("cuda")
+    torch.testing.assert_close(maps_of(on_device, PIXELS.cuda()).cpu(), maps_of(tiny_model), rtol=0, atol=1e-3)
+
+
+def test_other_prompts_change_the_map(tiny_model) -> None:
+    prompts = torch.tensor(tiny_model.config.prompt_input_ids)
+    assert torch.equal(maps_of(tiny_model, prompt_input_ids=prompts), maps_of(tiny_model))
+    swapped = maps_of(tiny_model, prompt_input_ids=prompts.where(prompts != 3, 9))
+    assert (swapped - maps_of(tiny_model)).abs().max() > 1e-4
+
+
+def test_a_deep_copy_trains_apart(tiny_model) -> None:
+    before = maps_of(tiny_model)
+    twin = copy.deepcopy(tiny_model)
+    with torch.no_grad():
+        twin.text_branch.prompt_embeddings.add_(1)
+    assert torch.equal(maps_of(tiny_model), before)
+    assert not torch.equal(maps_of(twin), before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pixel_values": torch.zeros(3, 32, 32)}, r"\(3, 32, 32\), but must be \(batch_size, 3, height, width\)"),
+        ({"pixel_values": torch.zeros(1, 1, 32, 32)}, r"\(1, 1, 32, 32\), but must be \(batch_size, 3"),
+        ({"pixel_values": torch.zeros(1, 3, 32, 36)}, r"\(1, 3, 32, 36\).* multiples of the patch size 8"),
+        ({"pixel_values": torch.zeros(0, 3, 32, 32)}, "batch not empty"),
+        ({"labels": torch.zeros(3)}, r"`labels` has shape \(3,\), but must be \(2,\)"),
+        ({"mask_labels": torch.zeros(2, 8, 8)}, "without `labels`"),
+        ({"labels": torch.zeros(2), "mask_labels": torch.zeros(2, 1, 8, 8)}, r"\(2, 1, 8, 8\), but must be \(2, h"),
+        ({"prompt_input_ids": torch.zeros(2, 5, dtype=torch.long)}, r"\(2, 5\), but must be \(2, 77\)"),
+    ],
+)
+def test_wrong_shapes_are_told_with_the_right_ones(arguments, message, tiny_model) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny_model(**({"pixel_values": PIXELS} | arguments))
+
+
+def test_the_parts_of_vit_large_are_about_25_megabytes() -> None:
+    with torch.device("meta"):
+        model = FBCLIPModel(FBCLIPConfig())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert 24e6 < trained * 4 < 26e6
+
+
+def test_a_damaged_config_is_refused_when_loading(tmp_path: Path) -> None:
+    FBCLIPModel.from_clip(make_tiny_clip(), **TINY_OVERRIDES).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"feature_layers": [1, 9]}))
+    with pytest.raises(Exception, match=r"`feature_layers` is \[1, 9\]"):
+        FBCLIPModel.from_pretrained(tmp_path)
