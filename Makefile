@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 IMAGES ?= demo/examples
 
-.PHONY: detect test check benchmark tiny clean
+.PHONY: detect test check benchmark figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
 	$(BIN)/fbclip detect $(IMAGES) --output outputs
@@ -19,6 +19,9 @@ check: $(VENV)/test.stamp  ## ruff and mypy
 
 benchmark: $(VENV)/test.stamp  ## time and memory against the literal reference; SMALL=1 for a small model
 	$(BIN)/python tests/benchmark.py $(if $(SMALL),--small)
+
+figure: $(VENV)/base.stamp  ## the README's figure: the bundled model on all sample photographs
+	$(BIN)/python demo/make_figure.py
 
 tiny: $(VENV)/tiny.stamp  ## make the bundled model; SMOKE=1 for a run of a minute
 	$(BIN)/python -m modeling_fbclip.checkpoints.recipe $(if $(SMOKE),--smoke)

@@ -124,6 +124,10 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         r"""
         Load a complete checkpoint, or one of the FB-CLIP parts alone, whose CLIP is fetched by the name in its config.
         Arguments are those of [`~transformers.PreTrainedModel.from_pretrained`].
+
+        Raises:
+            `OSError`: there is no such checkpoint, or its CLIP cannot be fetched.
+            `ValueError`: the checkpoint lacks weights; the message names them.
         """
         path = pretrained_model_name_or_path
         if config is None and path is not None:
@@ -131,10 +135,17 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         if config is not None and path is not None and not config.includes_clip:
             kwargs = cls._fetch_parts(path, config, kwargs)
             path = None
-        loaded = super().from_pretrained(path, *model_args, config=config, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded  # a tuple with `output_loading_info=True`
+        wants_info = kwargs.pop("output_loading_info", False)
+        kwargs["output_loading_info"] = True
+        loaded: Any = super().from_pretrained(path, *model_args, config=config, **kwargs)
+        model, info = loaded
+        missing = sorted(info["missing_keys"])
+        if missing and pretrained_model_name_or_path is not None:
+            raise ValueError(
+                f"{pretrained_model_name_or_path}: no complete FB-CLIP checkpoint; it lacks {', '.join(missing)}."
+            )
         model.clip.requires_grad_(False)  # loading makes new parameters
-        return loaded
+        return (model, info) if wants_info else model
 
     @staticmethod
     def _fetch_parts(path: str | PathLike[str], config: FBCLIPConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -142,9 +153,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         remaining = {name: value for name, value in kwargs.items() if name not in HUB_ARGUMENTS}
         hub_arguments = {name: value for name, value in kwargs.items() if name in HUB_ARGUMENTS}
         location = {name: remaining.pop(name) for name in ("revision", "subfolder") if name in remaining}
-        weights_file: Any = cached_file(
-            path, SAFE_WEIGHTS_NAME, **location, **hub_arguments
-        )  # raises where there is none
+        weights_file: Any = cached_file(path, SAFE_WEIGHTS_NAME, **location, **hub_arguments)
         try:
             revision = config.clip_revision or "main"
             clip = CLIPModel.from_pretrained(config.clip_name_or_path, revision=revision, **hub_arguments)

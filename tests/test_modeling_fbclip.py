@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import TINY_OVERRIDES, make_tiny_clip
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel
 
@@ -51,6 +51,15 @@ def test_fbclip_parts_alone_fetch_their_clip_by_name(tiny_clip, tmp_path) -> Non
     loaded = FBCLIPModel.from_pretrained(tmp_path / "parts")
     assert torch.equal(maps_of(loaded), maps_of(model))
     assert_frozen_as_published(loaded)
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tiny_model, tmp_path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["attention.norm.bias"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"no complete FB-CLIP checkpoint; it lacks attention\.norm\.bias\."):
+        FBCLIPModel.from_pretrained(tmp_path)
 
 
 def test_parts_whose_clip_is_gone_say_so(tiny_clip, tmp_path) -> None:
