@@ -145,7 +145,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
                 f"{pretrained_model_name_or_path}: no complete FB-CLIP checkpoint; it lacks {', '.join(missing)}."
             )
         model.clip.requires_grad_(False)  # loading makes new parameters
-        return (model, info) if wants_info else model
+        return loaded if wants_info else model
 
     @staticmethod
     def _fetch_parts(path: str | PathLike[str], config: FBCLIPConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
