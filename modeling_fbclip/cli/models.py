@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -73,11 +73,7 @@ def _load(model_name: str | None, dtype: "torch.dtype") -> "tuple[FBCLIPModel, F
         kind = FBCLIPConfig.get_config_dict(model_name)[0].get("model_type")
         if kind != FBCLIPConfig.model_type:
             raise ValueError(f"it holds a {kind!r} model, not an FB-CLIP")
-        loaded: Any = FBCLIPModel.from_pretrained(model_name, dtype=dtype, output_loading_info=True)
-        model, report = loaded
-        if report["missing_keys"]:  # they would be random numbers
-            raise ValueError(f"its weights lack {', '.join(sorted(report['missing_keys']))}")
-        return model, FBCLIPProcessor.from_pretrained(model_name)
+        return FBCLIPModel.from_pretrained(model_name, dtype=dtype), FBCLIPProcessor.from_pretrained(model_name)
     except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise typer.BadParameter(
             f"{model_name or 'the bundled model'} cannot be loaded: {one_line(error)}", param_hint="--model"

@@ -248,7 +248,7 @@ def lose_a_weight(folder):
         (break_config, "not a valid JSON file"),
         (name_another_model, "holds a 'clip' model"),
         (truncate_weights, "cannot be loaded"),
-        (lose_a_weight, "its weights lack scale_weights"),
+        (lose_a_weight, "it lacks scale_weights"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_one_line(detect, model_folder, damage, said, save_photograph):
