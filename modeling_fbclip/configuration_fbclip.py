@@ -118,6 +118,14 @@ class FBCLIPConfig(PreTrainedConfig):
     ```"""
 
     model_type = "fbclip"
+    keys_to_ignore_at_inference = [  # noqa: RUF012 - transformers' own form
+        "image_focal_loss",
+        "mask_focal_loss",
+        "dice_loss",
+        "consistency_loss",
+        "text_embeds",
+        "stages",
+    ]
     sub_configs_defaults = {  # noqa: RUF012 - transformers' own form
         "clip_config": SubConfigSpec(config_class=CLIPConfig, init_kwargs=CLIP_VIT_LARGE_336)
     }
@@ -171,10 +179,10 @@ class FBCLIPConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         if not __name__.startswith("transformers_modules"):
-            kwargs.pop(
-                "custom_pipelines", None
-            )  # the installed package has the pipeline: no code of the repo is needed
+            kwargs.pop("custom_pipelines", None)  # the installed package has the pipeline
         super().__post_init__(**kwargs)
+        for part in (self.clip_config, self.clip_text, self.clip_vision):
+            part.dtype = None  # type: ignore[union-attr] # one number type, the model's; else the towers keep theirs
         self.feature_layers = list(self.feature_layers)
         if self.prompt_input_ids is None:
             self.prompt_input_ids = self._paper_prompts()
@@ -201,6 +209,12 @@ class FBCLIPConfig(PreTrainedConfig):
 
     def _paper_prompts(self) -> list[list[int]]:
         context = self.clip_text.max_position_embeddings
+        longest = context - 1 - max(len(OBJECT_WITHOUT_DEFECT_IDS), len(OBJECT_WITH_DEFECT_IDS))
+        if self.prompt_length > longest:
+            raise ValueError(
+                f"`prompt_length` is {self.prompt_length}, but start token, prompt, words and end token must fit the "
+                f"text context of {context} positions: at most {longest}."
+            )
         prompts = []
         for words in (OBJECT_WITHOUT_DEFECT_IDS, OBJECT_WITH_DEFECT_IDS):
             ids = [START_ID, *[PLACEHOLDER_ID] * self.prompt_length, *words]
@@ -226,12 +240,12 @@ class FBCLIPConfig(PreTrainedConfig):
         for names, low, high in checks:
             for name in names:
                 value = getattr(self, name)
-                if not low <= value <= high:
+                if not (low <= value <= high and math.isfinite(value)):
                     right = f"at least {low}" if high == math.inf else f"between {low} and {high}"
                     raise ValueError(f"`{name}` is {value}, but must be {right}.")
         for name in ("temperature", "attention_layer_norm_eps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, but must be greater than 0.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, but must be greater than 0 and finite.")
         for name in ("foreground_smoothing_window", "spatial_window"):
             if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, but must be odd and at least 1.")
@@ -239,6 +253,22 @@ class FBCLIPConfig(PreTrainedConfig):
             raise ValueError(f"`background_value` is {self.background_value}, but must be in (0, 1).")
         if not 0 < self.background_fraction <= 1:
             raise ValueError(f"`background_fraction` is {self.background_fraction}, but must be in (0, 1].")
+
+        if not math.isfinite(self.foreground_threshold):
+            raise ValueError(f"`foreground_threshold` is {self.foreground_threshold}, but must be finite.")
+        widths = {"token_selector_reduction": self.clip_text, "gate_reduction": self.clip_vision}
+        for name, tower in widths.items():
+            if getattr(self, name) > tower.hidden_size:
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)}, but must be at most {tower.hidden_size}, the width."
+                )
+
+    def validate_clip_name(self) -> None:
+        """Part of `@strict`-powered validation: parts without their CLIP must say where it is."""
+        if not self.includes_clip and not self.clip_name_or_path:
+            raise ValueError(
+                "`includes_clip` is False, so `clip_name_or_path` must name the CLIP to fetch, but is empty."
+            )
 
     def validate_feature_layers(self) -> None:
         """Part of `@strict`-powered validation: the layers exist, ascend, and each has a scale weight."""
@@ -258,8 +288,8 @@ class FBCLIPConfig(PreTrainedConfig):
     def validate_image_size(self) -> None:
         """Part of `@strict`-powered validation: whole patches, and square ones."""
         patch_size: Any = self.clip_vision.patch_size
-        if not isinstance(patch_size, int):
-            raise ValueError(f"CLIP's `patch_size` is {patch_size}, but must be one number: square patches.")
+        if not isinstance(patch_size, int) or patch_size < 1:
+            raise ValueError(f"CLIP's `patch_size` is {patch_size}, but must be one number from 1 on: square patches.")
         if self.image_size % patch_size:
             raise ValueError(
                 f"`image_size` is {self.image_size}, but must be a multiple of CLIP's patch size {patch_size}, "
@@ -270,13 +300,13 @@ class FBCLIPConfig(PreTrainedConfig):
         """Part of `@strict`-powered validation: two prompts that this CLIP's text tower can read."""
         context = self.clip_text.max_position_embeddings
         vocab_size = self.clip_text.vocab_size
+        prompts: list[list[int]] = self.prompt_input_ids  # type: ignore[assignment]
+        lengths = [len(ids) for ids in prompts]
         if self.prompt_length > context - 2:
             raise ValueError(
                 f"`prompt_length` is {self.prompt_length}, but start token, prompt and end token must fit the text "
                 f"context of {context} positions: at most {context - 2}."
             )
-        prompts: list[list[int]] = self.prompt_input_ids  # type: ignore[assignment]
-        lengths = [len(ids) for ids in prompts]
         if lengths != [context, context]:
             raise ValueError(
                 f"`prompt_input_ids` has rows of {lengths} ids, but must be 2 rows (normal, anomalous) of {context}, "
@@ -286,5 +316,6 @@ class FBCLIPConfig(PreTrainedConfig):
         if lowest < 0 or highest >= vocab_size:
             wrong = lowest if lowest < 0 else highest
             raise ValueError(
-                f"`prompt_input_ids` has the id {wrong}, but this CLIP's vocabulary has the ids 0 to {vocab_size - 1}."
+                f"`prompt_input_ids` has the id {wrong}, but this CLIP's vocabulary has the ids 0 to "
+                f"{vocab_size - 1}; pass ids made with its tokenizer."
             )

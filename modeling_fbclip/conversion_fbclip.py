@@ -77,6 +77,9 @@ def read_official_checkpoint(path: str | Path) -> dict[str, Tensor]:
     unknown = sorted(set(map(str, checkpoint)) - set(groups) - set(UNUSED_ENTRIES))
     if unknown:
         raise ValueError(f"{path}: unexpected entries {unknown}; a released FB-CLIP checkpoint has none of them.")
+    strays = [name for group in groups for name, value in checkpoint[group].items() if not isinstance(value, Tensor)]
+    if strays:
+        raise ValueError(f"{path}: {', '.join(map(str, strays))} should be tensors; the file is damaged.")
     prompts = {f"prompt_learner.{name}": tensor for name, tensor in checkpoint["prompt_learner"].items()}
     return prompts | checkpoint["model_trainable_params"]
 
@@ -84,7 +87,8 @@ def read_official_checkpoint(path: str | Path) -> dict[str, Tensor]:
 def official_prompt_fields(tensors: dict[str, Tensor]) -> dict[str, Any]:
     """Config fields that a released checkpoint determines: `prompt_length` and `prompt_input_ids`."""
     fields: dict[str, Any] = {}
-    if (context := tensors.get("prompt_learner.ctx_pos")) is not None:
+    context = tensors.get("prompt_learner.ctx_pos")
+    if context is not None and context.ndim >= 2:
         fields["prompt_length"] = context.shape[-2]
     ids = [tensors.get(f"prompt_learner.tokenized_prompts_{state}") for state in ("pos", "neg")]
     if all(row is not None for row in ids):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -35,7 +36,8 @@ def focal_loss(probabilities: Tensor, targets: Tensor, gamma: float) -> Tensor:
     Returns:
         `torch.FloatTensor` of shape `()`.
     """
-    cross_entropy = F.binary_cross_entropy(probabilities, targets, reduction="none")
+    with torch.autocast(probabilities.device.type, enabled=False):  # CUDA's refuses this loss
+        cross_entropy = F.binary_cross_entropy(probabilities, targets, reduction="none")
     miss = targets * (1 - probabilities) + (1 - targets) * probabilities  # 1 - p_t
     return (cross_entropy * miss.pow(gamma)).mean()
 

@@ -128,20 +128,25 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         # 3. Views, 4. attention and suppression, 5. scores.
         logits, pooled_embeds, stages = self.score_tokens(layer_tokens, text_embeds, grid, output_stages)
         image_scores, anomaly_maps = split_scores(logits, grid)
-        output = FBCLIPOutput(image_scores=image_scores, anomaly_maps=anomaly_maps, text_embeds=text_embeds)
-
+        losses = None
         if labels is not None:
             losses = fbclip_losses(
                 image_scores, anomaly_maps, pooled_embeds, text_embeds, labels, mask_labels, self.config
             )
-            output.loss = losses.total
-            output.image_focal_loss, output.mask_focal_loss = losses.image_focal, losses.mask_focal
-            output.dice_loss, output.consistency_loss = losses.dice, losses.consistency
         if output_stages:
             stages["prompt_embeds"] = self.text_branch.embed_prompts(self.clip, prompt_input_ids)
             stages["consistency_loss"] = consistency_loss(pooled_embeds, text_embeds, self.config)
-            output.stages = stages
-        return output
+        return FBCLIPOutput(
+            loss=losses.total if losses else None,
+            image_focal_loss=losses.image_focal if losses else None,
+            mask_focal_loss=losses.mask_focal if losses else None,
+            dice_loss=losses.dice if losses else None,
+            consistency_loss=losses.consistency if losses else None,
+            image_scores=image_scores,
+            anomaly_maps=anomaly_maps,
+            text_embeds=text_embeds,
+            stages=stages if output_stages else None,
+        )
 
     def score_tokens(
         self, layer_tokens: list[Tensor], text_embeds: Tensor, grid: tuple[int, int], output_stages: bool = False
@@ -243,15 +248,27 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             )
         if labels is None and mask_labels is not None:
             raise ValueError("`mask_labels` are given without `labels`; give both, or `labels` alone.")
-        if labels is not None and tuple(labels.shape) != shape[:1]:
-            raise ValueError(f"`labels` has shape {tuple(labels.shape)}, but must be ({shape[0]},), one an image.")
-        if mask_labels is not None and (mask_labels.ndim != 3 or len(mask_labels) != shape[0]):
+        if labels is not None and (tuple(labels.shape) != shape[:1] or not ((labels == 0) | (labels == 1)).all()):
             raise ValueError(
-                f"`mask_labels` has shape {tuple(mask_labels.shape)}, but must be ({shape[0]}, height, width)."
+                f"`labels` of shape {tuple(labels.shape)} must be of shape ({shape[0]},), 0 or 1 for each image."
             )
-        context = self.config.clip_text.max_position_embeddings
-        if prompt_input_ids is not None and tuple(prompt_input_ids.shape) != (2, context):
+        if mask_labels is not None and (
+            mask_labels.ndim != 3
+            or len(mask_labels) != shape[0]
+            or not ((mask_labels == 0) | (mask_labels == 1)).all()
+        ):
             raise ValueError(
-                f"`prompt_input_ids` has shape {tuple(prompt_input_ids.shape)}, but must be (2, {context}): the "
-                "normal and the anomalous prompt, padded with zeros to the text context."
+                f"`mask_labels` of shape {tuple(mask_labels.shape)} must be of shape ({shape[0]}, height, width), 0 "
+                "or 1 for each pixel."
+            )
+        text = self.config.clip_text
+        if prompt_input_ids is not None and (
+            tuple(prompt_input_ids.shape) != (2, text.max_position_embeddings)
+            or prompt_input_ids.min() < 0
+            or prompt_input_ids.max() >= text.vocab_size
+        ):
+            raise ValueError(
+                f"`prompt_input_ids` of shape {tuple(prompt_input_ids.shape)} must be of shape "
+                f"(2, {text.max_position_embeddings}), ids from 0 to {text.vocab_size - 1}: the normal and the "
+                "anomalous prompt, padded with zeros to the text context."
             )

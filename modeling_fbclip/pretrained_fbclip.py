@@ -1,5 +1,6 @@
 """Loading and saving: complete checkpoints, FB-CLIP parts alone, fresh parts on a CLIP, the authors' checkpoints."""
 
+import copy
 import shutil
 from dataclasses import fields
 from os import PathLike
@@ -9,7 +10,7 @@ from typing import Any, Self
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import CLIPModel, PreTrainedModel
+from transformers import CLIPModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 
@@ -28,8 +29,8 @@ CUSTOM_PIPELINES = {
         "type": "image",
     }
 }
-# Arguments of `from_pretrained` that say where a file comes from; everything else says how to load it.
-HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
+# Arguments of `from_pretrained` that say where files come from, for a checkpoint and its CLIP alike.
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
 
 
 class FBCLIPPreTrainedModel(PreTrainedModel):
@@ -81,11 +82,11 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         Raises:
             `TypeError`: an override is no field of the configuration.
         """
-        config, clip_weights = cls._clip_parts(clip, config_overrides)
+        config, clip = cls._compose(clip, config_overrides)
         verbosity = logging.get_verbosity()
         logging.set_verbosity_error()  # that the FB-CLIP parts are new is what was asked for
         try:
-            return cls.from_pretrained(None, config=config, state_dict=clip_weights)
+            return cls.from_pretrained(None, config=config, state_dict=clip_weights(clip), dtype=clip.dtype)
         finally:
             logging.set_verbosity(verbosity)
 
@@ -107,18 +108,18 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
                 the message names it.
         """
         tensors = read_official_checkpoint(path)
-        config, clip_weights = cls._clip_parts(clip, official_prompt_fields(tensors) | config_overrides)
+        config, clip = cls._compose(clip, official_prompt_fields(tensors) | config_overrides)
         with torch.device("meta"):
             shapes = {name: tensor.shape for name, tensor in cls(config).state_dict().items()}
-        weights = clip_weights | convert_official_tensors(tensors, shapes)
-        return cls.from_pretrained(None, config=config, state_dict=weights)
+        weights = clip_weights(clip) | convert_official_tensors(tensors, shapes)
+        return cls.from_pretrained(None, config=config, state_dict=weights, dtype=clip.dtype)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls,
         pretrained_model_name_or_path: str | PathLike[str] | None,
         *model_args: Any,
-        config: FBCLIPConfig | None = None,
+        config: PreTrainedConfig | str | PathLike[str] | None = None,
         **kwargs: Any,
     ) -> Self:
         r"""
@@ -127,85 +128,138 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
 
         Raises:
             `OSError`: there is no such checkpoint, or its CLIP cannot be fetched.
-            `ValueError`: the checkpoint lacks weights; the message names them.
+            `ValueError`: weights are missing or of the wrong shape, or would be offloaded; the message names them.
         """
         path = pretrained_model_name_or_path
-        if config is None and path is not None:
-            config, kwargs = cls.config_class.from_pretrained(path, return_unused_kwargs=True, **kwargs)
-        if config is not None and path is not None and not config.includes_clip:
-            kwargs = cls._fetch_parts(path, config, kwargs)
-            path = None
         wants_info = kwargs.pop("output_loading_info", False)
-        kwargs["output_loading_info"] = True
+        accepts_other_shapes = kwargs.pop("ignore_mismatched_sizes", False)
+        if path is not None and not cls._includes_clip(config or path, kwargs):
+            config, kwargs = cls._fetch_parts(path, config, kwargs)
+            path = None
+        kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # told below, by name
         loaded: Any = super().from_pretrained(path, *model_args, config=config, **kwargs)
         model, info = loaded
-        missing = sorted(info["missing_keys"])
-        if missing and pretrained_model_name_or_path is not None:
+        problems = [] if pretrained_model_name_or_path is None else [f"lacks {key}" for key in info["missing_keys"]]
+        if not accepts_other_shapes:
+            problems += [f"has {key} of shape {tuple(s)}, not {tuple(t)}" for key, s, t in info["mismatched_keys"]]
+        if problems:
             raise ValueError(
-                f"{pretrained_model_name_or_path}: no complete FB-CLIP checkpoint; it lacks {', '.join(missing)}."
+                f"{pretrained_model_name_or_path}: no fitting checkpoint; it {', '.join(sorted(problems))}."
+            )
+        if any(parameter.is_meta for parameter in model.parameters()):
+            raise ValueError(
+                f"`device_map={kwargs.get('device_map')!r}` would offload weights, which FB-CLIP does not support; "
+                "give one device that holds the model, such as 'cuda' or 'cpu'."
             )
         model.clip.requires_grad_(False)  # loading makes new parameters
         return loaded if wants_info else model
 
-    @staticmethod
-    def _fetch_parts(path: str | PathLike[str], config: FBCLIPConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The remaining arguments of `from_pretrained`, with the weights of FB-CLIP parts and CLIP put together."""
-        remaining = {name: value for name, value in kwargs.items() if name not in HUB_ARGUMENTS}
-        hub_arguments = {name: value for name, value in kwargs.items() if name in HUB_ARGUMENTS}
-        location = {name: remaining.pop(name) for name in ("revision", "subfolder") if name in remaining}
-        weights_file: Any = cached_file(path, SAFE_WEIGHTS_NAME, **location, **hub_arguments)
+    @classmethod
+    def _includes_clip(cls, config: PreTrainedConfig | str | PathLike[str], kwargs: dict[str, Any]) -> bool:
+        if not isinstance(config, PreTrainedConfig):
+            where = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "revision", "subfolder") if name in kwargs}
+            config = cls.config_class.from_pretrained(config, **where)
+        return config.includes_clip
+
+    @classmethod
+    def _fetch_parts(
+        cls, path: str | PathLike[str], config: PreTrainedConfig | str | PathLike[str] | None, kwargs: dict[str, Any]
+    ) -> tuple[PreTrainedConfig, dict[str, Any]]:
+        """Config and arguments of a load from a state dict: that of FB-CLIP parts and CLIP put together."""
+        hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
+        where = hub_arguments | {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
+        variant, dtype = kwargs.pop("variant", None), kwargs.pop("dtype", None)
+        known: PreTrainedConfig
+        if isinstance(config, PreTrainedConfig):
+            known = config
+        else:
+            known, kwargs = cls.config_class.from_pretrained(
+                config or path, return_unused_kwargs=True, **where, **kwargs
+            )
+        name = SAFE_WEIGHTS_NAME if variant is None else SAFE_WEIGHTS_NAME.replace(".", f".{variant}.")
+        weights_file: Any = cached_file(path, name, **where)
+        parts = load_file(weights_file)
         try:
-            revision = config.clip_revision or "main"
-            clip = CLIPModel.from_pretrained(config.clip_name_or_path, revision=revision, **hub_arguments)
+            clip = load_clip(known.clip_name_or_path, known.clip_revision, **hub_arguments)
         except OSError as error:
             raise OSError(
-                f"{path} holds the FB-CLIP parts alone, and the CLIP they stand on, {config.clip_name_or_path!r}, "
+                f"{path} holds the FB-CLIP parts alone, and the CLIP they stand on, {known.clip_name_or_path!r}, "
                 f"cannot be loaded: {error}"
             ) from error
-        clip_weights = {CLIP_PREFIX + name: tensor for name, tensor in clip.state_dict().items()}
-        return remaining | {"state_dict": load_file(weights_file) | clip_weights}
+        if dtype in (None, "auto"):  # CLIP follows the parts
+            dtype = next(iter(parts.values())).dtype
+        return known, kwargs | {"state_dict": parts | clip_weights(clip), "dtype": dtype}
 
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | PathLike[str], *, include_clip: bool | None = None, **kwargs: Any
     ) -> None:
         r"""
-        Save as safetensors.
+        Save as safetensors, with the code that loads it.
 
         Args:
             save_directory (`str` or `PathLike`): the folder.
             include_clip (`bool`, *optional*):
-                Whether CLIP's weights are saved too. Without them the checkpoint is small and loading fetches the CLIP
-                by `config.clip_name_or_path`. Defaults to `True` exactly when the CLIP has no Hub id.
+                Whether CLIP's weights are saved too. Without them the checkpoint is small, one file, and loading
+                fetches the CLIP by `config.clip_name_or_path`. Defaults to `True` exactly when the CLIP has no Hub id.
+            kwargs: those of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
             `ValueError`: `include_clip=False` for a CLIP that has no name to be fetched by.
+            `NotADirectoryError`: `save_directory` is a file.
         """
         name = self.config.clip_name_or_path
         if include_clip is None:
-            include_clip = name is None or Path(name).exists()
+            include_clip = name is None or Path(name).is_absolute()
         if not include_clip and name is None:
             raise ValueError(
                 "`include_clip=False`, but `config.clip_name_or_path` names no CLIP to fetch when loading."
             )
-        self.config.includes_clip = include_clip
-        self.config.custom_pipelines = CUSTOM_PIPELINES
+        if Path(save_directory).is_file():
+            raise NotADirectoryError(f"{save_directory} is a file; give a folder to save to.")
         if not include_clip:
             weights = kwargs.pop("state_dict", None) or self.state_dict()
-            kwargs["state_dict"] = {name: w for name, w in weights.items() if not name.startswith(CLIP_PREFIX)}
-        super().save_pretrained(save_directory, **kwargs)
+            kwargs["state_dict"] = {key: w for key, w in weights.items() if not key.startswith(CLIP_PREFIX)}
+            kwargs["max_shard_size"] = "100GB"
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
         if PIPELINE_FILE.exists():  # it does not where this class itself comes from the Hub
             shutil.copy(PIPELINE_FILE, save_directory)
+        own_config = self.config
+        self.config = copy.deepcopy(own_config)
+        self.config.includes_clip = include_clip
+        self.config.custom_pipelines = CUSTOM_PIPELINES
+        try:
+            super().save_pretrained(save_directory, **kwargs)
+        finally:
+            self.config = own_config
 
     @classmethod
-    def _clip_parts(
-        cls, clip: CLIPModel | str | Path, overrides: dict[str, Any]
-    ) -> tuple[FBCLIPConfig, dict[str, Tensor]]:
-        """Configuration on top of a CLIP, and the CLIP's weights under our names."""
+    def _compose(
+        cls, clip: CLIPModel | str | PathLike[str], overrides: dict[str, Any]
+    ) -> tuple[FBCLIPConfig, CLIPModel]:
+        """The CLIP, loaded where need be, and a configuration on top of it that names it."""
         unknown = sorted(set(overrides) - {field.name for field in fields(FBCLIPConfig)})
         if unknown:
             raise TypeError(f"{', '.join(unknown)}: no such field of FBCLIPConfig.")
         if not isinstance(clip, CLIPModel):
-            clip = CLIPModel.from_pretrained(clip)
-        source = {"clip_config": clip.config.to_dict(), "clip_name_or_path": clip.config.name_or_path or None}
-        config = cls.config_class(**(source | overrides))
-        return config, {CLIP_PREFIX + name: tensor for name, tensor in clip.state_dict().items()}
+            clip = load_clip(clip, overrides.get("clip_revision"))
+        name = clip.config.name_or_path or None
+        if name is not None and Path(name).is_dir():  # a Hub id stays; a folder must be found from anywhere
+            name = str(Path(name).absolute())
+        fresh = {"clip_config": clip.config.to_dict(), "clip_name_or_path": name}
+        return cls.config_class(**(fresh | overrides)), clip
+
+
+def load_clip(name: str | PathLike[str] | None, revision: str | None, **hub_arguments: Any) -> CLIPModel:
+    """A complete CLIP from a folder or Hub id; one that lacks weights, which would be random, raises ValueError."""
+    loaded: Any = CLIPModel.from_pretrained(
+        name, revision=revision or "main", output_loading_info=True, **hub_arguments
+    )
+    clip, info = loaded
+    if info["missing_keys"]:
+        raise ValueError(f"{name}: no complete CLIP; it lacks {', '.join(sorted(info['missing_keys']))}.")
+    return clip
+
+
+def clip_weights(clip: CLIPModel) -> dict[str, Tensor]:
+    """CLIP's weights under the names that they have in an FB-CLIP."""
+    return {CLIP_PREFIX + name: tensor for name, tensor in clip.state_dict().items()}

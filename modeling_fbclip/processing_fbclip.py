@@ -296,5 +296,10 @@ def _probability(name: str, value: float) -> float:
 
 
 def _as_list(values: Any, batch_dims: int) -> list[Any]:
-    is_batch = isinstance(values, np.ndarray | Tensor) and values.ndim >= batch_dims
-    return list(values) if is_batch or isinstance(values, list | tuple) else [values]
+    if isinstance(values, np.ndarray | Tensor):
+        return list(values) if values.ndim >= batch_dims else [values]
+    return (
+        list(values)
+        if isinstance(values, Iterable) and not isinstance(values, str | bytes | os.PathLike)
+        else [values]
+    )

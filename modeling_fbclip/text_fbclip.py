@@ -68,8 +68,8 @@ class FBCLIPTextBranch(nn.Module):
 class TextEmbedsCache:
     r"""
     Text features of the last prompts, computed again when the prompts or any weight behind them changed, and never
-    kept where they may be trained. The frozen tower is watched by its tensors' versions, the trained parts, which
-    optimisers may also write through `.data`, by comparison with a copy.
+    kept where they may be trained or are of autocast's number type. The trained parts are compared with a copy. The
+    frozen tower is watched by its tensors' versions, which a change through `.data` does not raise.
     """
 
     def __init__(self) -> None:
@@ -77,18 +77,21 @@ class TextEmbedsCache:
 
     def __call__(self, branch: FBCLIPTextBranch, clip: CLIPModel, prompt_input_ids: Tensor) -> Tensor:
         """Arguments and result of [`FBCLIPTextBranch.forward`]."""
-        if branch.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return branch(clip, prompt_input_ids)
         frozen = [*clip.text_model.parameters(), *clip.text_projection.parameters()]
+        trained = list(branch.parameters())
+        in_flux = branch.training or torch.is_grad_enabled() or torch.is_autocast_enabled(prompt_input_ids.device.type)
+        # Compiled code cannot look at versions, and a replica of `DataParallel` has no parameters.
+        if in_flux or torch.compiler.is_compiling() or not trained:
+            return branch(clip, prompt_input_ids)
         key = (
             tuple(prompt_input_ids.flatten().tolist()),
             tuple((weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in frozen),
         )
-        trained = list(branch.parameters())
         if self._entry is not None:
             last_key, last_trained, text_embeds = self._entry
             if key == last_key and all(map(torch.equal, trained, last_trained)):
-                return text_embeds
+                return text_embeds.clone()
         text_embeds = branch(clip, prompt_input_ids)
-        self._entry = (key, [weight.detach().clone() for weight in trained], text_embeds)
+        with torch.inference_mode(False):  # what is kept may be used outside of it
+            self._entry = (key, [weight.detach().clone() for weight in trained], text_embeds.clone())
         return text_embeds

@@ -54,7 +54,11 @@ def test_every_field_survives_json(tmp_path: Path) -> None:
         ({"prompt_input_ids": [[12] * 77] * 2}, "the id 12", "0 to 11"),
         ({"prompt_input_ids": [[-1] * 77] * 2}, "the id -1", "0 to 11"),
         ({"prompt_input_ids": [[1] * 76] * 2}, r"\[76, 76\]", "2 rows .* of 77"),
-        ({"prompt_input_ids": None}, "the id 49407", "0 to 11"),
+        ({"prompt_input_ids": None}, "the id 49407", "0 to 11; pass ids made with its tokenizer"),
+        ({"includes_clip": False}, "`includes_clip` is False", "must name the CLIP"),
+        ({"gate_reduction": 33}, "`gate_reduction` is 33", "at most 32"),
+        ({"foreground_threshold": float("nan")}, "`foreground_threshold` is nan", "finite"),
+        ({"smoothing_sigma": float("inf")}, "`smoothing_sigma` is inf", "at least 0"),
         ({"temperature": "warm"}, "'temperature'", "float"),
     ],
 )

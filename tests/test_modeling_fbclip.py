@@ -58,8 +58,43 @@ def test_a_checkpoint_that_lacks_weights_is_refused(tiny_model, tmp_path) -> Non
     weights = load_file(tmp_path / "model.safetensors")
     del weights["attention.norm.bias"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"no complete FB-CLIP checkpoint; it lacks attention\.norm\.bias\."):
+    with pytest.raises(ValueError, match=r"no fitting checkpoint; it lacks attention\.norm\.bias\."):
         FBCLIPModel.from_pretrained(tmp_path)
+
+
+def test_a_checkpoint_of_other_shapes_is_refused_by_name(tiny_model, tmp_path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has scale_weights of shape \(6,\), not \(5,\)"):
+        FBCLIPModel.from_pretrained(tmp_path, num_scale_weights=5)
+
+
+def test_a_clip_that_lacks_weights_is_refused(tiny_clip, tmp_path) -> None:
+    tiny_clip.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["text_projection.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"no complete CLIP; it lacks text_projection\.weight"):
+        FBCLIPModel.from_clip(tmp_path, **TINY_OVERRIDES)
+
+
+def test_a_local_clip_is_saved_too_wherever_that_is_done(tiny_clip, tmp_path, monkeypatch) -> None:
+    tiny_clip.save_pretrained(tmp_path / "clip")
+    monkeypatch.chdir(tmp_path)
+    model = FBCLIPModel.from_clip("clip", **TINY_OVERRIDES)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    model.save_pretrained("saved")
+    assert any(key.startswith("clip.") for key in load_file("saved/model.safetensors"))
+
+
+def test_saving_leaves_the_config_alone_and_spares_a_file_in_the_way(tiny_model, tmp_path) -> None:
+    before = tiny_model.config.to_dict()
+    tiny_model.save_pretrained(tmp_path / "folder")
+    assert tiny_model.config.to_dict() == before
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(NotADirectoryError, match="is a file; give a folder"):
+        tiny_model.save_pretrained(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "precious"
 
 
 def test_parts_whose_clip_is_gone_say_so(tiny_clip, tmp_path) -> None:
@@ -104,12 +139,10 @@ def test_an_unknown_override_is_an_error(tiny_clip) -> None:
         FBCLIPModel.from_clip(tiny_clip, temprature=0.1)
 
 
-def test_meta_initialised_weights_are_all_filled(tiny_config) -> None:
+def test_a_model_can_be_made_without_memory(tiny_config) -> None:
     with torch.device("meta"):
         model = FBCLIPModel(tiny_config)
     assert all(parameter.is_meta for parameter in model.parameters())
-    fresh = FBCLIPModel(tiny_config)
-    assert all(parameter.isfinite().all() for parameter in fresh.parameters())
 
 
 def test_images_of_a_batch_do_not_influence_each_other(tiny_model) -> None:
@@ -134,16 +167,41 @@ def test_attention_implementations_agree(attention, tiny_model, tmp_path) -> Non
     torch.testing.assert_close(maps_of(loaded), maps_of(tiny_model), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("include_clip", [True, False])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_weights_give_float32_scores_close_to_the_exact_ones(dtype, tiny_model, tmp_path) -> None:
-    tiny_model.save_pretrained(tmp_path)
-    half = FBCLIPModel.from_pretrained(tmp_path, dtype=dtype)
+def test_half_precision_weights_give_float32_scores_close_to_the_exact_ones(
+    dtype, include_clip, tiny_clip, tmp_path
+) -> None:
+    tiny_clip.save_pretrained(tmp_path / "clip")
+    model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
+    model.save_pretrained(tmp_path / "saved", include_clip=include_clip)
+    half = FBCLIPModel.from_pretrained(tmp_path / "saved", dtype=dtype)
     assert {parameter.dtype for parameter in half.parameters()} == {dtype}
     with torch.no_grad():
         output = half(PIXELS.to(dtype), labels=torch.tensor([0, 1]), mask_labels=torch.zeros(2, 32, 48))
     assert output.image_scores.dtype == output.anomaly_maps.dtype == output.loss.dtype == torch.float32
-    error = (output.anomaly_maps - maps_of(tiny_model)).abs().mean()
-    assert error < 0.05
+    assert (output.anomaly_maps - maps_of(model)).abs().mean() < 0.05
+
+
+def test_a_clip_in_half_precision_sets_the_number_type(tiny_clip, tmp_path) -> None:
+    tiny_clip.bfloat16().save_pretrained(tmp_path / "clip")
+    model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    model.float().save_pretrained(tmp_path / "parts", include_clip=False)
+    for dtype in (None, "auto"):  # the parts decide
+        loaded = FBCLIPModel.from_pretrained(tmp_path / "parts", dtype=dtype)
+        assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+        assert maps_of(loaded).isfinite().all()
+
+
+@pytest.mark.parametrize("include_clip", [True, False])
+def test_where_to_load_from_reaches_config_and_weights(include_clip, tiny_clip, tmp_path) -> None:
+    tiny_clip.save_pretrained(tmp_path / "clip")
+    model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
+    model.save_pretrained(tmp_path / "repo" / "inner", include_clip=include_clip, variant="small")
+    loaded = FBCLIPModel.from_pretrained(tmp_path / "repo", subfolder="inner", variant="small", temperature=0.5)
+    assert loaded.config.temperature == 0.5
+    assert torch.equal(loaded.attention.norm.weight, model.attention.norm.weight)
 
 
 def test_compiled_model_agrees(tiny_model) -> None:
@@ -175,6 +233,11 @@ def test_other_prompts_change_the_map(tiny_model) -> None:
     assert (swapped - maps_of(tiny_model)).abs().max() > 1e-4
 
 
+def test_the_loss_comes_first_when_there_is_one(tiny_model) -> None:
+    output = tiny_model(PIXELS, labels=torch.tensor([0, 1]))
+    assert output[0] is output.loss
+
+
 def test_a_deep_copy_trains_apart(tiny_model) -> None:
     before = maps_of(tiny_model)
     twin = copy.deepcopy(tiny_model)
@@ -191,10 +254,16 @@ def test_a_deep_copy_trains_apart(tiny_model) -> None:
         ({"pixel_values": torch.zeros(1, 1, 32, 32)}, r"\(1, 1, 32, 32\), but must be \(batch_size, 3"),
         ({"pixel_values": torch.zeros(1, 3, 32, 36)}, r"\(1, 3, 32, 36\).* multiples of the patch size 8"),
         ({"pixel_values": torch.zeros(0, 3, 32, 32)}, "batch not empty"),
-        ({"labels": torch.zeros(3)}, r"`labels` has shape \(3,\), but must be \(2,\)"),
+        ({"labels": torch.zeros(3)}, r"`labels` of shape \(3,\) must be of shape \(2,\)"),
+        ({"labels": torch.full((2,), 2)}, "0 or 1 for each image"),
         ({"mask_labels": torch.zeros(2, 8, 8)}, "without `labels`"),
-        ({"labels": torch.zeros(2), "mask_labels": torch.zeros(2, 1, 8, 8)}, r"\(2, 1, 8, 8\), but must be \(2, h"),
-        ({"prompt_input_ids": torch.zeros(2, 5, dtype=torch.long)}, r"\(2, 5\), but must be \(2, 77\)"),
+        (
+            {"labels": torch.zeros(2), "mask_labels": torch.zeros(2, 1, 8, 8)},
+            r"\(2, 1, 8, 8\) must be of shape \(2, h",
+        ),
+        ({"labels": torch.zeros(2), "mask_labels": torch.full((2, 8, 8), 255)}, "0 or 1 for each pixel"),
+        ({"prompt_input_ids": torch.zeros(2, 5, dtype=torch.long)}, r"\(2, 5\) must be of shape \(2, 77\)"),
+        ({"prompt_input_ids": torch.full((2, 77), 12)}, "ids from 0 to 11"),
     ],
 )
 def test_wrong_shapes_are_told_with_the_right_ones(arguments, message, tiny_model) -> None:

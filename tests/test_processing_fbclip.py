@@ -297,3 +297,10 @@ def test_settings_can_be_overridden_on_loading(tmp_path: Path, tokenizer: PreTra
     assert "threshold" not in loaded.tokenizer.init_kwargs
     with pytest.raises(ValueError, match="`threshold` is 2"):
         FBCLIPProcessor.from_pretrained(tmp_path, threshold=2)
+
+
+def test_a_generator_is_read_as_a_list_is() -> None:
+    processor = FBCLIPProcessor(image_size=16)
+    images = [noise(8, 9), noise(10, 11, seed=1)]
+    from_generator = processor(images=(image for image in images))["pixel_values"]
+    assert torch.equal(from_generator, processor(images=images)["pixel_values"])

@@ -134,6 +134,10 @@ def _run(
             f"{len(pictures)} images at once need more memory than {pipeline.device} has",
             param_hint="--batch-size",
         ) from error
+    except RuntimeError as error:  # such as a number type that the device cannot compute with
+        raise typer.BadParameter(
+            f"{pipeline.model.dtype} on {pipeline.device}: {one_line(error)}", param_hint="--dtype"
+        ) from error
     except ValueError:  # of one of them: singly, the others still get their results
         for path, picture in pictures.items():
             try:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from modeling_fbclip.pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
 
 
+# What the libraries that read a model's JSON files raise when these hold something else than they should.
+DAMAGE = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+
+
 class WeightType(StrEnum):
     """Number types of the weights, by their torch names."""
 
@@ -74,7 +78,7 @@ def _load(model_name: str | None, dtype: "torch.dtype") -> "tuple[FBCLIPModel, F
         if kind != FBCLIPConfig.model_type:
             raise ValueError(f"it holds a {kind!r} model, not an FB-CLIP")
         return FBCLIPModel.from_pretrained(model_name, dtype=dtype), FBCLIPProcessor.from_pretrained(model_name)
-    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+    except (OSError, SafetensorError, StrictDataclassError, *DAMAGE) as error:
         raise typer.BadParameter(
             f"{model_name or 'the bundled model'} cannot be loaded: {one_line(error)}", param_hint="--model"
         ) from error
@@ -84,6 +88,6 @@ def _require_device(device: str) -> None:
     import torch
 
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()  # "meta" holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise typer.BadParameter(f"{device} is not usable here: {one_line(error)}", param_hint="--device") from error
