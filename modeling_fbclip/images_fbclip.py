@@ -11,6 +11,10 @@ from torch import Tensor
 
 ImageSource = str | os.PathLike | Image.Image | np.ndarray | Tensor
 
+# Files in a folder that are taken for images.
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 NUM_CHANNELS = (1, 3, 4)
 # Rounding of an interpolation, say, may leave [0, 1] by a hair; a normalised image leaves it by far.
 FLOAT_TOLERANCE = 1e-3

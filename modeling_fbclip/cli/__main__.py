@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from modeling_fbclip.cli.convert import convert
+from modeling_fbclip.cli.datasets import datasets
 from modeling_fbclip.cli.detect import detect
 from modeling_fbclip.cli.messages import one_line
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(detect)
 app.command()(convert)
+app.add_typer(datasets, name="datasets")
 
 
 def _print_version(wanted: bool) -> None:

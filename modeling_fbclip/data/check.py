@@ -1,0 +1,156 @@
+"""What a data set holds, and what is odd in it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from modeling_fbclip.data.loading import find_folder, load_anomaly_dataset
+from modeling_fbclip.data.registry import identify
+from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+
+COLUMNS_LAYOUT = "columns"
+
+
+class Count(NamedTuple):
+    """How many images of a category there are in a split, and how many masks."""
+
+    split: str
+    category: str
+    normal: int
+    anomalous: int
+    masks: int
+
+
+class Oddity(NamedTuple):
+    """Something in a data set that is likely a mistake, and the file or folder it is in."""
+
+    split: str
+    category: str
+    path: str
+    problem: str
+
+
+class Findings(NamedTuple):
+    """What a check has found. `known_as` is the title of the registered data set with these categories."""
+
+    path: str
+    layout: str
+    known_as: str | None
+    counts: list[Count]
+    oddities: list[Oddity]
+
+
+def check_anomaly_dataset(
+    name_or_path: str | Path,
+    layout: str | None = None,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Findings:
+    r"""
+    Reads every file of a data set, one at a time, and counts.
+
+    Args:
+        name_or_path (`str` or `Path`): As in [`load_anomaly_dataset`].
+        layout (`str`, *optional*): As there.
+        progress (`Callable`, *optional*): Wraps the rows as they are read, as `tqdm` does.
+
+    Returns:
+        `Findings`: The layout, counts for each split and category, and every oddity: a file that cannot be read, an
+        anomalous image without mask where others have one, a mask of another size, a mask that is empty for an
+        anomalous image or not for a normal one, a category that the registered data set has and this one lacks.
+
+    Raises:
+        `ValueError`: If the data set as a whole cannot be read.
+    """
+    splits, found_layout = _splits(name_or_path, layout)
+    tally = _Tally()
+    for split in splits:
+        dataset: Any = load_anomaly_dataset(name_or_path, split, layout=layout, streaming=True)
+        undecoded = type(dataset.features["image"])(decode=False)
+        rows = dataset.cast_column("image", undecoded).cast_column("mask", undecoded)
+        for row in progress(rows):
+            tally.add(split, row)
+    categories = {category for _, category in tally.images}
+    known = identify(categories)
+    missing = sorted(set(known.categories) - categories) if known else []
+    lacking = [Oddity("", category, str(name_or_path), "category is missing") for category in missing]
+    title = known.title if known else None
+    return Findings(str(name_or_path), found_layout, title, tally.counts(), tally.all_oddities() + lacking)
+
+
+def _splits(name_or_path: str | Path, layout: str | None) -> tuple[list[str], str]:
+    folder = find_folder(name_or_path, layout)
+    if folder is not None:
+        return list(folder.splits), folder.layout.name
+    from modeling_fbclip.data.columns import split_names
+
+    return split_names(str(name_or_path)), COLUMNS_LAYOUT
+
+
+class _Tally:
+    """Counts and oddities so far."""
+
+    def __init__(self) -> None:
+        self.images: dict[tuple[str, str], Counter[str]] = {}
+        self.oddities: list[Oddity] = []
+        self.without_mask: list[Oddity] = []
+
+    def add(self, split: str, row: Mapping[str, Any]) -> None:
+        category, path = row["category"], row["path"]
+        counter = self.images.setdefault((split, category), Counter())
+        counter["anomalous" if row["label"] else "normal"] += 1
+        counter["masks"] += row["mask"] is not None
+        self.oddities += (Oddity(split, category, file, problem) for file, problem in _problems(row))
+        if row["label"] and row["mask"] is None:
+            self.without_mask.append(Oddity(split, category, path, "anomalous, but has no mask"))
+
+    def counts(self) -> list[Count]:
+        return [
+            Count(split, category, counter["normal"], counter["anomalous"], counter["masks"])
+            for (split, category), counter in self.images.items()
+        ]
+
+    def all_oddities(self) -> list[Oddity]:
+        """A data set without any mask has image labels only, which is not odd."""
+        has_masks = any(counter["masks"] for counter in self.images.values())
+        return self.oddities + (self.without_mask if has_masks else [])
+
+
+def _problems(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Files of a row, and what is wrong with them."""
+    image_path = row["path"]
+    size = mask = None
+    try:
+        size = load_rgb_image(_source(row["image"])).size
+    except ValueError as error:
+        yield image_path, _reason(error, image_path)
+    if row["mask"] is None:
+        return
+    mask_path = row["mask"]["path"] or image_path
+    try:
+        mask = load_mask(_source(row["mask"]))
+    except ValueError as error:
+        yield mask_path, _reason(error, mask_path)
+        return
+    mask_size = (mask.shape[1], mask.shape[0])
+    if size is not None and size != mask_size:
+        yield mask_path, f"mask of {mask_size[0]} by {mask_size[1]} pixels, image of {size[0]} by {size[1]}"
+    if mask.any() != row["label"]:
+        yield mask_path, "mask is empty, but the image anomalous" if row["label"] else "mask of a normal image"
+
+
+def _source(value: Mapping[str, Any]) -> Any:
+    """What to open of an image that has not been decoded: its file, or the bytes in the table."""
+    if value["bytes"] is None:
+        return value["path"]
+    try:
+        return Image.open(BytesIO(value["bytes"]))
+    except OSError as error:
+        raise ValueError("not an image, or in a format that Pillow cannot read") from error
+
+
+def _reason(error: ValueError, path: str) -> str:
+    return str(error).removeprefix(f"{path}: ").rstrip(".")

@@ -1,0 +1,177 @@
+"""Data sets that `datasets` reads itself, on the Hub or as tables on a disk: their columns under our names."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    Image,
+    IterableDataset,
+    Value,
+    get_dataset_split_names,
+    load_dataset,
+    load_from_disk,
+)
+
+from modeling_fbclip.data.layouts.base import ANOMALY, GOOD, is_normal
+from modeling_fbclip.images_fbclip import load_mask
+
+# What our columns are called elsewhere, the likeliest name first. An image may have any name.
+COLUMN_NAMES = {
+    "image": ("image",),
+    "mask": ("mask", "ground_truth", "gt", "segmentation", "seg_mask", "annotation"),
+    "label": ("label", "labels", "anomaly", "is_anomaly"),
+    "category": ("category", "cls_name", "object"),
+    "defect": ("defect", "defect_type", "specie_name", "anomaly_class"),
+}
+
+
+def row_features() -> Features:
+    """The columns that every data set is read as."""
+    return Features(
+        {
+            "image": Image(),
+            "mask": Image(),
+            "label": ClassLabel(names=["normal", "anomalous"]),
+            "category": Value("string"),
+            "defect": Value("string"),
+            "path": Value("string"),
+        }
+    )
+
+
+class _Reader(NamedTuple):
+    """
+    Turns rows of a data set into ours.
+
+    Args:
+        features: the data set's columns.
+        place: what paths begin with, as images in a table have no file.
+        title: the category where there is no column of it.
+        image, mask, label, category, defect: names of the columns that are read.
+    """
+
+    features: Features
+    place: str
+    title: str
+    image: str
+    mask: str | None
+    label: str | None
+    category: str | None
+    defect: str | None
+
+    def describe(self, row: Mapping[str, Any], index: int) -> dict[str, Any]:
+        """All that is not a picture."""
+        path = f"{self.place}[{index}]"
+        if self.label is not None:
+            label = int(not is_normal(self._text(row, self.label)))
+        elif self.mask is not None:
+            mask = row[self.mask] and Image().decode_example(row[self.mask])
+            label = int(mask is not None and bool(load_mask(mask, path).any()))
+        else:
+            label = int(self.defect is not None and not is_normal(self._text(row, self.defect)))
+        defect = self._text(row, self.defect) if self.defect else ANOMALY
+        category = self._text(row, self.category) if self.category else self.title
+        return {"label": label, "category": category, "defect": defect if label else GOOD, "path": path}
+
+    def whole_row(self, row: Mapping[str, Any], index: int) -> dict[str, Any]:
+        return {"image": row[self.image], "mask": row[self.mask] if self.mask else None} | self.describe(row, index)
+
+    def described_by(self) -> list[str]:
+        """The columns that `describe` looks at."""
+        columns = [self.label, self.category, self.defect, self.mask if self.label is None else None]
+        return list(dict.fromkeys(column for column in columns if column is not None))
+
+    def _text(self, row: Mapping[str, Any], column: str) -> str:
+        feature = self.features[column]
+        return str(feature.int2str(row[column]) if isinstance(feature, ClassLabel) else row[column])
+
+
+def load_columns(
+    name: str,
+    split: str,
+    categories: Sequence[str] | None,
+    streaming: bool,
+    given: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> Dataset | IterableDataset:
+    """A split of a Hub data set or of a folder of tables; ValueError in one line if it cannot be read."""
+    dataset = _load(name, split, streaming, options)
+    if dataset.features is None:
+        raise ValueError(f"{name}: its columns are not stated, so it cannot be streamed; load it without.")
+    reader = _reader(name, split, dataset.features, given)
+    for column in filter(None, (reader.image, reader.mask)):
+        dataset = dataset.cast_column(column, Image(decode=False))
+    if isinstance(dataset, IterableDataset):
+        rows = dataset.map(reader.whole_row, with_indices=True, remove_columns=list(dataset.features))
+        if categories is not None:
+            rows = rows.filter(categories.__contains__, input_columns="category")
+        return rows.cast(row_features())
+    rows = _add_descriptions(dataset, reader)
+    if categories is None:
+        return rows
+    return rows.select([index for index, category in enumerate(rows["category"]) if category in categories])
+
+
+def split_names(name: str) -> list[str]:
+    """The splits of a Hub data set or of a folder of tables."""
+    if (saved := _load_saved(name)) is not None:
+        return list(saved)
+    return get_dataset_split_names(name)
+
+
+def _load_saved(name: str) -> DatasetDict | None:
+    """What `save_to_disk` wrote, if that is what the folder holds; a single data set counts as test."""
+    if not any(Path(name, file).is_file() for file in ("dataset_dict.json", "state.json")):
+        return None
+    saved = load_from_disk(name)
+    return saved if isinstance(saved, DatasetDict) else DatasetDict(test=saved)
+
+
+def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) -> Dataset | IterableDataset:
+    try:
+        if (saved := _load_saved(name)) is not None:
+            if split not in saved:
+                raise ValueError(f"has no split {split!r}, but {', '.join(map(repr, saved))}")
+            return saved[split].to_iterable_dataset() if streaming else saved[split]
+        return load_dataset(name, split=split, streaming=streaming, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(f"{name}: cannot be loaded ({reason}).") from error
+
+
+def _reader(name: str, split: str, features: Features, given: Mapping[str, str]) -> _Reader:
+    """A reader of the columns given, else of those that have the usual names."""
+    for ours, theirs in given.items():
+        if ours not in COLUMN_NAMES or theirs not in features:
+            raise ValueError(f"{name}: columns={{{ours!r}: {theirs!r}}}, but it has {', '.join(features)}.")
+    pictures = [column for column, feature in features.items() if isinstance(feature, Image)]
+    found: dict[str, str | None] = {
+        ours: given.get(ours)
+        or next((column for column in names if column in features and (ours != "mask" or column in pictures)), None)
+        for ours, names in COLUMN_NAMES.items()
+    }
+    others = [column for column in pictures if column != found["mask"]]
+    image = found.pop("image") or next(iter(others), None)
+    if image is None or image not in pictures:
+        raise ValueError(f"{name}: has no column of images, but {', '.join(features)}.")
+    return _Reader(features, f"{name}/{split}", name.rstrip("/").split("/")[-1], image, **found)
+
+
+def _add_descriptions(dataset: Dataset, reader: _Reader) -> Dataset:
+    """Our columns beside the images, which stay where they are: nothing of them is read or copied."""
+    read = reader.described_by()
+    described = dataset.select_columns(read) if read else [{}] * len(dataset)
+    descriptions = [reader.describe(row, index) for index, row in enumerate(described)]
+    pictures = {reader.image: "image"} | ({reader.mask: "mask"} if reader.mask else {})
+    rows = dataset.select_columns(list(pictures)).rename_columns(pictures)
+    features = row_features()
+    if reader.mask is None:
+        rows = rows.add_column("mask", [None] * len(rows), feature=features["mask"])
+    for name in ("label", "category", "defect", "path"):
+        rows = rows.add_column(name, [row[name] for row in descriptions], feature=features[name])
+    return rows.cast_column("image", features["image"]).cast_column("mask", features["mask"])

@@ -1,0 +1,43 @@
+"""DAGM 2007: `Class1/Test/0002.PNG`, anomalous where `Class1/Test/Label/0002_label.PNG` exists."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from modeling_fbclip.data.layouts.base import (
+    ANOMALY,
+    GOOD,
+    Layout,
+    Sample,
+    categories_below,
+    group_by_split,
+    has_images,
+    images_in,
+    mask_of,
+    masks_in,
+)
+
+SPLITS = {"train": "Train", "test": "Test"}
+
+
+def _has(category: Path, split: str) -> bool:
+    folder = category / SPLITS[split]
+    return (folder / "Label").is_dir() and has_images(folder)
+
+
+def _find(root: Path) -> dict[str, list[str]]:
+    categories = categories_below(root, lambda folder: any(_has(folder, split) for split in SPLITS))
+    # Class10 after Class9.
+    categories.sort(key=lambda name: (len(name), name))
+    return group_by_split((split, name) for split in SPLITS for name in categories if _has(root / name, split))
+
+
+def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:
+    for category in categories:
+        folder = root / category / SPLITS[split]
+        masks = masks_in(folder / "Label")
+        for image in images_in(folder):
+            mask = mask_of(image, masks)
+            yield Sample(image, mask, int(mask is not None), category, ANOMALY if mask else GOOD)
+
+
+DAGM = Layout("dagm", "Test/Label/", _find, _read)

@@ -1,0 +1,41 @@
+"""HeadCT as downloaded: images in `head_ct/` and their labels in `labels.csv` (`id, hemorrhage`)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from modeling_fbclip.data.layouts.base import (
+    ANOMALY,
+    GOOD,
+    ROOT_CATEGORY,
+    Layout,
+    Sample,
+    get,
+    images_in,
+    is_normal,
+    read_csv,
+)
+
+# The archive has the folder in a folder of the same name.
+IMAGE_FOLDERS = ("head_ct", "head_ct/head_ct")
+
+
+def _images(root: Path) -> list[Path]:
+    return next((images for name in IMAGE_FOLDERS if (images := images_in(root / name))), [])
+
+
+def _find(root: Path) -> dict[str, list[str]]:
+    return {"test": [ROOT_CATEGORY]} if (root / "labels.csv").is_file() and _images(root) else {}
+
+
+def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:  # noqa: ARG001 (one of each)
+    file = root / "labels.csv"
+    labels = {
+        get(row, "id", file).zfill(3): int(not is_normal(get(row, "hemorrhage", file))) for row in read_csv(file)
+    }
+    for image in _images(root):
+        if (label := labels.get(image.stem.zfill(3))) is None:
+            raise ValueError(f"{file}: has no row for {image.name}; every image needs one.")
+        yield Sample(image, None, label, ROOT_CATEGORY, ANOMALY if label else GOOD)
+
+
+HEAD_CT = Layout("head-ct", "labels.csv and head_ct/", _find, _read)

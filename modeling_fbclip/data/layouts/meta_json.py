@@ -1,0 +1,51 @@
+"""`meta.json` as the released code of AnomalyCLIP, AdaCLIP and FB-CLIP writes it: every image of a folder by class."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from modeling_fbclip.data.layouts.base import (
+    ANOMALY,
+    GOOD,
+    Layout,
+    Sample,
+    file_inside,
+    get,
+    group_by_split,
+    read_json,
+)
+
+
+def _classes(root: Path) -> dict[str, Mapping[str, list[object]]]:
+    """The classes of each split, which DAGM's file writes with a capital letter; nothing if it is another's file."""
+    file = root / "meta.json"
+    meta = read_json(file) if file.is_file() else None
+    if not isinstance(meta, Mapping):
+        return {}
+    splits = {split.lower(): classes for split, classes in meta.items() if split.lower() in ("train", "test")}
+    shaped = all(
+        isinstance(classes, Mapping) and all(isinstance(entries, list) for entries in classes.values())
+        for classes in splits.values()
+    )
+    return splits if shaped else {}
+
+
+def _find(root: Path) -> dict[str, list[str]]:
+    splits = _classes(root)
+    return group_by_split((split, name) for split in splits for name, entries in splits[split].items() if entries)
+
+
+def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:
+    listed_in = root / "meta.json"
+    classes = _classes(root)[split]
+    for category in categories:
+        for entry in classes[category]:
+            label = int(bool(get(entry, "anomaly", listed_in)))
+            image = file_inside(root, get(entry, "img_path", listed_in), listed_in)
+            mask_path = get(entry, "mask_path", listed_in)
+            mask = file_inside(root, mask_path, listed_in) if mask_path else None
+            specie = get(entry, "specie_name", listed_in) or ANOMALY
+            # The released code takes a folder in place of a mask for none at all.
+            yield Sample(image, None if mask and mask.is_dir() else mask, label, category, specie if label else GOOD)
+
+
+META_JSON = Layout("meta-json", "meta.json", _find, _read)

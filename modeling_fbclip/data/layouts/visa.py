@@ -1,0 +1,40 @@
+"""VisA as released: `split_csv/1cls.csv` lists each image of `candle/Data/Images/` with its mask."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from modeling_fbclip.data.layouts.base import (
+    ANOMALY,
+    GOOD,
+    Layout,
+    Sample,
+    file_inside,
+    get,
+    group_by_split,
+    is_normal,
+    read_csv,
+)
+
+SPLIT_FILE = Path("split_csv", "1cls.csv")
+
+
+def _find(root: Path) -> dict[str, list[str]]:
+    listed_in = root / SPLIT_FILE
+    if not listed_in.is_file():
+        return {}
+    rows = read_csv(listed_in)
+    return group_by_split((get(row, "split", listed_in), get(row, "object", listed_in)) for row in rows)
+
+
+def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:
+    listed_in = root / SPLIT_FILE
+    rows = [row for row in read_csv(listed_in) if row["split"] == split]
+    for category in categories:
+        for row in (row for row in rows if row["object"] == category):
+            image = file_inside(root, get(row, "image", listed_in), listed_in)
+            mask = file_inside(root, row["mask"], listed_in) if row.get("mask") else None
+            label = int(not is_normal(get(row, "label", listed_in)))
+            yield Sample(image, mask, label, category, ANOMALY if label else GOOD)
+
+
+VISA = Layout("visa", SPLIT_FILE.as_posix(), _find, _read)

@@ -1,0 +1,69 @@
+"""Small trees of files with the names that the real data sets have."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import Image as ImageFeature
+from PIL import Image
+
+from modeling_fbclip.data import load_anomaly_dataset
+
+MASK = np.eye(8, dtype=np.uint8) * 255
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Saves images and masks of 8 by 8 pixels below a root, and returns that."""
+
+    def write(root: str, images: Iterable[str], masks: Iterable[str] = (), empty: Iterable[str] = ()) -> Path:
+        pixels = np.random.default_rng(0).integers(90, 130, (8, 8, 3), dtype=np.uint8)
+        for names, values in ((images, pixels), (masks, MASK), (empty, np.zeros_like(MASK))):
+            for name in names:
+                file = tmp_path / root / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(values).save(file)
+        return tmp_path / root
+
+    return write
+
+
+@pytest.fixture
+def rows() -> Callable[..., list[tuple]]:
+    """The rows of a folder as (image, mask, label, category, defect), with files relative to it, however they are
+    loaded: at once, as a stream, and decoded."""
+
+    def read(root: Path, split: str = "test", **options: object) -> list[tuple]:
+        def relative(path: str | None) -> str | None:
+            return None if path is None else Path(path).relative_to(root).as_posix()
+
+        loaded = load_anomaly_dataset(root, split, **options)
+        stream = load_anomaly_dataset(root, split, streaming=True, **options)
+        as_files = ImageFeature(decode=False)
+        found = []
+        for dataset in (loaded, stream):
+            undecoded = dataset.cast_column("image", as_files).cast_column("mask", as_files)
+            assert list(undecoded.features) == ["image", "mask", "label", "category", "defect", "path"]
+            found.append(
+                [
+                    (
+                        relative(row["image"]["path"]),
+                        row["mask"] and relative(row["mask"]["path"]),
+                        row["label"],
+                        row["category"],
+                        row["defect"],
+                    )
+                    for row in undecoded
+                ]
+            )
+            assert [relative(row["path"]) for row in undecoded] == [row[0] for row in found[-1]]
+        assert found[0] == found[1]
+        for row in loaded:
+            assert row["image"].size == (8, 8)
+            assert row["mask"] is None or row["mask"].size == (8, 8)
+        return found[0]
+
+    return read

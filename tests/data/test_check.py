@@ -1,0 +1,94 @@
+"""`check_anomaly_dataset`: right counts, and every oddity with its file and nothing else."""
+
+import datasets
+from PIL import Image
+
+from modeling_fbclip.data import check_anomaly_dataset, identify
+from modeling_fbclip.data.check import Count
+from modeling_fbclip.data.registry import KNOWN_DATASETS
+
+
+def oddities(findings, root):
+    return [(oddity.path.removeprefix(f"{root}/"), oddity.problem) for oddity in findings.oddities]
+
+
+def test_a_sound_set_is_counted(save):
+    root = save(
+        "set",
+        ["bolt/train/good/0.png", "bolt/test/good/1.png", "bolt/test/cut/2.png", "bolt/test/cut/3.png"],
+        ["bolt/ground_truth/cut/2.png", "bolt/ground_truth/cut/3.png"],
+    )
+    findings = check_anomaly_dataset(root)
+    assert (findings.layout, findings.known_as, findings.oddities) == ("mvtec", None, [])
+    assert findings.counts == [Count("train", "bolt", 1, 0, 0), Count("test", "bolt", 1, 2, 2)]
+
+
+def test_every_oddity_is_named_with_its_file(save):
+    names = ["damaged", "unmasked", "resized", "empty", "sound", "text_mask"]
+    root = save(
+        "set",
+        [f"bad/{name}.png" for name in names] + ["good/1.png"],
+        ["masks/bad/sound.png", "masks/bad/damaged.png"],
+        ["masks/bad/empty.png"],
+    )
+    cut = (root / "bad/damaged.png").read_bytes()[:-30]
+    (root / "bad/damaged.png").write_bytes(cut)
+    Image.new("L", (4, 6), 255).save(root / "masks/bad/resized.png")
+    (root / "masks/bad/text_mask.png").write_text("text")
+    findings = check_anomaly_dataset(root)
+    found = dict(oddities(findings, root))
+    assert found.pop("bad/damaged.png").startswith("the image is damaged or cut off")
+    assert found == {
+        "bad/unmasked.png": "anomalous, but has no mask",
+        "masks/bad/resized.png": "mask of 4 by 6 pixels, image of 8 by 8",
+        "masks/bad/empty.png": "mask is empty, but the image anomalous",
+        "masks/bad/text_mask.png": "not an image, or in a format that Pillow cannot read",
+    }
+    assert len(findings.oddities) == 5
+    assert findings.counts == [Count("test", "set", 1, 6, 5)]
+
+
+def test_a_set_with_image_labels_only_is_not_odd(save):
+    assert check_anomaly_dataset(save("set", ["yes/1.png", "no/1.png"])).oddities == []
+
+
+def test_listed_files_that_are_missing_and_masks_of_normal_images(save):
+    root = save("set", ["1.png"], ["mask.png"])
+    (root / "metadata.csv").write_text("file_name,mask_file_name,label\n1.png,mask.png,good\n2.png,,good\n")
+    assert oddities(check_anomaly_dataset(root), root) == [
+        ("mask.png", "mask of a normal image"),
+        ("2.png", "no such file"),
+    ]
+
+
+def test_a_missing_category_of_a_known_set_is_named(save):
+    names = list(KNOWN_DATASETS["mvtec-ad"].categories)
+    names.remove("zipper")
+    root = save("mvtec", [f"{name}/test/good/0.png" for name in names])
+    findings = check_anomaly_dataset(root)
+    assert findings.known_as == "MVTec AD"
+    assert [(oddity.category, oddity.problem) for oddity in findings.oddities] == [("zipper", "category is missing")]
+
+
+def test_sets_are_identified_by_most_of_their_categories():
+    assert [identify(known.categories) for known in KNOWN_DATASETS.values() if len(known.categories) > 1] == [
+        known for known in KNOWN_DATASETS.values() if len(known.categories) > 1
+    ]
+    assert identify(["toothbrush", "zipper"]) is None  # of MVTec AD and of Real-IAD
+    assert identify(["brain"]) is None
+    assert identify([]) is None
+
+
+def test_tables_are_checked(tmp_path):
+    features = datasets.Features(
+        {"image": datasets.Image(), "mask": datasets.Image(), "label": datasets.Value("int64")}
+    )
+    images = [Image.new("RGB", (8, 8))] * 3
+    masks = [Image.new("L", (8, 8), 1), Image.new("L", (8, 4), 1), None]
+    columns = {"image": images, "mask": masks, "label": [1, 1, 0]}
+    tables = datasets.Dataset.from_dict(columns, features=features)
+    datasets.DatasetDict(train=tables.select([2]), test=tables).save_to_disk(tmp_path / "tables")
+    findings = check_anomaly_dataset(tmp_path / "tables")
+    assert findings.counts == [Count("train", "tables", 1, 0, 0), Count("test", "tables", 1, 2, 2)]
+    place = tmp_path / "tables/test[1]"
+    assert [oddity[2:] for oddity in findings.oddities] == [(str(place), "mask of 8 by 4 pixels, image of 8 by 8")]
