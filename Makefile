@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 IMAGES ?= demo/examples
+.DEFAULT_GOAL := detect
 
-.PHONY: detect test check benchmark figure tiny clean
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
+
+.PHONY: help detect test check benchmark figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
 	$(BIN)/fbclip detect $(IMAGES) --output outputs
@@ -23,7 +27,7 @@ benchmark: $(VENV)/test.stamp  ## time and memory against the literal reference;
 figure: $(VENV)/base.stamp  ## the README's figure: the bundled model on all sample photographs
 	$(BIN)/python demo/make_figure.py
 
-tiny: $(VENV)/tiny.stamp  ## make the bundled model; SMOKE=1 for a run of a minute
+tiny: $(VENV)/tiny.stamp  ## make the bundled model; SMOKE=1 for a try of seconds
 	$(BIN)/python -m modeling_fbclip.checkpoints.recipe $(if $(SMOKE),--smoke)
 
 clean:

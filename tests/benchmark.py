@@ -1,7 +1,7 @@
 """Seconds and peak memory of FB-CLIP at real size: CLIP's vision tower, the whole model, the head, the literal head.
 
 Run by `make benchmark`. Weights and images are random. Everything is timed in one run, the parts in turn, since only
-ratios are comparable between machines; the best of the repeats counts. Memory is the peak above what is resident
+ratios are comparable between machines; medians over the repeats count. Memory is the peak above what is resident
 before the part starts.
 """
 
@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -90,15 +91,21 @@ def measure_parts(model: FBCLIPModel, batch_size: int, repeats: int) -> list[dic
             tokens, text_embeds.to(model.dtype), (side, side), parameters, projection, config
         ),
     }
-    best: dict[str, tuple[float, float]] = {}
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in PARTS}
     for _ in range(repeats):
         for name, call in calls.items():
-            seconds, megabytes = measure(call, model.device)
-            previous = best.get(name, (float("inf"), float("inf")))
-            best[name] = (min(seconds, previous[0]), min(megabytes, previous[1]))
+            samples[name].append(measure(call, model.device))
+    seconds = {name: [sample[0] for sample in samples[name]] for name in PARTS}
     dtype = str(model.dtype).removeprefix("torch.")
     return [
-        {"dtype": dtype, "batch_size": batch_size, "part": name, "seconds": best[name][0], "peak_mb": best[name][1]}
+        {
+            "dtype": dtype,
+            "batch_size": batch_size,
+            "part": name,
+            "seconds": median(seconds[name]),
+            "to_vision_tower": median(a / b for a, b in zip(seconds[name], seconds["vision tower"], strict=True)),
+            "peak_mb": min(sample[1] for sample in samples[name]),
+        }
         for name in PARTS
     ]
 
@@ -134,13 +141,14 @@ def process_status(field: str) -> int:
 
 def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The comparisons of one dtype and batch size."""
-    tower, whole, head, reference = (row["seconds"] for row in rows)
+    by_part = {row["part"]: row for row in rows}
+    reference = by_part["reference head"]["to_vision_tower"]
     return {
         "dtype": rows[0]["dtype"],
         "batch_size": rows[0]["batch_size"],
-        "whole_model_to_vision_tower": whole / tower,
-        "vision_tower_and_reference_head_to_vision_tower": (tower + reference) / tower,
-        "reference_head_to_head": reference / head,
+        "whole_model_to_vision_tower": by_part["whole model"]["to_vision_tower"],
+        "vision_tower_and_reference_head_to_vision_tower": 1 + reference,
+        "reference_head_to_head": reference / by_part["head"]["to_vision_tower"],
     }
 
 

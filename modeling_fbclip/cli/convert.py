@@ -24,11 +24,11 @@ def convert(
     clip: Annotated[str, typer.Option(help="Folder or Hub id of the CLIP it was trained on.")],
     output: Annotated[Path, typer.Option(file_okay=False, help="Folder to save the model to.")],
     feature_layers: Annotated[
-        str | None, typer.Option(help="Vision blocks used, as in 1,6,12,18,24.", show_default="the paper's")
+        str | None, typer.Option(help="Vision blocks used.", show_default="1,6,12,18,24, the paper's")
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Pixels that images are resized to.", show_default="the paper's"),
+        typer.Option(min=1, help="Pixels that images are resized to.", show_default="518, the paper's"),
     ] = None,
     prompt_input_ids: Annotated[
         Path | None,

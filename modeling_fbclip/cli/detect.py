@@ -79,7 +79,8 @@ def detect(
         for row in progress.track(rows, total=total, description="detect"):
             write(row)
             counts[row.label or "error"] += 1
-    typer.echo(f"{_summary(counts)}; overlays and maps are in {output}", err=True)
+    limit = pipeline.processor.threshold if threshold is None else threshold
+    typer.echo(f"{_summary(counts)} (score from {limit:.3f} on); overlays and maps are in {output}", err=True)
     if counts["error"]:
         raise typer.Exit(1)
 

@@ -108,7 +108,8 @@ def test_bad_files_among_good_ones_become_rows(detect, batch_size, save_photogra
     assert "not an image" in rows[1]["error"]
     assert "parts" not in rows[1]["error"]  # the row names the file already
     assert len(files_in("outputs")) == 8
-    assert outcome.err.strip() == "7 images, 4 anomalous, 3 failed; overlays and maps are in outputs"
+    summary = "7 images, 4 anomalous, 3 failed (score from 0.000 on); overlays and maps are in outputs"
+    assert outcome.err.strip() == summary
 
 
 def test_an_image_that_the_model_refuses_does_not_cost_its_batch(detect, monkeypatch, save_photograph):

@@ -22,10 +22,19 @@ BUNDLED = Path(__file__).parent.parent / "bundled"
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Folder of the product; replaced.")] = BUNDLED,
-    work: Annotated[Path, typer.Option(help="Folder of checkpoints and log; a run resumes from it.")] = Path(
-        "outputs/tiny"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the product; replaced.", show_default="the package's; a folder of --work in --smoke"
+        ),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of checkpoints and log; a run resumes from it.",
+            show_default="outputs/tiny, outputs/tiny-smoke in --smoke",
+        ),
+    ] = None,
     smoke: Annotated[bool, typer.Option(help="A narrow model and few steps, to try the recipe.")] = False,
     device: Annotated[str, typer.Option(help="torch's name of a device.")] = DEFAULTS.device,
     seed: int = DEFAULTS.seed,
@@ -38,6 +47,8 @@ def main(
     workers: Annotated[int, typer.Option(help="Processes that render images; 0: none but this one.")] = 0,
 ) -> None:
     """Trains the bundled model: distillation, CLIP, FB-CLIP, calibration. Stopped, it resumes."""
+    work = work or Path("outputs/tiny-smoke" if smoke else "outputs/tiny")
+    output = output or (work / "product" if smoke else BUNDLED)
     work.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(work / "recipe.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -55,7 +66,11 @@ def main(
         widen_steps=widen_steps,
         fbclip_steps=fbclip_steps,
     )
-    run(settings.smoke() if smoke else settings, output, work, workers)
+    try:
+        run(settings.smoke() if smoke else settings, output, work, workers)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(f"written to {output}")
 
 
 def run(settings: Settings, output: Path, work: Path, workers: int = 0) -> None:
@@ -69,4 +84,6 @@ def run(settings: Settings, output: Path, work: Path, workers: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -36,6 +36,7 @@ def drop_code(folder: Path) -> None:
         settings = json.loads(path.read_text())
         for section in (settings, settings.get("image_processor", {})):
             section.pop("auto_map", None)
+            section.pop("custom_pipelines", None)
         path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
