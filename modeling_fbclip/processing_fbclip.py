@@ -41,6 +41,8 @@ class FBCLIPProcessor(ProcessorMixin):
             at `image_size`. 0 smooths nothing.
         threshold (`float` in `[0, 1]`, defaults to 0.5): An image is anomalous from this score on.
         pixel_threshold (`float` in `[0, 1]`, defaults to 0.5): A pixel is anomalous from this value of the map on.
+        category_thresholds (`dict[str, dict[str, float]]`, *optional*): `threshold` and `pixel_threshold` of single
+            categories, as `fbclip calibrate --per-category` finds them.
         prompt_length (`int`, defaults to 12): Number of learnable vectors that lead a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
 
@@ -56,6 +58,7 @@ class FBCLIPProcessor(ProcessorMixin):
         smoothing_sigma: float = 4.0,
         threshold: float = 0.5,
         pixel_threshold: float = 0.5,
+        category_thresholds: dict[str, dict[str, float]] | None = None,
         prompt_length: int = 12,
         context_length: int = 77,
     ) -> None:
@@ -76,6 +79,7 @@ class FBCLIPProcessor(ProcessorMixin):
         self.smoothing_sigma = float(smoothing_sigma)
         self.threshold = _probability("threshold", threshold)
         self.pixel_threshold = _probability("pixel_threshold", pixel_threshold)
+        self.category_thresholds = category_thresholds
         self.prompt_length = prompt_length
         self.context_length = context_length
 

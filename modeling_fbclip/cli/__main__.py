@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from modeling_fbclip.cli.calibrate import calibrate
 from modeling_fbclip.cli.convert import convert
 from modeling_fbclip.cli.datasets import datasets
 from modeling_fbclip.cli.detect import detect
+from modeling_fbclip.cli.evaluate import evaluate
 from modeling_fbclip.cli.messages import one_line
 
 app = typer.Typer(
@@ -21,6 +23,8 @@ app = typer.Typer(
 )
 app.command()(detect)
 app.command()(convert)
+app.command()(evaluate)
+app.command()(calibrate)
 app.add_typer(datasets, name="datasets")
 
 

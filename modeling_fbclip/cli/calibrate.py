@@ -1,0 +1,104 @@
+"""`fbclip calibrate`: a model and a user's images in; the model with thresholds that fit them out."""
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from modeling_fbclip.cli.evaluate import load_data, one_line_errors
+from modeling_fbclip.cli.inputs import ImageFinder
+from modeling_fbclip.cli.models import WeightType, load_pipeline
+from modeling_fbclip.cli.progress import progress_bar
+from modeling_fbclip.cli.results import written_aside
+
+
+class Criterion(StrEnum):
+    """What thresholds are to fulfil."""
+
+    CONFORMAL = "conformal"
+    F1_MAX = "f1_max"
+    YOUDEN = "youden"
+
+
+def calibrate(
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="Folder of good images, or a labelled data set.", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option(file_okay=False, help="Folder to save the calibrated model to.")],
+    model: Annotated[
+        str | None, typer.Option(help="Folder or Hub id of a model.", show_default="the bundled one")
+    ] = None,
+    target_fpr: Annotated[
+        float, typer.Option(help="Share of good images that may be called anomalous, with 'conformal'.")
+    ] = 0.01,
+    criterion: Annotated[
+        Criterion,
+        typer.Option(help="'conformal' needs good images only, the others labels: best F1, best Youden's J."),
+    ] = Criterion.CONFORMAL,
+    per_category: Annotated[
+        bool, typer.Option("--per-category", help="Thresholds for each category too, beside those for all.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    category: Annotated[
+        list[str] | None, typer.Option(help="A category to use; may be repeated.", show_default="all")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the model at once.")] = 4,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, mps …", show_default="an accelerator if there is one")
+    ] = None,
+    dtype: Annotated[WeightType, typer.Option(help="Number type of the weights.")] = WeightType.FLOAT32,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+) -> None:
+    """
+    Set the thresholds from which images and pixels are called anomalous.
+
+    With 'conformal', a new good image is called anomalous, or shows an anomalous pixel, with a probability of
+    --target-fpr at most. That takes 99 good images for 0.01, 19 for 0.05. Of a labelled data set, it uses the
+    good ones only. If --output is the model's own folder, its processor alone is replaced.
+
+    \b
+    Example:
+      fbclip calibrate good_parts/ --target-fpr 0.02 --output calibrated
+    """
+    in_place = model is not None and Path(model).is_dir() and output.resolve() == Path(model).resolve()
+    if output.is_dir() and any(output.iterdir()) and not (force or in_place):
+        raise typer.BadParameter(f"{output} is not empty; choose another folder, or --force", param_hint="--output")
+    dataset = None if (photographs := _photographs(data, output)) else load_data(data, split, category)
+    if photographs and (per_category or criterion is not Criterion.CONFORMAL):
+        raise typer.BadParameter(
+            f"{data} holds images without labels, which only --criterion conformal takes", param_hint="DATA"
+        )
+    pipeline = load_pipeline(model, device, dtype)
+    with one_line_errors(batch_size):
+        from modeling_fbclip.evaluation import calibrate as from_normal
+        from modeling_fbclip.evaluation import calibrate_dataset
+
+        network: Any = pipeline.model  # the base class's type is wider
+        processor = pipeline.processor
+        with progress_bar() as progress:
+            task = progress.add_task("calibrate", total=None)
+            tell = partial(progress.advance, task)
+            if dataset is None:
+                found = {data: from_normal(network, processor, photographs, target_fpr, batch_size, tell)}
+            else:
+                found = calibrate_dataset(
+                    network, processor, dataset, criterion.value, target_fpr, per_category, batch_size, tell
+                )
+        with written_aside(output) as aside:
+            if not in_place:
+                network.save_pretrained(aside)
+            processor.save_pretrained(aside)
+    for name, (threshold, pixel_threshold, count) in found.items():
+        print(f"{name}: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from {count} images")
+    typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
+
+
+def _photographs(data: str, output: Path) -> list[Path]:
+    """The images of a folder that holds them directly, and no metadata that would make it a labelled data set."""
+    folder = Path(data)
+    if not folder.is_dir() or next(folder.glob("metadata.*"), None) is not None:
+        return []
+    return list(ImageFinder(recursive=False, output=output, result_suffixes=()).find(data))

@@ -1,0 +1,207 @@
+"""`fbclip evaluate`: a labelled data set in; the paper's metrics out, by category and on average."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from modeling_fbclip.cli.messages import one_line
+from modeling_fbclip.cli.models import WeightType, load_pipeline
+from modeling_fbclip.cli.progress import progress_bar
+from modeling_fbclip.cli.results import written_aside
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+COLUMNS = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "image_f1_max": "image F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "pixel_f1_max": "pixel F1-max",
+    "pixel_aupro": "AUPRO exact",
+    "pixel_aupro_published": "AUPRO published",
+    "pixel_aupimo": "AUPIMO",
+}
+TITLE = "Percent; AUPRO up to a false positive rate of 0.3, exact, and as published: 200 thresholds, rescaled"
+
+
+class ReportFormat(StrEnum):
+    """The forms of an evaluation's report on stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def evaluate(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or Hub id of a data set.", show_default=False)],
+    model: Annotated[
+        str | None, typer.Option(help="Folder or Hub id of a model.", show_default="the bundled one")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="JSON file for the report.", show_default="none")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    category: Annotated[
+        list[str] | None, typer.Option(help="A category to evaluate; may be repeated.", show_default="all")
+    ] = None,
+    size: Annotated[int, typer.Option(min=1, help="Height and width that maps are compared at.")] = 518,
+    smoothing_sigma: Annotated[float, typer.Option(min=0, help="Sigma of the Gaussian at that size.")] = 4.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the model at once.")] = 4,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, mps …", show_default="an accelerator if there is one")
+    ] = None,
+    dtype: Annotated[WeightType, typer.Option(help="Number type of the weights.")] = WeightType.FLOAT32,
+    form: Annotated[ReportFormat, typer.Option("--format", help="Form of the report on stdout.")] = ReportFormat.TABLE,
+    plots: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for curves, histograms and misses.", show_default="none"),
+    ] = None,
+) -> None:
+    """
+    Measure a model on a labelled data set, as the paper does.
+
+    A metric that is undefined, for there is but one class, is n/a, and left out of the mean.
+
+    \b
+    Example:
+      fbclip evaluate data/mvtec --output report.json --plots figures
+    """
+    dataset = load_data(data, split, category)
+    pipeline = load_pipeline(model, device, dtype)
+    with one_line_errors(batch_size):
+        from accelerate import PartialState
+
+        from modeling_fbclip.evaluation import evaluate as evaluate_model
+
+        network: Any = pipeline.model  # the base class's type is wider
+        is_main = PartialState().is_main_process
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)  # better found impossible now than at the end
+        aside = written_aside(plots) if plots is not None and is_main else nullcontext()
+        with progress_bar() as progress, aside as figures:
+            task = progress.add_task("evaluate", total=len(dataset), visible=is_main)
+            report = evaluate_model(
+                network,
+                pipeline.processor,
+                dataset,
+                size=size,
+                smoothing_sigma=smoothing_sigma,
+                batch_size=batch_size,
+                num_workers=workers,
+                plots=figures,
+                model_name=model,
+                on_image=partial(progress.advance, task),
+            )
+        if is_main:
+            _write(report, output)
+            _print(report, form)
+
+
+def load_data(data: str, split: str, category: list[str] | None) -> "Dataset":
+    """
+    A labelled data set by its folder or Hub id.
+
+    Raises:
+        typer.BadParameter: if it cannot be read, or a library for it is missing.
+    """
+    try:
+        from modeling_fbclip.data import load_anomaly_dataset
+
+        dataset: Any = load_anomaly_dataset(data, split=split, category=category)
+        return dataset
+    except (ImportError, OSError, ValueError) as error:
+        raise typer.BadParameter(one_line(error), param_hint="DATA") from error
+
+
+@contextmanager
+def one_line_errors(batch_size: int) -> Iterator[None]:
+    """What goes wrong with the images or on the way to a file, as a user should read it."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise typer.BadParameter(
+            f"{batch_size} images at once need more memory than there is", param_hint="--batch-size"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise typer.BadParameter(f"needs the library {error.name}: pip install 'modeling-fbclip[evaluate]'") from error
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(one_line(error)) from error
+
+
+def _write(report: dict[str, Any], output: Path | None) -> None:
+    if output is not None:
+        with written_aside(output) as aside:
+            aside.write_text(_to_json(report), encoding="utf-8")
+
+
+def _print(report: dict[str, Any], form: ReportFormat) -> None:
+    if form is ReportFormat.JSON:
+        print(_to_json(report), end="")
+    elif form is ReportFormat.MARKDOWN:
+        print("\n".join(_markdown(report)))
+    else:
+        # Too narrow, a table is broken up; a pipe has no width at all.
+        console = Console(width=max(Console().width, 132))
+        console.print(_table(report))
+
+
+def _to_json(report: dict[str, Any]) -> str:
+    return json.dumps(report, indent=2, allow_nan=False) + "\n"
+
+
+def _table(report: dict[str, Any]) -> Table:
+    table = Table(title=_title(report), title_justify="left")
+    header, *rows, mean = _rows(report)
+    for name in header:
+        table.add_column(name, justify="left" if name == header[0] else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))  # a name may look like rich's markup
+    table.add_section()
+    table.add_row(*mean, style="bold")
+    return table
+
+
+def _markdown(report: dict[str, Any]) -> Iterable[str]:
+    header, *rows = _rows(report)
+    yield f"{_title(report)}.\n"
+    yield _markdown_row(header)
+    yield _markdown_row(["---"] + ["---:"] * (len(header) - 1))
+    yield from map(_markdown_row, rows)
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _title(report: dict[str, Any]) -> str:
+    overlap = report["training_overlap"]
+    if overlap and overlap["images"]:
+        return f"NOT ZERO-SHOT: trained on {overlap['images']} of these {overlap['of']} images. {TITLE}"
+    return TITLE
+
+
+def _rows(report: dict[str, Any]) -> Iterator[list[str]]:
+    """Header, one row a category, and the mean."""
+    yield ["category", "images", *COLUMNS.values()]
+    for name, metrics in report["categories"].items():
+        yield [name, str(report["counts"][name]["images"]), *map(_percent, (metrics[column] for column in COLUMNS))]
+    total = sum(counts["images"] for counts in report["counts"].values())
+    yield ["mean", str(total), *map(_percent, (report["mean"][column] for column in COLUMNS))]
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}"

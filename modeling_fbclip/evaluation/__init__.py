@@ -1,0 +1,7 @@
+"""Honest numbers on a labelled data set, and thresholds for decisions."""
+
+from modeling_fbclip.evaluation.calibrate import Calibration, calibrate, calibrate_dataset
+from modeling_fbclip.evaluation.evaluate import evaluate
+from modeling_fbclip.evaluation.metrics import compute_metrics
+
+__all__ = ["Calibration", "calibrate", "calibrate_dataset", "compute_metrics", "evaluate"]

@@ -1,0 +1,93 @@
+"""AUPRO: the area under the per-region overlap curve, exact and as FB-CLIP's authors compute it.
+
+PRO at a threshold is the share of a ground-truth region that the map finds, averaged over the 8-connected regions of
+all images; the false positive rate is pooled over the normal pixels of all images.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from modeling_fbclip.evaluation.ranking import FloatArray, concatenate, curve_between_steps
+
+EIGHT_CONNECTED = np.ones((3, 3))
+MAX_FPR = 0.3
+PUBLISHED_THRESHOLDS = 200
+
+
+class RegionOverlap:
+    r"""
+    The per-region overlap of anomaly maps at every threshold. Memory is that of the anomalous pixels.
+
+    Args:
+        maps (sequence of `np.ndarray` of shape `(height, width)`): Anomaly maps.
+        masks (sequence of boolean `np.ndarray` of shape `(height, width)`): Their ground truth.
+        normal (`np.ndarray` of shape `(num_pixels,)`): Values of all normal pixels, ascending.
+    """
+
+    def __init__(self, maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]], normal: FloatArray) -> None:
+        self.normal = normal
+        self.num_regions = 0
+        values: list[FloatArray] = []
+        shares: list[FloatArray] = []
+        for anomaly_map, mask in zip(maps, masks, strict=True):
+            regions, count = ndimage.label(mask, EIGHT_CONNECTED)
+            regions = regions[mask]
+            values.append(anomaly_map[mask])
+            shares.append(1 / np.bincount(regions, minlength=1)[regions])
+            self.num_regions += count
+        found = concatenate(values)
+        order = np.argsort(found)
+        self._values = found[order]
+        # _overlap[i] is the PRO with all anomalous pixels from the i-th on found.
+        from_top = np.cumsum(concatenate(shares)[order][::-1])[::-1]
+        self._overlap = np.append(from_top, 0.0) / max(self.num_regions, 1)
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there are a region and a normal pixel."""
+        return bool(self.num_regions and self.normal.size)
+
+    def curve(self) -> tuple[FloatArray, FloatArray]:
+        """False positive rates and PROs, both from 0 up to 1, with every distinct map value as a threshold."""
+        values, first = np.unique(self._values, return_index=True)
+        above = 1 - np.searchsorted(self.normal, values, side="right") / self.normal.size
+        reached = 1 - np.searchsorted(self.normal, values, side="left") / self.normal.size
+        return curve_between_steps(above, reached, self._overlap[first])
+
+    def aupro(self, max_fpr: float = MAX_FPR) -> float | None:
+        """
+        Exact area under the curve up to a false positive rate, divided by it: in `[0, 1]`, or `None` if undefined.
+        """
+        if not self.is_defined:
+            return None
+        rates, overlaps = self.curve()
+        inside = int(np.searchsorted(rates, max_fpr, side="right"))
+        if inside < len(rates):
+            share = (max_fpr - rates[inside - 1]) / (rates[inside] - rates[inside - 1])
+            edge = overlaps[inside - 1] + share * (overlaps[inside] - overlaps[inside - 1])
+            rates, overlaps = np.append(rates[:inside], max_fpr), np.append(overlaps[:inside], edge)
+        return float(np.trapezoid(overlaps, rates) / max_fpr)
+
+    def aupro_published(self, max_fpr: float = MAX_FPR, num_thresholds: int = PUBLISHED_THRESHOLDS) -> float | None:
+        """
+        The area that published tables of FB-CLIP give: evenly spaced thresholds from the lowest map value on,
+        positive strictly above, the false positive rates below `max_fpr` stretched to `[0, 1]` with no end points
+        added, so that it need neither begin at 0 nor end at `max_fpr`. `None` if undefined: without both classes, or
+        two such rates.
+        """
+        if not self.is_defined:
+            return None
+        low = float(min(self.normal[0], self._values[0]))
+        step = (float(max(self.normal[-1], self._values[-1])) - low) / num_thresholds
+        thresholds = [low + k * step for k in range(num_thresholds)]
+        # bisect compares each value in double precision, without a copy of millions of them.
+        rates = np.array([1 - bisect_right(self.normal, t) / self.normal.size for t in thresholds])
+        overlaps = np.array([self._overlap[bisect_right(self._values, t)] for t in thresholds])
+        rates, overlaps = rates[rates < max_fpr], overlaps[rates < max_fpr]
+        if rates.size < 2 or rates[0] == rates[-1]:
+            return None
+        return float(np.trapezoid(overlaps[::-1], (rates[::-1] - rates[-1]) / (rates[0] - rates[-1])))

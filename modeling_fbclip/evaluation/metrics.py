@@ -1,0 +1,145 @@
+"""The metrics of anomaly detection and localisation, each exact and named for what it is."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from modeling_fbclip.evaluation.aupimo import aupimo
+from modeling_fbclip.evaluation.aupro import RegionOverlap
+from modeling_fbclip.evaluation.ranking import FloatArray, Ranking, concatenate
+
+Metrics = dict[str, float | None]
+BoolArray = npt.NDArray[np.bool_]
+
+METRIC_NAMES = (
+    "image_auroc",
+    "image_ap",
+    "image_f1_max",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_f1_max",
+    "pixel_aupro",
+    "pixel_aupro_published",
+    "pixel_aupimo",
+)
+
+
+def compute_metrics(
+    anomaly_maps: Tensor | npt.ArrayLike,
+    masks: Tensor | npt.ArrayLike,
+    image_scores: Tensor | npt.ArrayLike,
+    labels: Tensor | npt.ArrayLike,
+) -> Metrics:
+    r"""
+    All metrics of one category. Maps and scores are apart: where not every image has a mask, fewer maps than scores
+    are given, or none.
+
+    Beyond its arguments this takes the memory of one copy of the maps, and time for one sort of it: 100 maps of
+    518 × 518 are about two seconds on one core.
+
+    Args:
+        anomaly_maps (`torch.Tensor` or `np.ndarray` of shape `(num_maps, height, width)`, or a list of maps):
+            Anomaly of each pixel, higher is more anomalous.
+        masks (as `anomaly_maps`): Ground truth of the maps, anomalous above 0.
+        image_scores (`torch.Tensor` or `np.ndarray` of shape `(num_images,)`): Anomaly of each image.
+        labels (`torch.Tensor` or `np.ndarray` of shape `(num_images,)`): 1 if anomalous, else 0.
+
+    Returns:
+        `dict[str, float | None]`: Numbers in `[0, 1]`, `None` where undefined, as without samples of both classes.
+        `image_auroc`, `image_ap` (average precision) and `image_f1_max` (over all thresholds); `pixel_auroc`,
+        `pixel_ap` and `pixel_f1_max` over all pixels pooled; `pixel_aupro` (exact, up to a false positive rate of
+        0.3), `pixel_aupro_published` (200 thresholds, rescaled, as in FB-CLIP's tables) and `pixel_aupimo`.
+
+    Raises:
+        `ValueError`: If shapes do not fit together, a label is not 0 or 1, or a number is not finite.
+
+    Example:
+
+    ```python
+    >>> from modeling_fbclip.evaluation import compute_metrics
+
+    >>> metrics = compute_metrics([[[0.9, 0.1]]], [[[1, 0]]], image_scores=[0.8, 0.3], labels=[1, 0])
+    >>> metrics["image_auroc"], metrics["pixel_aupro"], metrics["pixel_aupimo"]
+    (1.0, 1.0, None)
+    ```"""
+    scores, is_anomalous = _images(image_scores, labels)
+    maps, truths = _maps(anomaly_maps, masks)
+    images = Ranking(scores[~is_anomalous], scores[is_anomalous])
+    pixels = pixel_ranking(maps, truths)
+    regions = RegionOverlap(maps, truths, pixels.normal)
+    values = (
+        images.auroc(),
+        images.average_precision(),
+        images.f1_max(),
+        pixels.auroc(),
+        pixels.average_precision(),
+        pixels.f1_max(),
+        regions.aupro(),
+        regions.aupro_published(),
+        aupimo(maps, truths),
+    )
+    return dict(zip(METRIC_NAMES, values, strict=True))
+
+
+def mean_metrics(categories: Iterable[Metrics]) -> Metrics:
+    """The mean of each metric over the categories where it is defined, `None` where it is in none."""
+    listed = list(categories)
+    means: Metrics = {}
+    for name in METRIC_NAMES:
+        defined = [value for metrics in listed if (value := metrics[name]) is not None]
+        means[name] = float(np.mean(defined)) if defined else None
+    return means
+
+
+def pixel_ranking(maps: Sequence[FloatArray], masks: Sequence[BoolArray]) -> Ranking:
+    """The pixels of all maps pooled."""
+    return Ranking(
+        concatenate([anomaly_map[~mask] for anomaly_map, mask in zip(maps, masks, strict=True)]),
+        concatenate([anomaly_map[mask] for anomaly_map, mask in zip(maps, masks, strict=True)]),
+    )
+
+
+def _images(image_scores: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
+    scores, classes = _array(image_scores), _array(labels)
+    if scores.ndim != 1 or scores.shape != classes.shape:
+        raise ValueError(
+            f"`image_scores` and `labels` must both be of shape (num_images,), but are {scores.shape} and "
+            f"{classes.shape}."
+        )
+    if not np.isfinite(scores).all():
+        raise ValueError("`image_scores` must be finite.")
+    if not np.isin(classes, (0, 1)).all():
+        raise ValueError(f"`labels` must be 0 or 1, but hold {np.unique(classes)}.")
+    return scores, classes.astype(bool)
+
+
+def _maps(
+    anomaly_maps: Tensor | npt.ArrayLike, masks: Tensor | npt.ArrayLike
+) -> tuple[list[FloatArray], list[BoolArray]]:
+    maps = _each(anomaly_maps, _array)
+    truths = _each(masks, lambda mask: _array(mask) > 0)
+    if len(maps) != len(truths):
+        raise ValueError(f"Got {len(maps)} `anomaly_maps`, but {len(truths)} `masks`.")
+    for index, (anomaly_map, mask) in enumerate(zip(maps, truths, strict=True)):
+        if anomaly_map.ndim != 2 or anomaly_map.shape != mask.shape:
+            raise ValueError(
+                f"anomaly_maps[{index}] and masks[{index}] must both be of shape (height, width), but are "
+                f"{anomaly_map.shape} and {mask.shape}."
+            )
+        if not np.isfinite(anomaly_map).all():
+            raise ValueError(f"anomaly_maps[{index}] must be finite.")
+    return maps, truths
+
+
+def _each(values: object, read: Callable[[object], npt.NDArray]) -> list[npt.NDArray]:
+    batch = values if isinstance(values, list | tuple) else _array(values)
+    return [read(value) for value in batch]
+
+
+def _array(values: object) -> npt.NDArray:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values if values.dtype.itemsize > 2 or not values.is_floating_point() else values.float()).numpy()
+    return np.asarray(values)

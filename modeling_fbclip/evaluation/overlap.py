@@ -1,0 +1,54 @@
+"""Images that a model was trained on and is now evaluated on."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from transformers.utils import cached_file
+
+# In a model's folder: {"image_digests": ["…", …], …}, with `image_digest` of each image trained on.
+TRAINING_RECORD = "training_record.json"
+
+
+def image_digest(image: Image.Image) -> str:
+    r"""
+    Names an image by its pixels, whatever the file's name, format and metadata.
+
+    Args:
+        image (`PIL.Image.Image`): In RGB, as [`load_rgb_image`] reads it.
+
+    Returns:
+        `str`: 32 hexadecimal digits.
+    """
+    return hashlib.blake2b(f"{image.size}".encode() + image.tobytes(), digest_size=16).hexdigest()
+
+
+def trained_images(model_name: str | None) -> frozenset[str] | None:
+    r"""
+    Digests of the images that a model's folder or Hub repository records as trained on.
+
+    Returns:
+        `frozenset[str]` or `None`, if it records none or there is no such place, as of a model made in memory.
+
+    Raises:
+        `ValueError`: If the record cannot be read.
+    """
+    if not model_name or (not Path(model_name).is_dir() and model_name.count("/") != 1):
+        return None
+    path = cached_file(model_name, TRAINING_RECORD, _raise_exceptions_for_missing_entries=False)
+    if path is None:
+        return None
+    try:
+        return frozenset(json.loads(Path(path).read_text(encoding="utf-8"))["image_digests"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: no record of training images ({error}); remove it or train again.") from error
+
+
+def training_overlap(trained: frozenset[str] | None, evaluated: Sequence[str | None]) -> dict[str, Any] | None:
+    """How many of the evaluated images were trained on, or `None` if that is not recorded."""
+    if trained is None:
+        return None
+    return {"images": sum(digest in trained for digest in evaluated), "of": len(evaluated)}

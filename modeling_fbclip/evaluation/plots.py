@@ -1,0 +1,103 @@
+"""Figures of an evaluation: ROC and PRO curves, the scores of both classes, and the worst misses as overlays."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import torch
+from datasets import Dataset, IterableDataset
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
+from modeling_fbclip.evaluation.metrics import BoolArray, pixel_ranking
+from modeling_fbclip.evaluation.predict import Prediction, masked_maps, scores_and_labels
+from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
+from modeling_fbclip.images_fbclip import load_mask, load_rgb_image, resize_maps
+from modeling_fbclip.rendering import render_overlay
+
+WORST_MISSES = 4  # of each kind
+MOST_POINTS = 2000  # of a curve, which has one or two for every anomalous pixel
+
+Curve = tuple[FloatArray, FloatArray]
+
+
+def save_plots(
+    folder: Path, category: str, predictions: list[Prediction], rows: Dataset | IterableDataset, first_row: int
+) -> None:
+    r"""
+    Writes the figures of one category as PNG files named after it: `.roc`, `.pro`, `.scores`, as far as they are
+    defined, and overlays of up to four missed anomalous images (`.miss-1`, the lowest score first) and four false
+    alarms (`.alarm-1`, the highest first), the true regions outlined in white. A stream cannot be read again for
+    overlays and gets none.
+
+    Args:
+        folder (`Path`): Where to write; made if it is not there.
+        category (`str`): Its name.
+        predictions (`list[Prediction]`): All of the category.
+        rows (`datasets.Dataset` or `datasets.IterableDataset`): The data set that they are of.
+        first_row (`int`): The row of the first of them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = quote(category, safe=" ")
+    scores, labels = scores_and_labels(predictions)
+    maps, masks = masked_maps(predictions)
+    images, pixels = Ranking(scores[~labels], scores[labels]), pixel_ranking(maps, masks)
+
+    curves = {"images": images, "pixels": pixels}
+    rocs = {name: ranking.roc_curve() for name, ranking in curves.items() if ranking.is_defined}
+    if rocs:
+        _plot_curves(rocs, "recall", 1.0, category).savefig(folder / f"{stem}.roc.png")
+    regions = RegionOverlap(maps, masks, pixels.normal)
+    if regions.is_defined:
+        _plot_curves({"regions": regions.curve()}, "per-region overlap", MAX_FPR, category).savefig(
+            folder / f"{stem}.pro.png"
+        )
+    _plot_scores(images, category).savefig(folder / f"{stem}.scores.png")
+    if isinstance(rows, Dataset):
+        for name, index in _worst(scores, labels):
+            _save_overlay(rows[first_row + index], predictions[index], folder / f"{stem}.{name}.png")
+
+
+def _plot_curves(curves: dict[str, Curve], height: str, max_fpr: float, title: str) -> Figure:
+    figure, axes = _figure(title)
+    for name, (rates, shares) in curves.items():
+        inside = int(np.searchsorted(rates, max_fpr, side="right")) + 1
+        shown = np.unique(np.linspace(0, min(inside, len(rates)) - 1, MOST_POINTS).astype(int))
+        axes.plot(rates[shown], shares[shown], label=name)
+    axes.set(xlabel="false positive rate", ylabel=height, xlim=(0, max_fpr), ylim=(0, 1.01))
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _plot_scores(images: Ranking, title: str) -> Figure:
+    figure, axes = _figure(title)
+    for name, scores in (("normal", images.normal), ("anomalous", images.anomalous)):
+        axes.hist(scores, bins=40, range=(0, 1), label=name, alpha=0.6)
+    axes.set(xlabel="image score", ylabel="images", xlim=(0, 1))
+    axes.legend()
+    return figure
+
+
+def _figure(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5, 4), dpi=120, layout="constrained")  # not pyplot's, which stays in memory
+    return figure, figure.add_subplot(title=title)
+
+
+def _worst(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]:
+    """Names and places of the anomalous images below a normal one, and of the normal ones above an anomalous one."""
+    if labels.all() or not labels.any():
+        return []
+    order = np.argsort(scores, kind="stable")
+    missed = [index for index in order if labels[index] and scores[index] <= scores[~labels].max()]
+    alarms = [index for index in order[::-1] if not labels[index] and scores[index] >= scores[labels].min()]
+    named = [(f"miss-{place}", index) for place, index in enumerate(missed[:WORST_MISSES], start=1)]
+    return named + [(f"alarm-{place}", index) for place, index in enumerate(alarms[:WORST_MISSES], start=1)]
+
+
+def _save_overlay(row: dict, prediction: Prediction, path: Path) -> None:
+    image = load_rgb_image(row["image"], prediction.path)
+    anomaly_map = resize_maps(torch.from_numpy(prediction.anomaly_map)[None], (image.height, image.width))[0]
+    truth = row.get("mask")
+    mask = None if truth is None else load_mask(truth, prediction.path)
+    render_overlay(image, anomaly_map, mask).save(path)

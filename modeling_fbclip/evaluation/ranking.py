@@ -1,0 +1,113 @@
+"""How well scores tell anomalous from normal: exact curves and numbers from one sort of each class.
+
+Recall changes only at the scores of anomalous samples, and so do precision and F1 for the better. Looking those few up
+among the sorted normal scores gives scikit-learn's exact numbers without ordering all pixels together, which its
+`roc_auc_score` takes 24 seconds for on the maps of a category (100 of 518 × 518 pixels), and this less than one.
+"""
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+
+
+class Ranking:
+    r"""
+    Scores of normal and of anomalous samples, be they images or pixels. A sample counts as anomalous from a threshold
+    on, that is, at it too. Every measure is `None` unless there are samples of both classes.
+
+    Args:
+        normal (`np.ndarray` of shape `(num_normal,)`): Scores of the normal samples, in any order.
+        anomalous (`np.ndarray` of shape `(num_anomalous,)`): Scores of the anomalous ones.
+    """
+
+    def __init__(self, normal: FloatArray, anomalous: FloatArray) -> None:
+        self.normal = np.sort(normal)
+        self.anomalous = np.sort(anomalous)
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there are samples of both classes."""
+        return bool(self.normal.size and self.anomalous.size)
+
+    @cached_property
+    def _steps(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Distinct anomalous scores, ascending, and the true and false positives with each as threshold."""
+        values, first = np.unique(self.anomalous, return_index=True)
+        false_positives = self.normal.size - np.searchsorted(self.normal, values, side="left")
+        return values, (self.anomalous.size - first).astype(float), false_positives.astype(float)
+
+    def auroc(self) -> float | None:
+        """Area under the ROC curve in `[0, 1]`; ties count one half."""
+        if not self.is_defined:
+            return None
+        below = np.searchsorted(self.normal, self.anomalous, side="left").sum(dtype=float)
+        not_above = np.searchsorted(self.normal, self.anomalous, side="right").sum(dtype=float)
+        return float((below + not_above) / 2 / self.anomalous.size / self.normal.size)
+
+    def average_precision(self) -> float | None:
+        """Step sum of precision times increase of recall, in `[0, 1]`; tied scores form one step."""
+        if not self.is_defined:
+            return None
+        _, true_positives, false_positives = self._steps
+        precision = true_positives / (true_positives + false_positives)
+        recall_steps = -np.diff(true_positives, append=0) / self.anomalous.size
+        return float(precision @ recall_steps)
+
+    def f1_max(self) -> float | None:
+        """Largest F1 over all thresholds, in `[0, 1]`."""
+        return float(self._f1().max()) if self.is_defined else None
+
+    def f1_threshold(self) -> float | None:
+        """The threshold of `f1_max`, half-way down to the next lower score; the highest of several."""
+        return self._threshold_of_best(self._f1()) if self.is_defined else None
+
+    def youden_threshold(self) -> float | None:
+        """The threshold with the largest recall minus false positive rate (Youden's J), as `f1_threshold`."""
+        if not self.is_defined:
+            return None
+        _, true_positives, false_positives = self._steps
+        return self._threshold_of_best(true_positives / self.anomalous.size - false_positives / self.normal.size)
+
+    def roc_curve(self) -> tuple[FloatArray, FloatArray]:
+        """False positive rates and recalls, both from 0 up to 1; straight lines between are the exact curve."""
+        values, true_positives, false_positives = self._steps
+        above = self.normal.size - np.searchsorted(self.normal, values, side="right")
+        recall = true_positives / self.anomalous.size
+        return curve_between_steps(above / self.normal.size, false_positives / self.normal.size, recall)
+
+    def _f1(self) -> FloatArray:
+        _, true_positives, false_positives = self._steps
+        return 2 * true_positives / (true_positives + false_positives + self.anomalous.size)
+
+    def _threshold_of_best(self, quality: FloatArray) -> float:
+        # Between two scores, lest the rounding of another batch size turn the very sample that set it.
+        value = self._steps[0][len(quality) - 1 - int(quality[::-1].argmax())]
+        below = [scores[i - 1] for scores in (self.normal, self.anomalous) if (i := np.searchsorted(scores, value))]
+        return (float(value) + float(max(below, default=value))) / 2
+
+
+def curve_between_steps(above: FloatArray, reached: FloatArray, shares: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """
+    A curve from (0, 0) to (1, 1) whose height changes at the anomalous scores only.
+
+    Args:
+        above: false positive rate strictly above each distinct score, the scores ascending.
+        reached: false positive rate from each score on.
+        shares: share of what is anomalous that is found from each score on.
+
+    Returns:
+        The false positive rates and the shares, both ascending. Normal samples tied with a score make a slope.
+    """
+    shares = shares[::-1]
+    rates = np.stack([above[::-1], reached[::-1]], axis=1).ravel()
+    before = np.concatenate([[0.0], shares[:-1]])
+    heights = np.stack([before, shares], axis=1).ravel()
+    return np.concatenate([[0.0], rates, [1.0]]), np.concatenate([[0.0], heights, [1.0]])
+
+
+def concatenate(parts: list[FloatArray]) -> FloatArray:
+    """NumPy's, but of no parts an empty array."""
+    return np.concatenate(parts) if parts else np.empty(0)

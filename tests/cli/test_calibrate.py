@@ -1,0 +1,103 @@
+"""`fbclip calibrate`: the saved model decides by the new thresholds, and no mistake changes a file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+
+
+@pytest.fixture
+def good(tmp_path, save_photograph, monkeypatch):
+    """A folder of nine good parts, in an empty working folder."""
+    for index in range(9):
+        save_photograph(tmp_path / f"good_parts/{index}.png", seed=index)
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    return tmp_path / "good_parts"
+
+
+@pytest.fixture
+def labelled(tmp_path, save_photograph):
+    """Nine good and three bad parts of one category, without masks."""
+    for index in range(9):
+        save_photograph(tmp_path / f"data/no/{index}.png", seed=index)
+    for index in range(3):
+        save_photograph(tmp_path / f"data/yes/{index}.png", seed=20 + index)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def calibrate(fbclip, model_folder):
+    return lambda *arguments: fbclip("calibrate", *arguments, "--model", model_folder)
+
+
+def thresholds_of(folder):
+    processor = FBCLIPProcessor.from_pretrained(folder)
+    return processor.threshold, processor.pixel_threshold
+
+
+def test_good_parts_are_called_normal_afterwards(calibrate, fbclip, good):
+    outcome = calibrate(good, "--output", "calibrated", "--target-fpr", 0.1)
+    assert outcome.status == 0, outcome.err
+    threshold, pixel_threshold = thresholds_of("calibrated")
+    assert outcome.out == f"{good}: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from 9 images\n"
+    assert outcome.err == "saved to calibrated; try it: fbclip detect --model calibrated photo.jpg\n"
+    detected = fbclip("detect", good, "--model", "calibrated", "--format", "json")
+    assert {row["label"] for row in json.loads(detected.out)} == {"normal"}
+    assert FBCLIPModel.from_pretrained("calibrated").config.image_size == 32
+
+
+def test_in_the_models_own_folder_only_the_processor_changes(calibrate, good, model_folder):
+    before = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.is_file()}
+    assert calibrate(good, "--output", model_folder, "--target-fpr", 0.1).status == 0
+    after = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.is_file()}
+    assert {name for name in after if after[name] != before.get(name)} == {"processor_config.json"}
+    assert thresholds_of(model_folder) != (0.5, 0.5)
+
+
+def test_a_labelled_data_set_gives_its_good_images_or_its_labels(calibrate, good, labelled):
+    assert calibrate(good, "--output", "from_folder", "--target-fpr", 0.1).status == 0
+    assert calibrate(labelled, "--output", "from_data", "--target-fpr", 0.1).status == 0
+    assert thresholds_of("from_data") == pytest.approx(thresholds_of("from_folder"))
+    outcome = calibrate(labelled, "--output", "from_labels", "--criterion", "youden")
+    assert outcome.out.startswith("all images: threshold ")
+    assert outcome.out.endswith("from 12 images\n")
+    assert thresholds_of("from_labels")[1] == 0.5  # there are no masks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "9 normal images are too few for a false positive rate of 0.01, which needs 99"),
+        (["--target-fpr", 1.5], "`target_fpr` is 1.5, but must be above 0 and below 1"),
+        (["--criterion", "youden"], "holds images without labels, which only --criterion conformal takes"),
+        (["--per-category"], "holds images without labels"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(calibrate, good, arguments, said):
+    outcome = calibrate(good, "--output", "calibrated", *arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert list(Path().iterdir()) == []
+
+
+def test_a_folder_with_other_things_is_kept_unless_forced(calibrate, good):
+    Path("calibrated").mkdir()
+    Path("calibrated/notes.txt").write_text("mine")
+    outcome = calibrate(good, "--output", "calibrated", "--target-fpr", 0.1)
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert "calibrated is not empty" in outcome.err
+    assert calibrate(good, "--output", "calibrated", "--target-fpr", 0.1, "--force").status == 0
+    assert Path("calibrated/notes.txt").read_text() == "mine"
+
+
+def test_a_damaged_image_is_named(calibrate, good):
+    (good / "4.png").write_bytes(b"no image")
+    outcome = calibrate(good, "--output", "calibrated", "--target-fpr", 0.1)
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert "4.png" in outcome.err
+    assert list(Path().iterdir()) == []

@@ -1,0 +1,106 @@
+"""`fbclip evaluate`: one report in three forms, figures, and mistakes in one line that leave nothing behind."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modeling_fbclip.evaluation.metrics import METRIC_NAMES
+from modeling_fbclip.evaluation.overlap import TRAINING_RECORD, image_digest
+
+
+@pytest.fixture
+def data(tmp_path, save_photograph, monkeypatch):
+    """Two categories in MVTec's layout, one of them without an anomaly, in an empty working folder."""
+    root = tmp_path / "data"
+    for index in range(3):
+        save_photograph(root / f"cap/test/good/{index}.png", seed=index)
+        save_photograph(root / f"nut/test/good/{index}.png", seed=10 + index)
+        save_photograph(root / f"cap/test/dent/{index}.png", seed=20 + index)
+        mask = np.zeros((12, 20), dtype=np.uint8)
+        mask[3:8, 4 + index : 12] = 255
+        (root / "cap/ground_truth/dent").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(root / f"cap/ground_truth/dent/{index}_mask.png")
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    return root
+
+
+@pytest.fixture
+def evaluate(fbclip, model_folder, data):
+    return lambda *arguments, path=data: fbclip("evaluate", path, "--model", model_folder, "--size", 48, *arguments)
+
+
+def test_the_three_forms_and_the_file_tell_the_same(evaluate):
+    as_json = evaluate("--format", "json", "--output", "deep/report.json")
+    assert (as_json.status, as_json.err) == (0, "")
+    report = json.loads(as_json.out)
+    assert json.loads(Path("deep/report.json").read_text()) == report
+    assert [path.name for path in Path("deep").iterdir()] == ["report.json"]
+    assert list(report["categories"]) == ["cap", "nut"]
+    assert report["categories"]["nut"] == dict.fromkeys(METRIC_NAMES)
+    assert report["mean"] == report["categories"]["cap"]
+
+    percents = [f"{100 * value:.1f}" if value is not None else "n/a" for value in report["mean"].values()]
+    expected = [["cap", "6", *percents], ["nut", "3", *["n/a"] * 9], ["mean", "9", *percents]]
+    markdown = evaluate("--format", "markdown").out.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown if line.startswith("|")]
+    assert cells[0][8:] == ["AUPRO exact", "AUPRO published", "AUPIMO"]
+    assert cells[2:] == expected
+    table = evaluate().out
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in table.splitlines() if "│" in line]
+    assert rows == expected
+
+
+def test_one_category_and_figures(evaluate):
+    outcome = evaluate("--category", "cap", "--format", "json", "--plots", "figures", "--output", "report.json")
+    assert outcome.status == 0, outcome.err
+    assert list(json.loads(outcome.out)["categories"]) == ["cap"]
+    assert {path.name for path in Path("figures").iterdir()} >= {"cap.roc.png", "cap.pro.png", "cap.scores.png"}
+    assert sorted(path.name for path in Path().iterdir()) == ["figures", "report.json"]
+
+
+def test_data_that_were_trained_on_are_told_loudly(evaluate, model_folder, data):
+    digest = image_digest(Image.open(data / "cap/test/good/1.png"))
+    (model_folder / TRAINING_RECORD).write_text(json.dumps({"image_digests": [digest]}))
+    outcome = evaluate("--format", "markdown")
+    assert outcome.status == 0
+    assert outcome.out.startswith("NOT ZERO-SHOT: trained on 1 of these 9 images.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--split", "validation"], "has no split 'validation'"),
+        (["--category", "bolt"], "has no category 'bolt'"),
+        (["--size", "0"], "--size"),
+        (["--smoothing-sigma", "-1"], "--smoothing-sigma"),
+        (["--output", "report.json", "--plots", "report.json/in"], "report.json"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(evaluate, arguments, said):
+    Path("report.json").write_text("earlier")
+    outcome = evaluate(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert [path.name for path in Path().iterdir()] == ["report.json"]
+    assert Path("report.json").read_text() == "earlier"
+
+
+def test_no_numbers_are_given_when_an_image_cannot_be_read(evaluate, data):
+    (data / "cap/test/dent/2.png").write_bytes((data / "cap/test/dent/2.png").read_bytes()[:100])
+    outcome = evaluate("--output", "report.json", "--plots", "figures")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "cap/test/dent/2.png" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert list(Path().iterdir()) == []
+
+
+def test_a_folder_that_is_none_is_named(evaluate):
+    outcome = evaluate(path="typo")
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert "typo" in outcome.err
