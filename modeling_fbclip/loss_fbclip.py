@@ -9,6 +9,9 @@ from torch import Tensor
 from .configuration_fbclip import FBCLIPConfig
 from .scoring_fbclip import upcast
 
+# Pixels of a mask that are not known, as transformers' segmentation models have it.
+IGNORE_INDEX = -100
+
 
 @dataclass
 class FBCLIPLosses:
@@ -30,16 +33,18 @@ def focal_loss(probabilities: Tensor, targets: Tensor, gamma: float) -> Tensor:
 
     Args:
         probabilities (`torch.FloatTensor` of any shape): of the class 1, in [0, 1].
-        targets (`torch.FloatTensor` of the same shape): 0 or 1.
+        targets (`torch.FloatTensor` of the same shape): 0 or 1, or -100 where it is not known, which is left out.
         gamma (`float`): focusing exponent.
 
     Returns:
-        `torch.FloatTensor` of shape `()`.
+        `torch.FloatTensor` of shape `()`; 0 if no target is known.
     """
+    known = (targets != IGNORE_INDEX).to(probabilities.dtype)
+    targets = targets * known
     with torch.autocast(probabilities.device.type, enabled=False):  # CUDA's refuses this loss
         cross_entropy = F.binary_cross_entropy(probabilities, targets, reduction="none")
     miss = targets * (1 - probabilities) + (1 - targets) * probabilities  # 1 - p_t
-    return (cross_entropy * miss.pow(gamma)).mean()
+    return (cross_entropy * miss.pow(gamma) * known).sum() / known.sum().clamp(min=1)
 
 
 def dice_loss(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tensor:
@@ -47,15 +52,19 @@ def dice_loss(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tenso
     One minus the soft dice coefficient, sums over each image's pixels, mean over the images.
 
     Args:
-        probabilities, targets (`torch.FloatTensor` of shape `(batch_size, height, width)`): in [0, 1]; 0 or 1.
+        probabilities, targets (`torch.FloatTensor` of shape `(batch_size, height, width)`): in [0, 1]; 0 or 1, or -100
+            where it is not known, which is left out.
         smoothing (`float`): added to numerator and denominator.
 
     Returns:
-        `torch.FloatTensor` of shape `()`.
+        `torch.FloatTensor` of shape `()`; 0 if no target is known.
     """
+    known = (targets != IGNORE_INDEX).to(probabilities.dtype)
+    probabilities, targets = probabilities * known, targets * known
     intersection = (probabilities * targets).sum(dim=(1, 2))
     union = probabilities.sum(dim=(1, 2)) + targets.sum(dim=(1, 2))
-    return 1 - ((2 * intersection + smoothing) / (union + smoothing)).mean()
+    images = known.amax(dim=(1, 2))
+    return ((1 - (2 * intersection + smoothing) / (union + smoothing)) * images).sum() / images.sum().clamp(min=1)
 
 
 def consistency_loss(pooled_embeds: Tensor, text_embeds: Tensor, config: FBCLIPConfig) -> Tensor:
@@ -93,8 +102,8 @@ def fbclip_losses(
             bilinearly to the masks' size.
         pooled_embeds, text_embeds: see [`consistency_loss`].
         labels (`torch.Tensor` of shape `(batch_size,)`): 0 normal, 1 anomalous.
-        mask_labels (`torch.Tensor` of shape `(batch_size, height, width)`, *optional*): 0 normal, 1 anomalous. Without
-            it the two losses on the maps are 0.
+        mask_labels (`torch.Tensor` of shape `(batch_size, height, width)`, *optional*): 0 normal, 1 anomalous, -100
+            not known. Without it the two losses on the maps are 0.
     """
     image_focal = focal_loss(image_scores, labels.to(image_scores.dtype), config.focal_gamma)
     consistency = consistency_loss(pooled_embeds, text_embeds, config)

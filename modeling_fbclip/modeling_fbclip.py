@@ -6,6 +6,8 @@ T text positions, C text width, L feature layers.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from transformers.utils import ModelOutput
 from .attention_fbclip import FBCLIPAttention, FoldedWeights
 from .backbone_fbclip import vision_layer_tokens
 from .configuration_fbclip import FBCLIPConfig
+from .inputs_fbclip import check_images, check_targets
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
 from .scoring_fbclip import anomaly_logits, background_feature, split_scores, suppress_and_project
@@ -39,7 +42,7 @@ class FBCLIPOutput(ModelOutput):
         text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`):
             Text features of the normal and the anomalous state, unit length.
         stages (`dict[str, torch.Tensor]`, *optional*, returned when `output_stages=True`):
-            Intermediate tensors by name: `prompt_embeds`, `layer{i}.tokens`, `layer{i}.foreground`,
+            Intermediate tensors by name: `prompt_embeds`, `text_features`, `layer{i}.tokens`, `layer{i}.foreground`,
             `layer{i}.semantic`, `layer{i}.spatial`, `layer{i}.{ID,SEM,SPA}.attended`, `background`,
             `last_view_projected`, `consistency_loss`.
     """
@@ -82,30 +85,41 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         self.attention = FBCLIPAttention(config)
         self.scale_weights = nn.Parameter(torch.empty(config.num_scale_weights))
         self._text_embeds_cache = TextEmbedsCache()
+        self.gradient_checkpointing = False
         self.post_init()
         self.clip.requires_grad_(False)
 
     def forward(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         mask_labels: Tensor | None = None,
         prompt_input_ids: Tensor | None = None,
         output_stages: bool = False,
+        layer_tokens: list[Tensor] | None = None,
+        grid: tuple[int, int] | None = None,
     ) -> FBCLIPOutput:
         r"""
         Args:
-            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
-                Images normalised by the processor; height and width are multiples of CLIP's patch size.
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`, *optional*):
+                Images normalised by the processor; height and width are multiples of CLIP's patch size. Needed
+                without `layer_tokens`.
             labels (`torch.Tensor` of shape `(batch_size,)`, *optional*):
                 0 for normal, 1 for anomalous. Given, the loss is computed.
-            mask_labels (`torch.Tensor` of shape `(batch_size, height, width)`, *optional*):
-                0 for normal pixels, 1 for anomalous ones. Without it the two mask losses are 0.
+            mask_labels (`torch.Tensor` of shape `(batch_size, height, width)`, also with a channel, *optional*):
+                0 for normal pixels, 1 for anomalous ones, -100 for those that are not known: all of an image without
+                a mask. These are left out of the two mask losses, which are 0 without `mask_labels`.
             prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`, *optional*):
                 Token ids of the normal and the anomalous prompt instead of the configuration's; see
                 `FBCLIPProcessor.encode_prompts`.
             output_stages (`bool`, defaults to `False`):
                 Whether to return the intermediate tensors.
+            layer_tokens (`list[torch.Tensor]`, *optional*):
+                In place of `pixel_values`, what `vision_layer_tokens` made of them: one tensor of shape `(batch_size,
+                1 + num_patches, hidden_size)` for each feature layer.
+            grid (`tuple[int, int]`, *optional*):
+                Grid height and width in patches of `layer_tokens`. Defaults to those of the configuration's
+                `image_size`.
 
         Returns:
             [`FBCLIPOutput`]
@@ -113,17 +127,21 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         Raises:
             `ValueError`: an argument has the wrong shape; the message has the shape and the right one.
         """
-        self._check_inputs(pixel_values, labels, mask_labels, prompt_input_ids)
-        patch_size = self.config.patch_size
-        grid = (pixel_values.shape[-2] // patch_size, pixel_values.shape[-1] // patch_size)
+        if mask_labels is not None and mask_labels.ndim == 4 and mask_labels.shape[1] == 1:
+            mask_labels = mask_labels.squeeze(1)
+        batch_size, grid = check_images(self.config, pixel_values, layer_tokens, grid)
+        check_targets(self.config, batch_size, labels, mask_labels, prompt_input_ids)
 
         # 1. Text features, (2, P): they depend on weights only.
         if prompt_input_ids is None:
-            prompt_input_ids = torch.tensor(self.config.prompt_input_ids, device=pixel_values.device)
+            prompt_input_ids = torch.tensor(self.config.prompt_input_ids, device=self.scale_weights.device)
         text_embeds = self._text_embeds_cache(self.text_branch, self.clip, prompt_input_ids)
 
         # 2. Vision tokens, L × (B, N, D).
-        layer_tokens = vision_layer_tokens(self.clip.vision_model, pixel_values, list(self.config.feature_layers))
+        if layer_tokens is None:
+            layer_tokens = vision_layer_tokens(self.clip.vision_model, pixel_values, list(self.config.feature_layers))  # type: ignore
+        else:
+            layer_tokens = [tokens.to(self.scale_weights.dtype) for tokens in layer_tokens]
 
         # 3. Views, 4. attention and suppression, 5. scores.
         logits, pooled_embeds, stages = self.score_tokens(layer_tokens, text_embeds, grid, output_stages)
@@ -134,6 +152,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
                 image_scores, anomaly_maps, pooled_embeds, text_embeds, labels, mask_labels, self.config
             )
         if output_stages:
+            stages["text_features"] = text_embeds
             stages["prompt_embeds"] = self.text_branch.embed_prompts(self.clip, prompt_input_ids)
             stages["consistency_loss"] = consistency_loss(pooled_embeds, text_embeds, self.config)
         return FBCLIPOutput(
@@ -203,7 +222,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             # 4. Attention, on projections shared by the layer's views.
             projections = self.attention.project(tokens, folded)
             for name, view in views.items():
-                attended.append(self.attention(view(projections), folded))
+                attended.append(self._run(partial(self._attend, view, folded), projections))
                 if output_stages:
                     stages[f"layer{index}.{name}.attended"] = attended[-1]
             if output_stages:
@@ -218,57 +237,26 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         background_projected = background @ projection.T
         layer_weights = self.scale_weights.softmax(dim=0)
         logits = torch.zeros((), device=projection.device)
-        for index, tokens in enumerate(attended):
-            image_embeds = suppress_and_project(
+
+        def score(tokens: Tensor) -> tuple[Tensor, Tensor]:
+            embeds = suppress_and_project(
                 tokens, background, background_projected, projection, config.suppression_weight
             )
-            logits = logits + layer_weights[index // 3] * anomaly_logits(image_embeds, text_embeds, config.temperature)
+            return anomaly_logits(embeds, text_embeds, config.temperature), embeds
+
+        for index, tokens in enumerate(attended):
+            map_logits, image_embeds = self._run(score, tokens)
+            logits = logits + layer_weights[index // 3] * map_logits
         if output_stages:
             stages["background"] = background
             stages["last_view_projected"] = image_embeds
         return logits, image_embeds.mean(dim=1), stages
 
-    def _check_inputs(
-        self,
-        pixel_values: Tensor,
-        labels: Tensor | None,
-        mask_labels: Tensor | None,
-        prompt_input_ids: Tensor | None,
-    ) -> None:
-        vision = self.config.clip_vision
-        shape = tuple(pixel_values.shape)
-        if len(shape) != 4 or shape[1] != vision.num_channels:
-            raise ValueError(
-                f"`pixel_values` has shape {shape}, but must be (batch_size, {vision.num_channels}, height, width)."
-            )
-        if min(shape) == 0 or shape[2] % self.config.patch_size or shape[3] % self.config.patch_size:
-            raise ValueError(
-                f"`pixel_values` has shape {shape}, but height and width must be positive multiples of the patch size "
-                f"{self.config.patch_size}, and the batch not empty."
-            )
-        if labels is None and mask_labels is not None:
-            raise ValueError("`mask_labels` are given without `labels`; give both, or `labels` alone.")
-        if labels is not None and (tuple(labels.shape) != shape[:1] or not ((labels == 0) | (labels == 1)).all()):
-            raise ValueError(
-                f"`labels` of shape {tuple(labels.shape)} must be of shape ({shape[0]},), 0 or 1 for each image."
-            )
-        if mask_labels is not None and (
-            mask_labels.ndim != 3
-            or len(mask_labels) != shape[0]
-            or not ((mask_labels == 0) | (mask_labels == 1)).all()
-        ):
-            raise ValueError(
-                f"`mask_labels` of shape {tuple(mask_labels.shape)} must be of shape ({shape[0]}, height, width), 0 "
-                "or 1 for each pixel."
-            )
-        text = self.config.clip_text
-        if prompt_input_ids is not None and (
-            tuple(prompt_input_ids.shape) != (2, text.max_position_embeddings)
-            or prompt_input_ids.min() < 0
-            or prompt_input_ids.max() >= text.vocab_size
-        ):
-            raise ValueError(
-                f"`prompt_input_ids` of shape {tuple(prompt_input_ids.shape)} must be of shape "
-                f"(2, {text.max_position_embeddings}), ids from 0 to {text.vocab_size - 1}: the normal and the "
-                "anomalous prompt, padded with zeros to the text context."
-            )
+    def _attend(self, view: Callable[[Tensor], Tensor], folded: FoldedWeights, projections: Tensor) -> Tensor:
+        return self.attention(view(projections), folded)
+
+    def _run(self, function: Callable[[Tensor], Any], tensor: Tensor) -> Any:
+        """The function's value. With activation checkpointing, the backward pass computes it a second time."""
+        if self.gradient_checkpointing and self.training:
+            return self._gradient_checkpointing_func(function, tensor)
+        return function(tensor)

@@ -52,6 +52,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+    supports_gradient_checkpointing = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -77,7 +78,8 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
 
         Args:
             clip (`CLIPModel`, `str` or `Path`): a CLIP model, a folder or a Hub id.
-            config_overrides: fields of [`FBCLIPConfig`] that differ from the paper's defaults.
+            config_overrides: fields of [`FBCLIPConfig`] that differ from the paper's defaults. `image_size` defaults
+                to 518, or the nearest multiple of the CLIP's patch size.
 
         Raises:
             `TypeError`: an override is no field of the configuration.
@@ -152,6 +154,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
                 "give one device that holds the model, such as 'cuda' or 'cpu'."
             )
         model.clip.requires_grad_(False)  # loading makes new parameters
+        model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path or "")
         return loaded if wants_info else model
 
     @classmethod
@@ -245,7 +248,12 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         name = clip.config.name_or_path or None
         if name is not None and Path(name).is_dir():  # a Hub id stays; a folder must be found from anywhere
             name = str(Path(name).absolute())
-        fresh = {"clip_config": clip.config.to_dict(), "clip_name_or_path": name}
+        patch_size: Any = clip.config.vision_config.patch_size  # type: ignore[union-attr]
+        fresh: dict[str, Any] = {
+            "clip_config": clip.config.to_dict(),
+            "clip_name_or_path": name,
+            "image_size": round(FBCLIPConfig.image_size / patch_size) * patch_size,  # the paper's 518 in whole patches
+        }
         return cls.config_class(**(fresh | overrides)), clip
 
 

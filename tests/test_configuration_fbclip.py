@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY_OVERRIDES, make_tiny_clip
 from huggingface_hub.errors import StrictDataclassError
 
+from conftest import TINY_OVERRIDES, make_tiny_clip
 from modeling_fbclip import FBCLIPConfig
 
 

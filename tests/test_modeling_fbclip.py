@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_OVERRIDES, make_tiny_clip
 from safetensors.torch import load_file, save_file
 
+from conftest import TINY_OVERRIDES, make_tiny_clip
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel
 
 PIXELS = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
@@ -134,6 +134,11 @@ def test_from_clip_keeps_the_clip_and_starts_the_rest_as_published(tiny_clip) ->
     assert bound * 0.9 < model.attention.foreground.qkv.weight.abs().max() <= bound
 
 
+def test_image_size_defaults_to_whole_patches(tiny_clip) -> None:
+    overrides = {name: value for name, value in TINY_OVERRIDES.items() if name != "image_size"}
+    assert FBCLIPModel.from_clip(tiny_clip, **overrides).config.image_size == 520  # patches of 8
+
+
 def test_an_unknown_override_is_an_error(tiny_clip) -> None:
     with pytest.raises(TypeError, match="temprature: no such field"):
         FBCLIPModel.from_clip(tiny_clip, temprature=0.1)
@@ -233,6 +238,12 @@ def test_other_prompts_change_the_map(tiny_model) -> None:
     assert (swapped - maps_of(tiny_model)).abs().max() > 1e-4
 
 
+def test_masks_may_have_a_channel(tiny_model) -> None:
+    masks, labels = (PIXELS[:, 0] > 1).float(), torch.tensor([1, 1])
+    with_channel = tiny_model(PIXELS, labels=labels, mask_labels=masks.unsqueeze(1))
+    assert torch.equal(with_channel.loss, tiny_model(PIXELS, labels=labels, mask_labels=masks).loss)
+
+
 def test_the_loss_comes_first_when_there_is_one(tiny_model) -> None:
     output = tiny_model(PIXELS, labels=torch.tensor([0, 1]))
     assert output[0] is output.loss
@@ -258,8 +269,8 @@ def test_a_deep_copy_trains_apart(tiny_model) -> None:
         ({"labels": torch.full((2,), 2)}, "0 or 1 for each image"),
         ({"mask_labels": torch.zeros(2, 8, 8)}, "without `labels`"),
         (
-            {"labels": torch.zeros(2), "mask_labels": torch.zeros(2, 1, 8, 8)},
-            r"\(2, 1, 8, 8\) must be of shape \(2, h",
+            {"labels": torch.zeros(2), "mask_labels": torch.zeros(2, 2, 8, 8)},
+            r"\(2, 2, 8, 8\) must be of shape \(2, h",
         ),
         ({"labels": torch.zeros(2), "mask_labels": torch.full((2, 8, 8), 255)}, "0 or 1 for each pixel"),
         ({"prompt_input_ids": torch.zeros(2, 5, dtype=torch.long)}, r"\(2, 5\) must be of shape \(2, 77\)"),

@@ -1,0 +1,93 @@
+"""Checks of what a caller hands to the model: a wrong shape or value is told with the right one."""
+
+from torch import Tensor
+
+from .configuration_fbclip import FBCLIPConfig
+from .loss_fbclip import IGNORE_INDEX
+
+
+def check_images(
+    config: FBCLIPConfig,
+    pixel_values: Tensor | None,
+    layer_tokens: list[Tensor] | None,
+    grid: tuple[int, int] | None,
+) -> tuple[int, tuple[int, int]]:
+    r"""
+    Arguments are those of `FBCLIPModel.forward`.
+
+    Returns:
+        `tuple[int, tuple[int, int]]`: number of images, and grid height and width in patches.
+
+    Raises:
+        `ValueError`: a shape is wrong, or there are both images and tokens, or neither.
+    """
+    if (pixel_values is None) == (layer_tokens is None):
+        raise ValueError("Pass either `pixel_values` or, in their place, `layer_tokens`.")
+    if pixel_values is None:
+        return _check_tokens(config, layer_tokens or [], grid)
+    shape, patch_size, num_channels = tuple(pixel_values.shape), config.patch_size, config.clip_vision.num_channels
+    if len(shape) != 4 or shape[1] != num_channels:
+        raise ValueError(f"`pixel_values` has shape {shape}, but must be (batch_size, {num_channels}, height, width).")
+    if min(shape) == 0 or shape[2] % patch_size or shape[3] % patch_size:
+        raise ValueError(
+            f"`pixel_values` has shape {shape}, but height and width must be positive multiples of the patch size "
+            f"{patch_size}, and the batch not empty."
+        )
+    return shape[0], (shape[2] // patch_size, shape[3] // patch_size)
+
+
+def _check_tokens(
+    config: FBCLIPConfig, layer_tokens: list[Tensor], grid: tuple[int, int] | None
+) -> tuple[int, tuple[int, int]]:
+    side = config.image_size // config.patch_size
+    height, width = grid or (side, side)
+    num_layers, shapes = len(config.feature_layers), [tuple(tokens.shape) for tokens in layer_tokens]
+    batch_size = shapes[0][0] if shapes and shapes[0] else 0
+    expected = (batch_size, 1 + height * width, config.clip_vision.hidden_size)
+    if batch_size == 0 or shapes != [expected] * num_layers:
+        raise ValueError(
+            f"`layer_tokens` have shapes {shapes}, but must be {num_layers} of (batch_size, {expected[1]}, "
+            f"{expected[2]}), for a `grid` of {height} by {width} patches, and the batch not empty."
+        )
+    return batch_size, (height, width)
+
+
+def check_targets(
+    config: FBCLIPConfig,
+    batch_size: int,
+    labels: Tensor | None,
+    mask_labels: Tensor | None,
+    prompt_input_ids: Tensor | None,
+) -> None:
+    r"""
+    Arguments are those of `FBCLIPModel.forward`.
+
+    Raises:
+        `ValueError`: a shape or a value is wrong.
+    """
+    if labels is None and mask_labels is not None:
+        raise ValueError("`mask_labels` are given without `labels`; give both, or `labels` alone.")
+    if labels is not None and (tuple(labels.shape) != (batch_size,) or not ((labels == 0) | (labels == 1)).all()):
+        raise ValueError(
+            f"`labels` of shape {tuple(labels.shape)} must be of shape ({batch_size},), 0 or 1 for each image."
+        )
+    if mask_labels is not None and (
+        mask_labels.ndim != 3
+        or len(mask_labels) != batch_size
+        or not ((mask_labels == 0) | (mask_labels == 1) | (mask_labels == IGNORE_INDEX)).all()
+    ):
+        raise ValueError(
+            f"`mask_labels` of shape {tuple(mask_labels.shape)} must be of shape ({batch_size}, height, width), 0 or "
+            f"1 for each pixel, or {IGNORE_INDEX} where that is not known."
+        )
+    text = config.clip_text
+    if prompt_input_ids is not None and (
+        tuple(prompt_input_ids.shape) != (2, text.max_position_embeddings)
+        or prompt_input_ids.min() < 0
+        or prompt_input_ids.max() >= text.vocab_size
+    ):
+        raise ValueError(
+            f"`prompt_input_ids` of shape {tuple(prompt_input_ids.shape)} must be of shape "
+            f"(2, {text.max_position_embeddings}), ids from 0 to {text.vocab_size - 1}: the normal and the "
+            "anomalous prompt, padded with zeros to the text context."
+        )
