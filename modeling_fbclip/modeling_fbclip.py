@@ -248,8 +248,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             map_logits, image_embeds = self._run(score, tokens)
             logits = logits + layer_weights[index // 3] * map_logits
         if output_stages:
-            stages["background"] = background
-            stages["last_view_projected"] = image_embeds
+            stages["background"], stages["last_view_projected"] = background, image_embeds
         return logits, image_embeds.mean(dim=1), stages
 
     def _attend(self, view: Callable[[Tensor], Tensor], folded: FoldedWeights, projections: Tensor) -> Tensor:

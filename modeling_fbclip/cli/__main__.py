@@ -13,6 +13,7 @@ from modeling_fbclip.cli.datasets import datasets
 from modeling_fbclip.cli.detect import detect
 from modeling_fbclip.cli.evaluate import evaluate
 from modeling_fbclip.cli.messages import one_line
+from modeling_fbclip.cli.train import train
 
 app = typer.Typer(
     help="Zero-shot anomaly detection and localisation with FB-CLIP.",
@@ -25,6 +26,7 @@ app.command()(detect)
 app.command()(convert)
 app.command()(evaluate)
 app.command()(calibrate)
+app.command()(train)
 app.add_typer(datasets, name="datasets")
 
 

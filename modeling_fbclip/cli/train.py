@@ -1,0 +1,119 @@
+"""`fbclip train`: a labelled data set in; a model fine-tuned on it out."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+from modeling_fbclip.cli.evaluate import load_data, one_line_errors
+from modeling_fbclip.cli.messages import one_line
+from modeling_fbclip.cli.models import WeightType, load_pipeline
+
+Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"]
+
+
+def train(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or Hub id of a data set.", show_default=False)],
+    output: Annotated[Path, typer.Option(file_okay=False, help="Folder for model, log and checkpoints.")],
+    model: Annotated[
+        str | None, typer.Option(help="Folder or Hub id of a model to start from.", show_default="the bundled one")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    category: Annotated[
+        list[str] | None, typer.Option(help="A category to train on; may be repeated.", show_default="all")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step, over all processes.")] = 4,
+    learning_rate: Annotated[float, typer.Option(help="Adam's learning rate, at its peak.")] = 5e-5,
+    adam_betas: Annotated[tuple[float, float], typer.Option(help="Adam's decay rates.")] = (0.5, 0.999),
+    seed: Annotated[int, typer.Option(min=0, help="Of order, held-out share and synthetic anomalies.")] = 42,
+    lr_scheduler: Annotated[
+        Schedule, typer.Option(metavar="<name>", help=f"Course of the rate: {', '.join(get_args(Schedule))}.")
+    ] = "constant",
+    warmup_steps: Annotated[int, typer.Option(min=0, help="Steps over which it rises from 0.")] = 0,
+    max_grad_norm: Annotated[
+        float | None, typer.Option(help="Larger gradients are scaled down to it.", show_default="none are")
+    ] = None,
+    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], typer.Option(help="Automatic mixed precision.")] = "no",
+    gradient_accumulation_steps: Annotated[
+        int, typer.Option(min=1, help="Parts a batch is computed in, to save memory.")
+    ] = 1,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Compute activations twice, to save memory.")
+    ] = False,
+    validation_fraction: Annotated[
+        float, typer.Option(help="Share of DATA held out to pick the best epoch by.")
+    ] = 0.0,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Paint anomalies into DATA's good images; use no other.")
+    ] = False,
+    cache_features: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder to keep the frozen tower's tokens in.", show_default="none"),
+    ] = None,
+    cache_dtype: Annotated[
+        Literal["bfloat16", "float32"], typer.Option(help="Number type of these tokens.")
+    ] = "bfloat16",
+    checkpoint_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps between checkpoints.", show_default="one at the end of each epoch"),
+    ] = None,
+    checkpoint_limit: Annotated[int, typer.Option(min=1, help="Checkpoints kept, beside the best.")] = 2,
+    resume: Annotated[
+        str | None,
+        typer.Option(help="A checkpoint, or 'auto' for the newest in --output if any.", show_default="none"),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(help="tensorboard, wandb, trackio …; may be repeated.", show_default="the log alone"),
+    ] = None,
+) -> None:
+    """
+    Fine-tune a model on a labelled data set, as published unless told otherwise.
+
+    Images without masks train the image score alone. Kill it at any time: the same command with --resume auto
+    goes on, to the same result. Several devices: accelerate launch -m modeling_fbclip.cli train …
+
+    \b
+    Example:
+      fbclip train data/mvtec --output trained --validation-fraction 0.1
+    """
+    dataset = load_data(data, split, category)
+    loaded = load_pipeline(model, "cpu", WeightType.FLOAT32)
+    network: Any = loaded.model  # the base class's type is wider
+    with one_line_errors(batch_size):
+        from accelerate import PartialState
+
+        from modeling_fbclip.training import FBCLIPTrainingArguments
+        from modeling_fbclip.training import train as train_model
+
+        args = FBCLIPTrainingArguments(
+            output_dir=output,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            adam_betas=adam_betas,
+            seed=seed,
+            lr_scheduler=lr_scheduler,
+            warmup_steps=warmup_steps,
+            max_grad_norm=max_grad_norm,
+            mixed_precision=mixed_precision,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            gradient_checkpointing=gradient_checkpointing,
+            validation_fraction=validation_fraction,
+            synthetic=synthetic,
+            cache_features=cache_features,
+            cache_dtype=cache_dtype,
+            checkpoint_steps=checkpoint_steps,
+            checkpoint_limit=checkpoint_limit,
+            resume=resume,
+            num_workers=workers,
+            report_to=list(report_to or []),
+        )
+        try:
+            train_model(network, loaded.processor, dataset, args)
+        except FloatingPointError as error:
+            raise typer.BadParameter(one_line(error)) from error
+        if PartialState().is_main_process:
+            typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)

@@ -1,0 +1,192 @@
+"""Checkpoints of a run: written aside and renamed, so that each is whole or not there."""
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from modeling_fbclip.evaluation.overlap import TRAINING_RECORD
+from modeling_fbclip.modeling_fbclip import FBCLIPModel
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+
+PROGRESS_FILE = "progress.json"
+WEIGHTS_FILE = "model.safetensors"
+# What the libraries raise when a disk is full or a file is damaged.
+WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
+READ_ERRORS = (OSError, RuntimeError, SafetensorError, ValueError, KeyError, TypeError, pickle.UnpicklingError)
+
+
+@dataclass
+class Progress:
+    """How far a run is. `settings` are what its result depends on; `best` is the name of a checkpoint."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    step: int = 0
+    best: str | None = None
+    best_loss: float | None = None
+
+
+class Checkpoints:
+    r"""
+    The checkpoints of a run, one folder each: trained weights, and optimiser, schedule and random states by
+    accelerate's `save_state`.
+
+    Args:
+        folder (`Path`): Holds them.
+        limit (`int`): How many are kept, beside the best.
+        accelerator (`Accelerator`): Has prepared the model and whatever else has a state.
+    """
+
+    def __init__(self, folder: Path, limit: int, accelerator: Accelerator) -> None:
+        self.folder = folder
+        self.limit = limit
+        self.accelerator = accelerator
+        accelerator.register_save_state_pre_hook(self._keep_trained_weights)
+        accelerator.register_load_state_pre_hook(self._load_trained_weights)
+
+    def newest(self) -> Path | None:
+        """The last one written, if any."""
+        return max(self.folder.glob("step-*"), default=None)
+
+    @staticmethod
+    def name(step: int) -> str:
+        """Names that sort as the steps do."""
+        return f"step-{step:09d}"
+
+    def save(self, progress: Progress) -> None:
+        r"""
+        Raises:
+            `OSError`: It cannot be written. The earlier ones are as they were.
+        """
+        target = self.folder / self.name(progress.step)
+        main = self.accelerator.is_main_process
+        self.accelerator.wait_for_everyone()
+        try:
+            with written_aside(target, owner=main) as aside:
+                self.accelerator.wait_for_everyone()
+                self.accelerator.save_state(str(aside))
+                if main:
+                    (aside / PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+                self.accelerator.wait_for_everyone()
+        except WRITE_ERRORS as error:
+            last = self.newest()
+            kept = "there is no earlier one" if last is None else f"the last good one is {last}"
+            raise OSError(f"{target}: the checkpoint cannot be written ({_reason(error)}); {kept}.") from error
+        if main:
+            self._remove_old(keep=progress.best)
+        self.accelerator.wait_for_everyone()  # it is there for all
+
+    def load(self, checkpoint: Path, settings: dict[str, Any]) -> Progress:
+        r"""
+        Puts the run back to where it was.
+
+        Raises:
+            `ValueError`: It is damaged or no checkpoint, or the run that it is of had other settings.
+        """
+        try:
+            progress = Progress(**json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8")))
+            changed = [name for name in settings if settings[name] != progress.settings.get(name)]
+            if not changed:
+                self.accelerator.load_state(str(checkpoint))
+                return progress
+        except READ_ERRORS as error:
+            raise ValueError(f"{checkpoint}: cannot be resumed ({_reason(error)}); choose an earlier one.") from error
+        differences = ", ".join(f"{name} was {progress.settings.get(name)}, is {settings[name]}" for name in changed)
+        raise ValueError(f"{checkpoint}: is of another run ({differences}); take its settings or a new output folder.")
+
+    def load_weights(self, name: str, model: nn.Module) -> None:
+        """The trained weights alone, of one of the checkpoints."""
+        _load_trained(model, self.folder / name)
+
+    def _remove_old(self, keep: str | None) -> None:
+        for checkpoint in sorted(self.folder.glob("step-*"))[: -self.limit]:
+            if checkpoint.name != keep:
+                shutil.rmtree(checkpoint)
+
+    def _keep_trained_weights(
+        self, models: list[nn.Module], weights: list[dict[str, torch.Tensor]], _folder: str
+    ) -> None:
+        # The frozen CLIP, by far the largest part, never changes.
+        model = self.accelerator.unwrap_model(models[0])
+        weights[:] = [{name: w.detach() for name, w in model.named_parameters() if w.requires_grad}]
+
+    def _load_trained_weights(self, models: list[nn.Module], folder: str) -> None:
+        _load_trained(self.accelerator.unwrap_model(models.pop()), Path(folder))
+
+
+def _load_trained(model: nn.Module, folder: Path) -> None:
+    weights = load_file(folder / WEIGHTS_FILE)
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    if set(weights) != trained:
+        raise ValueError(f"its weights differ from the model's in {', '.join(sorted(set(weights) ^ trained))}")
+    model.load_state_dict(weights, strict=False)
+
+
+def save_trained(folder: Path, model: FBCLIPModel, processor: FBCLIPProcessor, record: dict[str, Any]) -> None:
+    r"""
+    The trained model as a folder for `from_pretrained`, with the record of its training.
+
+    Raises:
+        `OSError`: It cannot be written. The checkpoints are intact.
+    """
+    aside = folder / ".model.partial"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        model.save_pretrained(aside)
+        processor.save_pretrained(aside)
+        (aside / TRAINING_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        # The configuration comes last: without it, half a folder does not load.
+        for file in sorted(aside.iterdir(), key=lambda file: file.name == "config.json"):
+            file.replace(folder / file.name)
+    except WRITE_ERRORS as error:
+        raise OSError(
+            f"{folder}: the model cannot be saved ({_reason(error)}); free some space and resume with 'auto'."
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def written_aside(target: Path, owner: bool = True) -> Iterator[Path]:
+    """
+    A folder that becomes `target` when all went well, and goes away when not. Of several processes that write to it,
+    the `owner` makes and renames it.
+    """
+    aside = target.with_name(f".{target.name}.partial")
+    if owner:
+        shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
+        aside.mkdir(parents=True)
+    try:
+        yield aside
+        if owner:
+            _flush(aside)
+            if target.exists():
+                shutil.rmtree(target)
+            aside.replace(target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def _flush(folder: Path) -> None:
+    """Has the disk hold what was written: a rename may otherwise outlive it when the machine fails."""
+    for file in folder.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):  # whose advice would be to load it all the same
+        return "it holds something else than numbers"
+    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:200]

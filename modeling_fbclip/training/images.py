@@ -1,0 +1,85 @@
+"""Rows of an anomaly data set as the model's inputs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from PIL import Image
+from torch import Tensor
+from torch.utils import data
+
+from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.loss_fbclip import IGNORE_INDEX
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.training.feature_cache import FeatureCache
+from modeling_fbclip.training.rows import row_name
+from modeling_fbclip.training.schedule import Draw
+from modeling_fbclip.training.synthetic import SyntheticAnomalies
+
+
+class TrainingImages(data.Dataset[dict[str, Any]]):
+    r"""
+    Inputs of the model for each [`Draw`].
+
+    Args:
+        rows (`datasets.Dataset`): With the columns `image`, `label`, and, as far as known, `mask` and `path`.
+        processor ([`FBCLIPProcessor`]): Prepares images and masks.
+        use_masks (`bool`): Whether the masks are trained on. Then a normal image without mask has an empty one.
+        synthetic ([`SyntheticAnomalies`], *optional*): Paints anomalies into the images, which are all normal.
+        cache ([`FeatureCache`], *optional*): Has the tokens of every image, in place of its pixels.
+    """
+
+    def __init__(
+        self,
+        rows: Dataset,
+        processor: FBCLIPProcessor,
+        use_masks: bool,
+        synthetic: SyntheticAnomalies | None = None,
+        cache: FeatureCache | None = None,
+    ) -> None:
+        # A row's images are decoded when the row is asked for, and tokens need none.
+        self.rows = rows if cache is None else rows.remove_columns("image")
+        self.processor = processor
+        self.use_masks = use_masks
+        self.synthetic = synthetic
+        self.cache = cache
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        row = self.rows[draw.row]
+        path = row_name(row, draw.row)
+        if self.cache is not None:
+            item: dict[str, Any] = {"layer_tokens": self.cache.read(row["digest"]), "grid": self.cache.grid}
+            mask, label = row.get("mask"), row["label"]
+        else:
+            image, mask, label = self._picture(row, path, draw)
+            item = {"pixel_values": self.processor(images=[image])["pixel_values"][0]}
+        mask_labels = self._mask_labels(mask, label)
+        return item | {"labels": label, "mask_labels": mask_labels, "path": path, "counts": draw.counts}
+
+    def _picture(self, row: dict[str, Any], path: str, draw: Draw) -> tuple[Image.Image, Any, int]:
+        """Image, mask and label of a row, or of the anomaly made from it."""
+        image = load_rgb_image(row["image"], path)
+        if self.synthetic is None:
+            return image, row.get("mask"), row["label"]
+        image, mask = self.synthetic(image, draw)
+        return image, mask, int(mask is not None)
+
+    def _mask_labels(self, mask: Any, label: int) -> Tensor:
+        if not self.use_masks or (mask is None and label):
+            return torch.full(self.processor.image_size, float(IGNORE_INDEX))
+        return self.processor(masks=[mask])["mask_labels"][0]
+
+
+def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One batch, its tensors by the names of the model's arguments."""
+    batch: dict[str, Any] = {
+        "labels": torch.tensor([item["labels"] for item in items]),
+        "mask_labels": torch.stack([item["mask_labels"] for item in items]),
+        "path": [item["path"] for item in items],
+        "counts": all(item["counts"] for item in items),
+    }
+    if "pixel_values" in items[0]:
+        return batch | {"pixel_values": torch.stack([item["pixel_values"] for item in items])}
+    layers = torch.stack([item["layer_tokens"] for item in items], dim=1)  # (L, B, N, D)
+    return batch | {"layer_tokens": list(layers), "grid": items[0]["grid"]}

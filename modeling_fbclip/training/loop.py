@@ -1,0 +1,104 @@
+"""The training loop, in plain view."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from accelerate import skip_first_batches
+from datasets import Dataset
+from torch.optim import Adam
+from transformers import get_scheduler
+
+from modeling_fbclip.modeling_fbclip import FBCLIPModel
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
+from modeling_fbclip.training.checkpoints import Checkpoints, Progress, save_trained
+from modeling_fbclip.training.feature_cache import weights_digest
+from modeling_fbclip.training.log import TrainingLog
+from modeling_fbclip.training.record import fingerprint, training_record
+from modeling_fbclip.training.setup import prepare_data, prepare_model, start_accelerator
+from modeling_fbclip.training.steps import training_step, validation_loss
+
+
+def train(
+    model: FBCLIPModel, processor: FBCLIPProcessor, dataset: Dataset, args: FBCLIPTrainingArguments
+) -> FBCLIPModel:
+    r"""
+    Fine-tunes the FB-CLIP parts of a model; its CLIP stays frozen. The recipe is the published one unless `args` say
+    otherwise. Under `accelerate launch` every process calls this with the same arguments.
+
+    `args.output_dir` then holds the model and the processor for `from_pretrained`, `training_record.json` (arguments,
+    data, result and environment), `log.jsonl` (the losses of each step) and `checkpoints/`.
+
+    Args:
+        model ([`FBCLIPModel`]): In float32. It is trained in place.
+        processor ([`FBCLIPProcessor`]): Prepares the images.
+        dataset (`datasets.Dataset`): With the columns `image`, `label` (0 or 1) and, as far as known, `mask`,
+            `category` and `path`, as `load_anomaly_dataset` gives it.
+        args ([`FBCLIPTrainingArguments`]): Everything else.
+
+    Returns:
+        [`FBCLIPModel`]: `model`, trained, in evaluation mode.
+
+    Raises:
+        `ValueError`: Data, model, output folder or checkpoint do not allow the training; the message says what to do.
+        `OSError`: A file cannot be written. The last good checkpoint is intact.
+        `FloatingPointError`: The loss is not finite; the message names the step and the images.
+
+    Example:
+
+    ```python
+    >>> from modeling_fbclip import load_bundled
+    >>> from modeling_fbclip.data import load_anomaly_dataset
+    >>> from modeling_fbclip.training import FBCLIPTrainingArguments, train
+
+    >>> model, processor = load_bundled()
+    >>> model = train(model, processor, load_anomaly_dataset("parts"), FBCLIPTrainingArguments("trained"))
+    ```"""
+    accelerator = start_accelerator(args)
+    prepare_model(model, args)
+    data = prepare_data(dataset, model, processor, args, accelerator)
+    settings = args.result_record() | {"data": fingerprint(data.digests), "clip": weights_digest(model.clip)}
+
+    num_steps, steps_per_epoch = data.schedule.num_steps, data.schedule.steps_per_epoch
+    optimizer = Adam([w for w in model.parameters() if w.requires_grad], lr=args.learning_rate, betas=args.adam_betas)
+    scheduler = get_scheduler(args.lr_scheduler, optimizer, args.warmup_steps, num_steps)
+    wrapped, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
+    checkpoints = Checkpoints(Path(args.output_dir) / "checkpoints", args.checkpoint_limit, accelerator)
+    progress = _resume(checkpoints, settings, args.resume)
+    accelerator.init_trackers("fbclip", config={name: str(value) for name, value in settings.items()})
+
+    batches = iter(skip_first_batches(data.training, progress.step * args.gradient_accumulation_steps))
+    with closing(TrainingLog(Path(args.output_dir), accelerator, num_steps, progress.step)) as log:
+        while progress.step < num_steps:
+            learning_rate = scheduler.get_last_lr()[0]
+            parts = [next(batches) for _ in range(args.gradient_accumulation_steps)]
+            try:
+                losses, images = training_step(wrapped, optimizer, scheduler, parts, accelerator, args.max_grad_norm)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"step {progress.step + 1}: {error}.") from None
+            progress.step += 1
+            epoch = progress.step / steps_per_epoch
+            log.step(progress.step, losses, images, epoch=epoch, learning_rate=learning_rate)
+            if epoch.is_integer() and data.validation is not None:
+                loss = validation_loss(wrapped, data.validation, accelerator)
+                log.write({"step": progress.step, "epoch": epoch, "validation_loss": loss})
+                if progress.best_loss is None or loss < progress.best_loss:
+                    progress.best, progress.best_loss = checkpoints.name(progress.step), loss
+            if epoch.is_integer() or (args.checkpoint_steps and progress.step % args.checkpoint_steps == 0):
+                checkpoints.save(progress)
+
+    model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
+    if progress.best is not None:
+        checkpoints.load_weights(progress.best, model)
+    if accelerator.is_main_process:
+        result = {"steps": progress.step, "checkpoint": progress.best, "validation_loss": progress.best_loss}
+        record = training_record(data.rows, data.digests, args.result_record(), result, accelerator)
+        save_trained(Path(args.output_dir), model, processor, record)
+    accelerator.wait_for_everyone()
+    return model
+
+
+def _resume(checkpoints: Checkpoints, settings: dict[str, Any], resume: str | Path | None) -> Progress:
+    checkpoint = checkpoints.newest() if resume == "auto" else resume
+    return Progress(settings) if checkpoint is None else checkpoints.load(Path(checkpoint), settings)

@@ -1,0 +1,97 @@
+"""What a model was trained on and with, kept beside its weights."""
+
+import hashlib
+import os
+import platform
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+from accelerate import Accelerator
+from accelerate.utils import gather_object, tqdm
+from datasets import Dataset
+
+from modeling_fbclip.evaluation.overlap import image_digest
+from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+from modeling_fbclip.training.rows import row_name
+
+PACKAGES = ("modeling-fbclip", "torch", "transformers", "accelerate", "datasets", "numpy", "pillow", "safetensors")
+
+
+class RowDigest(NamedTuple):
+    """Names one row by what is trained on: its image's pixels, and these with label and mask."""
+
+    image: str
+    row: str
+    has_mask: bool
+
+
+def digest_rows(rows: Dataset, accelerator: Accelerator) -> list[RowDigest]:
+    r"""
+    Reads every image and mask once, each process its share. What cannot be read is found before the training begins.
+
+    Raises:
+        `ValueError`: An image or a mask cannot be read; the message names it.
+    """
+    mine = range(accelerator.process_index, len(rows), accelerator.num_processes)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        digests = threads.map(lambda index: (index, _digest_row(_read_row(rows, index), index)), mine)
+        bar = tqdm(digests, total=len(mine), desc="reading images", disable=not sys.stderr.isatty(), leave=False)
+        gathered = dict(gather_object(list(bar)))
+    return [gathered[index] for index in range(len(rows))]
+
+
+def _read_row(rows: Dataset, index: int) -> dict[str, Any]:
+    try:
+        return rows[index]
+    except OSError as error:  # which need not name the file
+        paths = rows.select_columns(["path"])[index] if "path" in rows.column_names else {}
+        raise ValueError(f"{row_name(paths, index)}: its image or mask cannot be read ({error}).") from error
+
+
+def _digest_row(row: dict[str, Any], index: int) -> RowDigest:
+    name = row_name(row, index)
+    image = image_digest(load_rgb_image(row["image"], name))
+    mask = row.get("mask")
+    mask_bytes = b"" if mask is None else load_mask(mask, f"mask of {name}").tobytes()
+    whole = hashlib.blake2b(f"{image} {row['label']} ".encode() + mask_bytes, digest_size=16).hexdigest()
+    return RowDigest(image, whole, mask is not None)
+
+
+def fingerprint(digests: Sequence[RowDigest]) -> str:
+    """One name for the rows in any order."""
+    return hashlib.blake2b("".join(sorted(digest.row for digest in digests)).encode(), digest_size=16).hexdigest()
+
+
+def training_record(
+    rows: Dataset,
+    digests: Sequence[RowDigest],
+    arguments: dict[str, Any],
+    result: dict[str, Any],
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """What the card and the evaluation read: arguments, data, result and environment, as JSON has them."""
+    labels = Counter(rows["label"])
+    return {
+        "arguments": arguments,
+        "data": {
+            "fingerprint": fingerprint(digests),
+            "images": len(rows),
+            "normal": labels[0],
+            "anomalous": labels[1],
+            "masks": sum(digest.has_mask for digest in digests),
+            "categories": sorted(set(rows["category"])) if "category" in rows.column_names else [],
+        },
+        "result": result,
+        "environment": {
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "device": accelerator.device.type,
+            "num_processes": accelerator.num_processes,
+            "packages": {name: version(name) for name in PACKAGES},
+        },
+        "image_digests": sorted({digest.image for digest in digests}),
+    }

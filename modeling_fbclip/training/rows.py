@@ -1,0 +1,58 @@
+"""The rows of a data set that are trained on, and those that are held out."""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+
+def row_name(row: dict[str, Any], index: int) -> str:
+    """What messages call a row: its path, or its number where it has none."""
+    return row.get("path") or f"image {index}"
+
+
+def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
+    r"""
+    All rows, or the normal ones where anomalies are to be `synthetic`.
+
+    Raises:
+        `ValueError`: A column is missing, or there is nothing to learn from the rows.
+    """
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"`dataset` is a {type(dataset).__name__}, but must be a datasets.Dataset, not a stream.")
+    missing = {"image", "label"} - set(dataset.column_names)
+    if missing:
+        raise ValueError(f"`dataset` has no column {' and none '.join(sorted(missing))}; see load_anomaly_dataset.")
+    labels = list(dataset["label"])
+    if set(labels) - {0, 1}:
+        raise ValueError(f"`label` has the values {sorted(set(labels), key=str)}, but must be 0 (normal) or 1.")
+    if not synthetic and 1 not in labels:
+        raise ValueError("None of the images is anomalous, which leaves nothing to learn; train with `synthetic`.")
+    if synthetic and 0 not in labels:
+        raise ValueError("None of the images is normal, and `synthetic` anomalies are made from normal images.")
+    return dataset.select([i for i, label in enumerate(labels) if label == 0]) if synthetic else dataset
+
+
+def split_rows(rows: Dataset, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    r"""
+    Indices to train on and indices that are held out: `fraction` of each category's normal and anomalous images.
+
+    Raises:
+        `ValueError`: Nothing would be held out, or nothing anomalous left to train on.
+    """
+    labels = list(rows["label"])
+    if fraction == 0:
+        return list(range(len(rows))), []
+    categories = list(rows["category"]) if "category" in rows.column_names else [""] * len(rows)
+    groups = defaultdict(list)
+    for index, group in enumerate(zip(categories, labels, strict=True)):
+        groups[group].append(index)
+    rng = np.random.default_rng(seed)
+    held_out: set[int] = set()
+    for _, indices in sorted(groups.items()):
+        held_out.update(rng.permutation(indices)[: round(len(indices) * fraction)].tolist())
+    trained = [index for index in range(len(rows)) if index not in held_out]
+    if not held_out or not {labels[index] for index in trained} == set(labels):
+        raise ValueError(f"`validation_fraction` is {fraction}, of {len(rows)} images, which cannot be split so.")
+    return trained, sorted(held_out)

@@ -1,0 +1,58 @@
+"""Which images each step draws: known beforehand from the seed, so that a run can go on from any step."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class Draw(NamedTuple):
+    """One image of one step. One that does not count only gives work to a process that has none in this step."""
+
+    epoch: int
+    row: int
+    counts: bool = True
+
+
+class DrawSchedule(Sampler[list[Draw]]):
+    r"""
+    The draws of a whole run, a list for each forward pass. Every step is cut into the same number of parts, which
+    accelerate deals out to the processes in turn.
+
+    Args:
+        num_images (`int`): Size of the data set.
+        batch_size (`int`): Images a step. The last step of an epoch has what is left.
+        num_parts (`int`): Forward passes a step: processes times accumulation steps.
+        epochs (`int`, defaults to 1): Passes over the data set.
+        seed (`int`, *optional*): Of the order, which is new in each epoch. Without it the images come in their own.
+    """
+
+    def __init__(
+        self, num_images: int, batch_size: int, num_parts: int, epochs: int = 1, seed: int | None = None
+    ) -> None:
+        self.num_images = num_images
+        self.images_per_step = batch_size
+        self.num_parts = num_parts
+        self.epochs = epochs
+        self.seed = seed
+        self.steps_per_epoch = math.ceil(num_images / batch_size)
+        self.num_steps = epochs * self.steps_per_epoch
+
+    def __len__(self) -> int:
+        return self.num_steps * self.num_parts
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for epoch in range(self.epochs):
+            order = self._order(epoch)
+            for start in range(0, self.num_images, self.images_per_step):
+                step = order[start : start + self.images_per_step]
+                for part in np.array_split(step, self.num_parts):
+                    draws = [Draw(epoch, int(row)) for row in part]
+                    yield draws or [Draw(epoch, int(step[0]), counts=False)]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if self.seed is None:
+            return np.arange(self.num_images)
+        return np.random.default_rng([self.seed, epoch]).permutation(self.num_images)

@@ -1,0 +1,115 @@
+"""What a run needs before its first step: the accelerator, the rows, and loaders that deal out their batches."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, set_seed
+from datasets import Dataset, Value
+from torch.utils.data import DataLoader
+
+from modeling_fbclip.modeling_fbclip import FBCLIPModel
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
+from modeling_fbclip.training.feature_cache import FeatureCache
+from modeling_fbclip.training.images import TrainingImages, collate
+from modeling_fbclip.training.record import RowDigest, digest_rows
+from modeling_fbclip.training.rows import split_rows, trainable_rows
+from modeling_fbclip.training.schedule import DrawSchedule
+from modeling_fbclip.training.synthetic import SyntheticAnomalies
+
+
+@dataclass
+class TrainingData:
+    """The rows with their digests, the schedule, and loaders of each process's share."""
+
+    rows: Dataset
+    digests: list[RowDigest]
+    schedule: DrawSchedule
+    training: DataLoader
+    validation: DataLoader | None
+
+
+def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
+    r"""
+    Raises:
+        `ValueError`: The output folder is in use, or the batch is too small for so many processes.
+    """
+    output = Path(args.output_dir)
+    if args.resume is None and output.is_dir() and any(output.iterdir()):
+        raise ValueError(f"{output}: is not empty; choose another output folder, or resume with 'auto'.")
+    set_seed(args.seed)
+    accelerator = Accelerator(
+        mixed_precision=args.mixed_precision,
+        log_with=args.report_to or None,  # type: ignore[arg-type]
+        project_dir=output,
+        step_scheduler_with_optimizer=False,  # or the schedule would run faster with more processes
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the step sees to it, exactly
+        dataloader_config=DataLoaderConfiguration(even_batches=False),  # DrawSchedule makes them even
+    )
+    num_parts = accelerator.num_processes * args.gradient_accumulation_steps
+    if args.batch_size < num_parts:
+        raise ValueError(
+            f"`batch_size` is {args.batch_size}, but {accelerator.num_processes} processes with "
+            f"{args.gradient_accumulation_steps} accumulation steps need at least {num_parts} images a step."
+        )
+    accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
+    if accelerator.is_main_process:
+        output.mkdir(parents=True, exist_ok=True)
+    return accelerator
+
+
+def prepare_model(model: FBCLIPModel, args: FBCLIPTrainingArguments) -> None:
+    r"""
+    Sets a model to be trained.
+
+    Raises:
+        `ValueError`: Its trained weights are not float32, in which small steps would be lost.
+    """
+    dtypes = {weight.dtype for weight in model.parameters() if weight.requires_grad}
+    if not dtypes <= {torch.float32, torch.float64}:
+        raise ValueError(f"The model's weights are {dtypes.pop()}; load it with dtype=torch.float32 to train it.")
+    model.train()
+    model.clip.eval()
+    if args.gradient_checkpointing:
+        # The first is the name since transformers 5.23, the second the earlier one.
+        enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+        enable({"use_reentrant": False})
+
+
+def prepare_data(
+    dataset: Dataset,
+    model: FBCLIPModel,
+    processor: FBCLIPProcessor,
+    args: FBCLIPTrainingArguments,
+    accelerator: Accelerator,
+) -> TrainingData:
+    """Reads every image once, fills the cache if there is one, and builds the loaders."""
+    rows = trainable_rows(dataset, args.synthetic)
+    digests = digest_rows(rows, accelerator)
+    rows = rows.add_column("digest", [digest.image for digest in digests], feature=Value("string"))
+    cache = None
+    if args.cache_features is not None:
+        model.to(accelerator.device)  # type: ignore[arg-type]
+        cache = FeatureCache(Path(args.cache_features), model, processor, getattr(torch, args.cache_dtype))
+        cache.fill(rows, model, processor, args.batch_size, accelerator)
+    # Where anomalous images have no masks, the empty ones of normal images would teach that maps are empty.
+    use_masks = args.synthetic or any(
+        digest.has_mask for digest, label in zip(digests, rows["label"], strict=True) if label
+    )
+    trained, held_out = split_rows(rows, args.validation_fraction, args.seed)
+    num_parts = accelerator.num_processes * args.gradient_accumulation_steps
+
+    def loader(indices: list[int], schedule: DrawSchedule) -> DataLoader:
+        chosen = rows.select(indices)
+        synthetic = SyntheticAnomalies(chosen, args.seed) if args.synthetic else None
+        images = TrainingImages(chosen, processor, use_masks, synthetic, cache)
+        built = DataLoader(images, batch_sampler=schedule, collate_fn=collate, num_workers=args.num_workers)
+        return accelerator.prepare_data_loader(built)
+
+    schedule = DrawSchedule(len(trained), args.batch_size, num_parts, args.epochs, args.seed)
+    validation = None
+    if held_out:
+        validation = loader(held_out, DrawSchedule(len(held_out), args.batch_size, accelerator.num_processes))
+    return TrainingData(rows, digests, schedule, loader(trained, schedule), validation)

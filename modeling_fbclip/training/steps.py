@@ -1,0 +1,100 @@
+"""One optimiser step, and the loss on held-out images. Both are the same number on one process and on many."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+
+from modeling_fbclip.loss_fbclip import IGNORE_INDEX
+from modeling_fbclip.modeling_fbclip import FBCLIPOutput
+
+Batch = dict[str, Any]
+LOSS_PARTS = ("image_focal", "mask_focal", "dice", "consistency")
+MODEL_INPUTS = ("pixel_values", "layer_tokens", "grid", "labels", "mask_labels")
+
+
+def training_step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    scheduler: LRScheduler,
+    batches: list[Batch],
+    accelerator: Accelerator,
+    max_grad_norm: float | None,
+) -> tuple[dict[str, float], int]:
+    r"""
+    One optimiser step on the images of all `batches` of all processes.
+
+    Returns:
+        `tuple[dict[str, float], int]`: `loss` and its parts, means over these images, and their number.
+
+    Raises:
+        `FloatingPointError`: The loss is not finite. No weight has changed; the message names the images.
+    """
+    sizes = accelerator.reduce(torch.stack([_sizes(batch) for batch in batches]).sum(dim=0), "sum")
+    losses = torch.zeros_like(sizes)
+    optimizer.zero_grad()
+    for number, batch in enumerate(batches, start=1):
+        # Gradients are exchanged once a step, after its last part.
+        with nullcontext() if number == len(batches) else accelerator.no_sync(model):
+            output = _forward(model, batch)
+            shares = _loss_sums(output, batch) / sizes.clamp(min=1)
+            everyones = accelerator.reduce(shares.detach(), "sum")
+            if not everyones.isfinite().all():
+                _stop(output, batch, everyones)
+            accelerator.backward(shares.sum() * accelerator.num_processes)  # gradients are averaged over processes
+        losses += everyones
+    if max_grad_norm is not None:
+        accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
+    optimizer.step()
+    scheduler.step()
+    return _named(losses), int(sizes[0])
+
+
+@torch.no_grad()
+def validation_loss(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> float:
+    """The loss on all images of a loader, as if they were one batch."""
+    sizes = torch.zeros(len(LOSS_PARTS), device=accelerator.device)
+    sums = torch.zeros_like(sizes)
+    for batch in loader:
+        sizes += _sizes(batch)
+        sums += _loss_sums(_forward(model, batch), batch)
+    return (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
+
+
+def _forward(model: nn.Module, batch: Batch) -> FBCLIPOutput:
+    return model(**{name: batch[name] for name in MODEL_INPUTS if name in batch})
+
+
+def _sizes(batch: Batch) -> Tensor:
+    """Numbers of images that each part of the loss is a mean over, `(4,)`: all of them, or those with a mask."""
+    masks: Tensor = batch["mask_labels"]
+    images = batch["counts"] * masks.new_ones(len(masks))
+    with_mask = images * (masks != IGNORE_INDEX).flatten(1).any(dim=1)
+    return torch.stack([images.sum(), with_mask.sum(), with_mask.sum(), images.sum()])
+
+
+def _loss_sums(output: FBCLIPOutput, batch: Batch) -> Tensor:
+    """Sums over the images of the parts of the loss, `(4,)`."""
+    means = [output.image_focal_loss, output.mask_focal_loss, output.dice_loss, output.consistency_loss]
+    return torch.stack(means).float() * _sizes(batch)  # type: ignore[arg-type]
+
+
+def _named(losses: Tensor) -> dict[str, float]:
+    parts = dict(zip(LOSS_PARTS, losses.tolist(), strict=True))
+    return {"loss": losses.sum().item()} | parts
+
+
+def _stop(output: FBCLIPOutput, batch: Batch, losses: Tensor) -> None:
+    """Raises with the images whose scores are not finite, or with all of the batch where they all are."""
+    finite = output.image_scores.isfinite() & output.anomaly_maps.flatten(1).isfinite().all(dim=1)  # type: ignore
+    bad = [path for path, good in zip(batch["path"], finite.tolist(), strict=True) if not good]
+    gathered = gather_object([(bad, batch["path"])])
+    paths = [path for some, _ in gathered for path in some] or [path for _, every in gathered for path in every]
+    parts = ", ".join(f"{name} {value}" for name, value in _named(losses).items())
+    raise FloatingPointError(f"the loss is not finite ({parts}) on {', '.join(paths)}")

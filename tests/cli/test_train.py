@@ -1,0 +1,107 @@
+"""`fbclip train`: a folder of a data set in, a model that the other commands take out."""
+
+import json
+
+import numpy as np
+import pytest
+from accelerate.state import AcceleratorState, GradientState
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.fixture
+def data(tmp_path, save_photograph):
+    """MVTec's layout: two good images, two with a scratch and its mask."""
+    for number in range(2):
+        save_photograph(tmp_path / f"data/tile/test/good/{number}.png", seed=number)
+        save_photograph(tmp_path / f"data/tile/test/scratch/{number}.png", seed=10 + number)
+        mask = tmp_path / f"data/tile/ground_truth/scratch/{number}_mask.png"
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.pad(np.full((4, 9), 255, dtype=np.uint8), ((4, 4), (6, 5)))).save(mask)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def train(fbclip, data, model_folder, tmp_path):
+    return lambda *arguments: fbclip(
+        "train", data, "--model", model_folder, "--output", tmp_path / "trained", *arguments
+    )
+
+
+def test_a_trained_model_detects_and_its_training_is_recorded(train, fbclip, data, tmp_path):
+    outcome = train("--epochs", 2, "--batch-size", 2, "--adam-betas", 0.9, 0.99, "--category", "tile")
+    assert (outcome.status, outcome.out) == (0, "")
+    assert outcome.err == f"saved to {tmp_path}/trained; try it: fbclip detect --model {tmp_path}/trained photo.jpg\n"
+    assert len((tmp_path / "trained/log.jsonl").read_text().splitlines()) == 4
+    record = json.loads((tmp_path / "trained/training_record.json").read_text())
+    assert record["arguments"]["adam_betas"] == [0.9, 0.99]
+    assert record["data"]["images"] == 4
+    assert record["data"]["categories"] == ["tile"]
+    photo = data / "tile/test/good/0.png"
+    outcome = fbclip("detect", photo, "--model", tmp_path / "trained", "--output", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+
+
+def test_defaults_are_the_published_ones(train, tmp_path):
+    assert train().status == 0
+    arguments = json.loads((tmp_path / "trained/training_record.json").read_text())["arguments"]
+    published = {"epochs": 3, "batch_size": 4, "learning_rate": 5e-5, "adam_betas": [0.5, 0.999], "seed": 42}
+    assert published.items() <= arguments.items()
+    assert arguments["lr_scheduler"] == "constant"
+
+
+def test_every_option_reaches_the_run(train, tmp_path):
+    options = "--epochs 1 --batch-size 2 --learning-rate 1e-3 --seed 7 --lr-scheduler constant_with_warmup "
+    options += "--warmup-steps 1 --max-grad-norm 1 --mixed-precision bf16 --gradient-accumulation-steps 2 "
+    options += "--gradient-checkpointing --validation-fraction 0.5 --cache-dtype float32 --checkpoint-steps 1 "
+    options += "--checkpoint-limit 1 --resume auto --workers 1"
+    outcome = train(*options.split(), "--cache-features", tmp_path / "cache")
+    assert outcome.status == 0, outcome.err
+    arguments = json.loads((tmp_path / "trained/training_record.json").read_text())["arguments"]
+    expected = {"epochs": 1, "batch_size": 2, "learning_rate": 1e-3, "seed": 7, "warmup_steps": 1}
+    expected |= {"lr_scheduler": "constant_with_warmup", "max_grad_norm": 1.0, "mixed_precision": "bf16"}
+    assert (expected | {"validation_fraction": 0.5, "cache_dtype": "float32"}).items() <= arguments.items()
+    assert len(list((tmp_path / "cache").glob("*/*.safetensors"))) == 4
+    assert [path.name for path in (tmp_path / "trained/checkpoints").iterdir()] == ["step-000000001"]
+
+
+def test_good_images_alone_train_with_synthetic(train, data):
+    for defective in (data / "tile/test/scratch").iterdir():
+        defective.unlink()
+    (data / "tile/test/scratch").rmdir()
+    outcome = train("--epochs", 1)
+    assert outcome.status == 2
+    assert "leaves nothing to learn" in outcome.err
+    assert train("--epochs", 1, "--synthetic").status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--learning-rate", "-1"], "`learning_rate` is -1.0, but must be greater than 0"),
+        (["--lr-scheduler", "sine"], "'sine' is not one of"),
+        (["--report-to", "paper"], "`report_to` has 'paper'"),
+        (["--resume", "nowhere"], "nowhere: cannot be resumed"),
+        (["--category", "screw"], "screw"),
+    ],
+)
+def test_mistakes_are_one_line(train, arguments, message, tmp_path):
+    outcome = train(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert not (tmp_path / "trained/config.json").exists()
+
+
+def test_an_output_folder_in_use_is_not_trained_into(train, tmp_path):
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained/notes.txt").touch()
+    outcome = train()
+    assert outcome.status == 2
+    assert "trained: is not empty; choose another output folder, or resume with 'auto'" in outcome.err

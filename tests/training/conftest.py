@@ -1,0 +1,73 @@
+"""A small data set of images and masks, and runs of the trainer in a process of its own state."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from accelerate.state import AcceleratorState, GradientState
+from conftest import make_tiny_model
+from datasets import Dataset, Features, Image, Value
+from PIL import Image as PILImage
+
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.training import FBCLIPTrainingArguments, train
+
+FEATURES = Features(
+    {"image": Image(), "mask": Image(), "label": Value("int64"), "category": Value("string"), "path": Value("string")}
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    """Accelerate keeps its state for the life of a process."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+def make_parts(folder: Path, count: int = 6, masks: bool = True) -> Dataset:
+    """Grey parts on a disk, every second one with a bright square and its mask."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(count):
+        label, path, mask_path = index % 2, folder / f"{index}.png", folder / f"{index}_mask.png"
+        pixels = rng.integers(90, 130, (40, 36, 3), dtype=np.uint8)
+        mask = np.zeros((40, 36), dtype=np.uint8)
+        mask[5:20, 8:26] = 255 * label
+        pixels[mask > 0] = 230
+        PILImage.fromarray(pixels).save(path)
+        PILImage.fromarray(mask).save(mask_path)
+        rows.append(
+            {
+                "image": str(path),
+                "mask": str(mask_path) if label and masks else None,
+                "label": label,
+                "category": "part",
+                "path": f"parts/{index}.png",
+            }
+        )
+    return Dataset.from_list(rows, features=FEATURES)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Dataset:
+    return make_parts(tmp_path / "parts")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., FBCLIPModel]:
+    """Trains the tiny model on a data set, into the folder of this name."""
+
+    def run(dataset: Dataset, output: str = "out", **arguments: object) -> FBCLIPModel:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        model = make_tiny_model()
+        args = FBCLIPTrainingArguments(tmp_path / output, **({"learning_rate": 1e-3} | arguments))
+        return train(model, FBCLIPProcessor.from_config(model.config), dataset, args)
+
+    return run
+
+
+def trained_weights(model: FBCLIPModel) -> dict[str, np.ndarray]:
+    return {name: w.detach().numpy().copy() for name, w in model.named_parameters() if w.requires_grad}

@@ -1,0 +1,107 @@
+"""Cached tokens give the run of the pixels, and none is used that does not belong."""
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from conftest import make_tiny_model
+from modeling_fbclip import FBCLIPProcessor
+from modeling_fbclip.training import FBCLIPTrainingArguments, feature_cache, train
+from modeling_fbclip.training.feature_cache import FeatureCache
+from modeling_fbclip.training.log import read_log
+from training.conftest import make_parts
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Counts the images that go through the vision tower."""
+    counts = []
+
+    def count(vision_model, pixel_values, layers):
+        counts.append(len(pixel_values))
+        return vision_layer_tokens(vision_model, pixel_values, layers)
+
+    vision_layer_tokens = feature_cache.vision_layer_tokens
+    monkeypatch.setattr(feature_cache, "vision_layer_tokens", count)
+    return counts
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 0.01)])
+def test_a_cached_run_is_the_run_of_the_pixels(run, parts, tmp_path, dtype, tolerance):
+    run(parts, "plain", epochs=2)
+    run(parts, "cached", epochs=2, cache_features=tmp_path / "cache", cache_dtype=dtype)
+    for plain, cached in zip(read_log(tmp_path / "plain"), read_log(tmp_path / "cached"), strict=True):
+        assert cached["loss"] == pytest.approx(plain["loss"], abs=tolerance)
+
+
+def test_images_need_not_be_square_nor_of_the_models_size(parts, tmp_path):
+    for name, cache in (("plain", None), ("cached", tmp_path / "cache")):
+        model = make_tiny_model()
+        processor = FBCLIPProcessor(image_size=(24, 40))
+        args = FBCLIPTrainingArguments(tmp_path / name, epochs=1, cache_features=cache, cache_dtype="float32")
+        train(model, processor, parts, args)
+    for plain, cached in zip(read_log(tmp_path / "plain"), read_log(tmp_path / "cached"), strict=True):
+        assert cached["loss"] == pytest.approx(plain["loss"], abs=1e-6)
+
+
+def test_each_image_is_computed_once(run, parts, tmp_path, computed):
+    run(parts, "first", epochs=3, cache_features=tmp_path / "cache")
+    assert sum(computed) == 6
+    run(parts, "second", epochs=1, cache_features=tmp_path / "cache", validation_fraction=0.34)
+    assert sum(computed) == 6
+    run(make_parts(tmp_path / "more", count=8), "third", epochs=1, cache_features=tmp_path / "cache")
+    assert sum(computed) == 8  # the first six have the pixels they had
+
+
+def test_a_cut_off_file_is_computed_again(run, parts, tmp_path, computed):
+    run(parts, "first", epochs=1, cache_features=tmp_path / "cache")
+    file = next((tmp_path / "cache").glob("*/*.safetensors"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    run(parts, "second", epochs=1, cache_features=tmp_path / "cache")
+    assert sum(computed) == 7
+    assert file.read_bytes() == whole
+    assert not list((tmp_path / "cache").glob("*/*.partial"))
+
+
+def cache_of(folder, model, dtype=torch.bfloat16, image_size=32):
+    processor = FBCLIPProcessor.from_config(model.config)
+    processor = FBCLIPProcessor(processor.image_processor, image_size=image_size)
+    return FeatureCache(folder, model, processor, dtype), processor
+
+
+def test_whatever_makes_other_tokens_has_a_cache_of_its_own(tmp_path):
+    model = make_tiny_model()
+    folders = [cache_of(tmp_path, model)[0].folder]
+    assert cache_of(tmp_path, make_tiny_model())[0].folder == folders[0]
+    folders.append(cache_of(tmp_path, model, dtype=torch.float32)[0].folder)
+    folders.append(cache_of(tmp_path, model, image_size=64)[0].folder)
+    model.config.feature_layers = [1, 2, 3]
+    folders.append(cache_of(tmp_path, model)[0].folder)
+    with torch.no_grad():
+        model.clip.vision_model.encoder.layers[0].mlp.fc1.bias[0] += 1e-3
+    folders.append(cache_of(tmp_path, model)[0].folder)
+    assert len(set(folders)) == 5
+
+
+def test_tokens_are_mapped_and_those_of_the_tower(parts, tmp_path):
+    model = make_tiny_model()
+    cache, processor = cache_of(tmp_path / "cache", model, dtype=torch.float32)
+    rows = parts.add_column("digest", [f"image{index}" for index in range(len(parts))])
+    assert cache.fill(rows, model, processor, 4, Accelerator(cpu=True)) == 6
+    pixel_values = processor(images=[parts[2]["image"]])["pixel_values"]
+    expected = feature_cache.vision_layer_tokens(model.clip.vision_model, pixel_values, [1, 2, 4])
+    tokens = cache.read("image2")
+    assert tokens.shape == (3, 17, 32)
+    np.testing.assert_allclose(tokens, torch.cat(expected), atol=1e-5)
+    with pytest.raises(ValueError, match=r"image9\.safetensors: is no cached feature"):
+        cache.read("image9")
+
+
+def test_a_disk_too_small_is_told_before_the_work(run, parts, tmp_path, monkeypatch, computed):
+    usage = feature_cache.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(OSError, match=r"features of 6 images need 0\.0 GB, but 0\.0 GB are free"):
+        run(parts, cache_features=tmp_path / "cache")
+    assert computed == []

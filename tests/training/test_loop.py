@@ -1,0 +1,175 @@
+"""A run's outcome: what is learnt, written, reported and refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from accelerate.tracking import GeneralTracker
+from datasets import Dataset
+from PIL import Image
+
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.training import FBCLIPTrainingArguments, steps, train
+from modeling_fbclip.training.log import read_log
+from training.conftest import FEATURES, make_parts, trained_weights
+
+
+def test_a_run_learns_and_leaves_a_model_that_loads(run, parts, tmp_path):
+    model = run(parts, epochs=4, learning_rate=3e-3)
+    log = read_log(tmp_path / "out")
+    assert [line["step"] for line in log] == list(range(1, 9))
+    assert [line["epoch"] for line in log] == [step / 2 for step in range(1, 9)]
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert all(line["loss"] == pytest.approx(sum(line[name] for name in steps.LOSS_PARTS), abs=1e-6) for line in log)
+    loaded = FBCLIPModel.from_pretrained(tmp_path / "out")
+    assert all(np.array_equal(w, trained_weights(loaded)[name]) for name, w in trained_weights(model).items())
+    assert not model.training
+    assert FBCLIPProcessor.from_pretrained(tmp_path / "out").image_size == (32, 32)
+    assert list((tmp_path / "out").glob(".*")) == []
+
+
+def test_the_record_says_what_the_model_was_trained_on(run, parts, tmp_path):
+    run(parts, epochs=1)
+    record = json.loads((tmp_path / "out/training_record.json").read_text())
+    assert record["arguments"]["learning_rate"] == 1e-3
+    counts = {"images": 6, "normal": 3, "anomalous": 3, "masks": 3, "categories": ["part"]}
+    assert record["data"] == counts | {"fingerprint": record["data"]["fingerprint"]}
+    assert len(record["image_digests"]) == 6
+    assert {"python", "device", "num_processes", "packages"} <= record["environment"].keys()
+    assert str(tmp_path) not in json.dumps(record)
+
+
+def test_the_fingerprint_is_that_of_the_pixels_in_any_order(run, tmp_path):
+    prints = []
+    for number, order in enumerate([[0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 2, 4], [0, 1, 2, 3, 4]]):
+        run(make_parts(tmp_path / f"parts-{number}").select(order), f"out-{number}", epochs=1)
+        record = json.loads((tmp_path / f"out-{number}/training_record.json").read_text())
+        prints.append(record["data"]["fingerprint"])
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_the_parts_of_a_batch_make_the_step_of_the_whole(run, tmp_path):
+    parts = make_parts(tmp_path / "parts", count=7)
+    parts = Dataset.from_list(
+        [row | {"mask": None if index == 3 else row["mask"]} for index, row in enumerate(parts)], features=FEATURES
+    )
+    for steps_a_batch in (1, 3):
+        run(parts, f"out-{steps_a_batch}", batch_size=5, epochs=2, gradient_accumulation_steps=steps_a_batch)
+    for whole, in_parts in zip(read_log(tmp_path / "out-1"), read_log(tmp_path / "out-3"), strict=True):
+        assert in_parts == pytest.approx(whole | {"images_per_second": in_parts["images_per_second"]}, abs=1e-6)
+
+
+def test_images_without_masks_train_the_score_alone(run, tmp_path):
+    run(make_parts(tmp_path / "parts", masks=False), epochs=1)
+    for line in read_log(tmp_path / "out"):
+        assert line["mask_focal"] == line["dice"] == 0
+        assert line["image_focal"] > 0
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+def test_activation_checkpointing_and_bfloat16_stay_near_the_plain_run(run, parts, tmp_path, precision):
+    run(parts, "plain", epochs=2)
+    model = run(parts, "other", epochs=2, gradient_checkpointing=True, mixed_precision=precision)
+    tolerance = 1e-6 if precision == "no" else 0.02
+    for plain, other in zip(read_log(tmp_path / "plain"), read_log(tmp_path / "other"), strict=True):
+        assert other["loss"] == pytest.approx(plain["loss"], abs=tolerance)
+    assert model.forward.__func__ is FBCLIPModel.forward  # accelerate's wrapper is gone
+
+
+def test_schedule_and_warmup_are_those_asked_for(run, parts, tmp_path):
+    run(parts, epochs=2, lr_scheduler="linear", warmup_steps=2, learning_rate=1e-3)
+    rates = [line["learning_rate"] for line in read_log(tmp_path / "out")]
+    assert rates == pytest.approx([0, 5e-4, 1e-3, 5e-4])
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_image(run, parts, tmp_path, monkeypatch):
+    forward = steps._forward
+
+    def spoilt(model, batch):
+        output = forward(model, batch)
+        bad = torch.tensor([path == "parts/4.png" for path in batch["path"]])
+        if bad.any() and model.training and len(read_log(tmp_path / "out")) >= 3:
+            output.image_scores = torch.where(bad, torch.nan, output.image_scores)
+            output.image_focal_loss = output.image_scores.mean()
+        return output
+
+    monkeypatch.setattr(steps, "_forward", spoilt)
+    with pytest.raises(FloatingPointError, match=r"^step [456]: the loss is not finite \(.*\) on parts/4\.png\.$"):
+        run(parts, epochs=3, batch_size=2)
+
+
+class ListTracker(GeneralTracker):
+    name = "list"
+    requires_logging_directory = False
+
+    def __init__(self):
+        super().__init__()
+        self.values, self.finished = {}, False
+
+    tracker = property(lambda self: self.values)
+
+    def store_init_configuration(self, values):
+        self.configuration = values
+
+    def log(self, values, step=None, **_):
+        self.values[step] = values
+
+    def finish(self):
+        self.finished = True
+
+
+def test_trackers_get_what_the_log_has(run, parts, tmp_path):
+    tracker = ListTracker()
+    run(parts, epochs=1, report_to=[tracker])
+    assert tracker.configuration["epochs"] == "1"
+    assert [{"step": step} | values for step, values in tracker.values.items()] == read_log(tmp_path / "out")
+    assert tracker.finished
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "`epochs` is 0"),
+        ({"learning_rate": 0.0}, "`learning_rate` is 0.0"),
+        ({"adam_betas": (0.5, 1.0)}, "`adam_betas`"),
+        ({"lr_scheduler": "sine"}, "`lr_scheduler` is 'sine', but must be one of constant"),
+        ({"warmup_steps": 5}, "constant_with_warmup"),
+        ({"validation_fraction": 1.0}, r"must be in \[0, 1\)"),
+        ({"synthetic": True, "cache_features": "cache"}, "`cache_features` cannot hold"),
+        ({"report_to": ["paper"]}, "'paper'"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        FBCLIPTrainingArguments(tmp_path, **arguments)
+
+
+def test_data_that_teach_nothing_are_refused(run, parts, tmp_path):
+    normal = parts.filter(lambda row: row["label"] == 0)
+    with pytest.raises(ValueError, match="leaves nothing to learn; train with `synthetic`"):
+        run(normal)
+    with pytest.raises(ValueError, match="no column label"):
+        run(parts.remove_columns("label"))
+    with pytest.raises(ValueError, match=r"but must be a datasets\.Dataset, not a stream"):
+        run(parts.to_iterable_dataset())
+    with pytest.raises(ValueError, match="`batch_size` is 2, but 1 processes with 3 accumulation steps"):
+        run(parts, batch_size=2, gradient_accumulation_steps=3)
+    (tmp_path / "parts/3.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"^parts/3\.png: its image or mask cannot be read"):
+        run(parts, "other")
+
+
+def test_half_precision_weights_are_refused(tiny_model, parts, tmp_path):
+    with pytest.raises(ValueError, match=r"load it with dtype=torch\.float32"):
+        train(
+            tiny_model.to(torch.bfloat16),
+            FBCLIPProcessor.from_config(tiny_model.config),
+            parts,
+            FBCLIPTrainingArguments(tmp_path / "out"),
+        )
+
+
+def test_pictures_in_memory_train_as_well(run):
+    rows = {"image": [Image.new("RGB", (20, 20), (90 * i, 9, 9)) for i in range(2)], "label": [0, 1]}
+    run(Dataset.from_dict(rows), epochs=1)

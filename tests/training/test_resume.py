@@ -1,0 +1,199 @@
+"""A run that is broken off goes on to the same weights, bit for bit, and its checkpoints are whole or not there."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.training import loop
+from modeling_fbclip.training.log import read_log
+from training.conftest import make_parts, trained_weights
+
+
+class InterruptionError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Has the next run stop after so many steps."""
+
+    def stop_after(steps):
+        done = iter(range(steps))
+
+        def step(*arguments):
+            if next(done, None) is None:
+                raise InterruptionError
+            return training_step(*arguments)
+
+        monkeypatch.setattr(loop, "training_step", step)
+
+    training_step = loop.training_step
+    yield stop_after
+    monkeypatch.setattr(loop, "training_step", training_step)
+
+
+def assert_same_weights(first, second):
+    assert first.keys() == second.keys()
+    assert [name for name in first if not np.array_equal(first[name], second[name])] == []
+
+
+ARGUMENTS = {
+    "epochs": 2,
+    "checkpoint_steps": 2,
+    "batch_size": 2,
+    "lr_scheduler": "cosine",
+    "warmup_steps": 2,
+    "max_grad_norm": 0.5,
+    "validation_fraction": 0.3,
+}
+
+
+def test_every_step_is_a_good_one_to_be_killed_at(run, tmp_path, stop_after):
+    parts = make_parts(tmp_path / "parts", count=9)
+    expected = trained_weights(run(parts, "whole", **ARGUMENTS))
+    log = read_log(tmp_path / "whole")
+    steps = max(line["step"] for line in log)
+    assert steps == 6
+    for kill in range(steps):
+        stop_after(kill)
+        with pytest.raises(InterruptionError):
+            run(parts, f"killed-{kill}", resume="auto", **ARGUMENTS)
+        stop_after(steps)
+        resumed = run(parts, f"killed-{kill}", resume="auto", **ARGUMENTS)
+        assert_same_weights(trained_weights(resumed), expected)
+        again = read_log(tmp_path / f"killed-{kill}")
+        assert [without_time(line) for line in again] == [without_time(line) for line in log]
+
+
+def without_time(line):
+    return {name: value for name, value in line.items() if name != "images_per_second"}
+
+
+def test_synthetic_anomalies_and_the_scale_of_the_loss_go_on_where_they_were(run, parts, stop_after):
+    arguments = {"epochs": 2, "batch_size": 1, "checkpoint_steps": 1, "synthetic": True, "mixed_precision": "fp16"}
+    expected = trained_weights(run(parts, "whole", **arguments))
+    stop_after(4)
+    with pytest.raises(InterruptionError):
+        run(parts, "killed", **arguments)
+    stop_after(9)
+    assert_same_weights(trained_weights(run(parts, "killed", resume="auto", **arguments)), expected)
+
+
+def test_a_process_killed_with_sigkill_ends_with_the_same_weights(tiny_model, run, tmp_path):
+    parts = make_parts(tmp_path / "parts")
+    parts.save_to_disk(tmp_path / "data")
+    tiny_model.save_pretrained(tmp_path / "model")
+    FBCLIPProcessor.from_config(tiny_model.config).save_pretrained(tmp_path / "model")
+    arguments = {"epochs": 10, "batch_size": 2, "checkpoint_steps": 4, "learning_rate": 1e-3}
+    command = [sys.executable, "-m", "modeling_fbclip.cli", "train", tmp_path / "data", "--model", tmp_path / "model"]
+    for name, value in ({"output": tmp_path / "killed"} | arguments).items():
+        command += [f"--{name.replace('_', '-')}", value]
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE)
+    while process.poll() is None and len(read_log(tmp_path / "killed")) < 10:
+        time.sleep(0.001)
+    process.kill()
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors.decode()
+    assert 10 <= len(read_log(tmp_path / "killed")) < 30
+    assert not (tmp_path / "killed/config.json").exists()
+
+    resumed = run(parts, "killed", resume="auto", **arguments)
+    assert len(read_log(tmp_path / "killed")) == 30
+    assert_same_weights(trained_weights(resumed), trained_weights(run(parts, "whole", **arguments)))
+    assert_same_weights(
+        trained_weights(FBCLIPModel.from_pretrained(tmp_path / "killed")),
+        trained_weights(FBCLIPModel.from_pretrained(tmp_path / "whole")),
+    )
+
+
+def checkpoints(folder):
+    return sorted(path.name for path in (folder / "checkpoints").iterdir())
+
+
+def test_old_checkpoints_go_and_the_best_stays(run, parts, tmp_path, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 4.0, 1.0])
+    monkeypatch.setattr(loop, "validation_loss", lambda *_: next(losses))
+    model = run(parts, epochs=5, batch_size=2, checkpoint_limit=2, validation_fraction=0.34)
+    assert checkpoints(tmp_path / "out") == [f"step-{step:09d}" for step in (4, 8, 10)]
+    record = json.loads((tmp_path / "out/training_record.json").read_text())
+    assert record["result"] == {"steps": 10, "checkpoint": "step-000000004", "validation_loss": 1.0}
+    best = load_file(tmp_path / "out/checkpoints/step-000000004/model.safetensors")
+    assert_same_weights(trained_weights(model), best)
+    assert_same_weights(trained_weights(FBCLIPModel.from_pretrained(tmp_path / "out")), best)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_intact(run, parts, tmp_path, stop_after):
+    arguments = {"epochs": 2, "batch_size": 2, "checkpoint_steps": 1}
+    expected = trained_weights(run(parts, "whole", **arguments))
+    stop_after(2)
+    with pytest.raises(InterruptionError):
+        run(parts, **arguments)
+    stop_after(9)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # less than a checkpoint's files
+    try:
+        with pytest.raises(OSError, match=r"step-000000003: the checkpoint cannot be written .*step-000000002\."):
+            run(parts, resume="auto", **arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert checkpoints(tmp_path / "out") == ["step-000000001", "step-000000002"]
+    assert_same_weights(trained_weights(run(parts, resume="auto", **arguments)), expected)
+
+
+def test_what_a_kill_left_half_written_is_ignored(run, parts, tmp_path):
+    arguments = {"epochs": 2}
+    run(parts, **arguments)
+    half = tmp_path / "out/checkpoints/.step-000000099.partial"
+    half.mkdir()
+    (half / "model.safetensors").touch()
+    with (tmp_path / "out/log.jsonl").open("a") as log:
+        log.write('{"step": 5, "lo')
+    run(parts, resume="auto", **arguments)
+    assert [line["step"] for line in read_log(tmp_path / "out")] == [1, 2, 3, 4]
+
+
+def test_a_run_with_other_settings_or_data_is_not_gone_on_with(run, parts, tmp_path):
+    run(parts, epochs=1)
+    with pytest.raises(ValueError, match=r"of another run \(learning_rate was 0\.001, is 0\.1\)"):
+        run(parts, epochs=1, resume="auto", learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"of another run \(data was \w+, is \w+\)"):
+        run(make_parts(tmp_path / "more", count=8), epochs=1, resume="auto")
+    with pytest.raises(ValueError, match="out: is not empty"):
+        run(parts, epochs=1)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.bin", "progress.json", "scheduler.bin"])
+def test_a_damaged_checkpoint_is_told(run, parts, tmp_path, file):
+    run(parts, epochs=1)
+    damaged = tmp_path / "out/checkpoints/step-000000002" / file
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(ValueError, match="step-000000002: cannot be resumed"):
+        run(parts, epochs=1, resume="auto")
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(run, parts, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    run(parts, epochs=1)
+    checkpoint = tmp_path / "out/checkpoints/step-000000002"
+    torch.save({"step": Payload()}, checkpoint / "random_states_0.pkl")  # accelerate does without it
+    run(parts, epochs=1, resume="auto")
+    for file in ("optimizer.bin", "scheduler.bin"):
+        kept = (checkpoint / file).read_bytes()
+        torch.save({"step": Payload()}, checkpoint / file)
+        with pytest.raises(ValueError, match="cannot be resumed"):
+            run(parts, epochs=1, resume="auto")
+        (checkpoint / file).write_bytes(kept)
+    assert not (tmp_path / "ran").exists()
