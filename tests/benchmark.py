@@ -16,12 +16,12 @@ from statistics import median
 from typing import Any
 
 import torch
-from conftest import in_official_names
 from evaluation.benchmark_aupro import measure_aupro
 from reference import reference_head
 from rich.console import Console
 from rich.table import Table
 
+from conftest import in_official_names
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel
 from modeling_fbclip.backbone_fbclip import vision_layer_tokens
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_OVERRIDES
 from transformers import AutoConfig, AutoModel, AutoProcessor, pipeline
 
+from conftest import TINY_OVERRIDES
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
 
 WITHOUT_PACKAGE = """

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN_FOLDERS, GoldenCase, load_golden_case
 
+from conftest import GOLDEN_FOLDERS, GoldenCase, load_golden_case
 from modeling_fbclip import FBCLIPModel
 
 

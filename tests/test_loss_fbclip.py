@@ -7,11 +7,11 @@ import pytest
 import reference
 import torch
 import torch.nn.functional as F
-from conftest import SHAPES, Shape, quick
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from conftest import SHAPES, Shape, quick
 from modeling_fbclip import FBCLIPConfig
 from modeling_fbclip.loss_fbclip import consistency_loss, dice_loss, fbclip_losses, focal_loss
 

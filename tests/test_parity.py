@@ -3,10 +3,10 @@
 import pytest
 import reference
 import torch
-from conftest import SHAPES, GoldenCase, Shape, in_official_names, make_tiny_model, quick
 from hypothesis import given
 from torch import Tensor
 
+from conftest import SHAPES, GoldenCase, Shape, in_official_names, make_tiny_model, quick
 from modeling_fbclip import FBCLIPModel, FBCLIPOutput
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import reference
 import torch
-from conftest import GoldenCase
 from torch import Tensor
 
+from conftest import GoldenCase
 from modeling_fbclip import FBCLIPConfig
 
 

@@ -4,10 +4,10 @@ import pytest
 import reference
 import torch
 import torch.nn.functional as F
-from conftest import SHAPES, Shape, quick
 from hypothesis import given
 from torch import Tensor
 
+from conftest import SHAPES, Shape, quick
 from modeling_fbclip import FBCLIPConfig
 from modeling_fbclip.scoring_fbclip import anomaly_logits, background_feature, split_scores, suppress_and_project
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import reference
 import torch
-from conftest import TINY_OVERRIDES, TINY_PROMPT_IDS, make_tiny_clip, quick, randomize
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import CLIPModel
 
+from conftest import TINY_OVERRIDES, TINY_PROMPT_IDS, make_tiny_clip, quick, randomize
 from modeling_fbclip import FBCLIPConfig
 from modeling_fbclip.text_fbclip import FBCLIPTextBranch, TextEmbedsCache
 

@@ -6,10 +6,10 @@ from functools import cache
 import pytest
 import reference
 import torch
-from conftest import SHAPES, Shape, in_official_names, make_tiny_clip, quick, randomize
 from hypothesis import given
 from torch import Tensor
 
+from conftest import SHAPES, Shape, in_official_names, make_tiny_clip, quick, randomize
 from modeling_fbclip import FBCLIPConfig
 from modeling_fbclip.attention_fbclip import FBCLIPAttention
 from modeling_fbclip.backbone_fbclip import interpolate_position_embeddings, vision_layer_tokens

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import make_tiny_model
 from datasets import Dataset, Features, Image, Value
 from PIL import Image as PILImage
 
+from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPProcessor
 
 FEATURES = Features(

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import quick
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import quick
 from modeling_fbclip import FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
 from modeling_fbclip.evaluation import calibrate, calibrate_dataset
 from modeling_fbclip.evaluation.calibrate import conformal_threshold, images_needed

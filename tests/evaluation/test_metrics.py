@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import quick
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
+from conftest import quick
 from modeling_fbclip.evaluation import compute_metrics
 from modeling_fbclip.evaluation.aupimo import aupimo
 from modeling_fbclip.evaluation.aupro import RegionOverlap

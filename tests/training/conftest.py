@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from accelerate.state import AcceleratorState, GradientState
-from conftest import make_tiny_model
 from datasets import Dataset, Features, Image, Value
 from PIL import Image as PILImage
 
+from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.training import FBCLIPTrainingArguments, train
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import GoldenCase, in_official_names
 from datasets import Dataset, Features, Image, Value
 from PIL import Image as PILImage
 
+from conftest import GoldenCase, in_official_names
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.training import FBCLIPTrainingArguments, train
 from modeling_fbclip.training.log import read_log

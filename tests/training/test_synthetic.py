@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import quick
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from conftest import quick
 from modeling_fbclip.training.log import read_log
 from modeling_fbclip.training.schedule import Draw
 from modeling_fbclip.training.synthetic import AREA, SyntheticAnomalies, cloud, cut_paste
