@@ -138,10 +138,13 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         text_embeds = self._text_embeds_cache(self.text_branch, self.clip, prompt_input_ids)
 
         # 2. Vision tokens, L × (B, N, D).
-        if layer_tokens is None:
-            layer_tokens = vision_layer_tokens(self.clip.vision_model, pixel_values, list(self.config.feature_layers))  # type: ignore
+        if pixel_values is not None:
+            layers = list(self.config.feature_layers)
+            chunks = pixel_values.split(images_at_once(pixel_values))
+            chunk_tokens = [vision_layer_tokens(self.clip.vision_model, chunk, layers) for chunk in chunks]
+            layer_tokens = [torch.cat(tokens) for tokens in zip(*chunk_tokens, strict=True)]
         else:
-            layer_tokens = [tokens.to(self.scale_weights.dtype) for tokens in layer_tokens]
+            layer_tokens = [tokens.to(self.scale_weights.dtype) for tokens in layer_tokens or []]
 
         # 3. Views, 4. attention and suppression, 5. scores.
         logits, pooled_embeds, stages = self.score_tokens(layer_tokens, text_embeds, grid, output_stages)
@@ -171,7 +174,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         self, layer_tokens: list[Tensor], text_embeds: Tensor, grid: tuple[int, int], output_stages: bool = False
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         r"""
-        All that follows the two towers. One image at a time on a CPU, where that is fastest and smallest.
+        All that follows the two towers.
 
         Args:
             layer_tokens (`list[torch.Tensor]`): of shape `(batch_size, 1 + num_patches, hidden_size)`, one a layer.
@@ -183,8 +186,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             `tuple`: logits of "anomalous" of shape `(batch_size, 1 + num_patches)`, CLS first; mean embeddings of the
             last map of shape `(batch_size, projection_dim)`; intermediate tensors by name.
         """
-        batch_size, device = len(layer_tokens[0]), layer_tokens[0].device
-        step = 1 if device.type == "cpu" else batch_size
+        batch_size, step = len(layer_tokens[0]), images_at_once(layer_tokens[0])
         folded = self.attention.fold()
         parts = [
             self._score_chunk(
@@ -259,3 +261,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         if self.gradient_checkpointing and self.training:
             return self._gradient_checkpointing_func(function, tensor)
         return function(tensor)
+
+
+def images_at_once(batch: Tensor) -> int:
+    """One on a CPU, where that is fastest and smallest for tower and head alike; all of the batch elsewhere."""
+    return 1 if batch.device.type == "cpu" else len(batch)
