@@ -21,6 +21,12 @@ def maps_of(model: FBCLIPModel, pixels: torch.Tensor = PIXELS, **arguments: Any)
     return model(pixels.to(model.dtype), **arguments).anomaly_maps
 
 
+def drop_weight(path: Path, name: str) -> None:
+    weights = load_file(path)
+    del weights[name]
+    save_file(weights, path, metadata={"format": "pt"})
+
+
 def assert_frozen_as_published(model: FBCLIPModel) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.requires_grad == name.startswith(TRAINED), name
@@ -55,9 +61,7 @@ def test_fbclip_parts_alone_fetch_their_clip_by_name(tiny_clip, tmp_path) -> Non
 
 def test_a_checkpoint_that_lacks_weights_is_refused(tiny_model, tmp_path) -> None:
     tiny_model.save_pretrained(tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
-    del weights["attention.norm.bias"]
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    drop_weight(tmp_path / "model.safetensors", "attention.norm.bias")
     with pytest.raises(ValueError, match=r"no fitting checkpoint; it lacks attention\.norm\.bias\."):
         FBCLIPModel.from_pretrained(tmp_path)
 
@@ -70,9 +74,7 @@ def test_a_checkpoint_of_other_shapes_is_refused_by_name(tiny_model, tmp_path) -
 
 def test_a_clip_that_lacks_weights_is_refused(tiny_clip, tmp_path) -> None:
     tiny_clip.save_pretrained(tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
-    del weights["text_projection.weight"]
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    drop_weight(tmp_path / "model.safetensors", "text_projection.weight")
     with pytest.raises(ValueError, match=r"no complete CLIP; it lacks text_projection\.weight"):
         FBCLIPModel.from_clip(tmp_path, **TINY_OVERRIDES)
 

@@ -2,12 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
-
+from modeling_fbclip.data.decoding import open_image
 from modeling_fbclip.data.loading import find_folder, load_anomaly_dataset
 from modeling_fbclip.data.registry import identify
 from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
@@ -124,14 +122,14 @@ def _problems(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     image_path = row["path"]
     size = mask = None
     try:
-        size = load_rgb_image(_source(row["image"])).size
+        size = load_rgb_image(open_image(row["image"], image_path)).size
     except ValueError as error:
         yield image_path, _reason(error, image_path)
     if row["mask"] is None:
         return
     mask_path = row["mask"]["path"] or image_path
     try:
-        mask = load_mask(_source(row["mask"]))
+        mask = load_mask(open_image(row["mask"], mask_path))
     except ValueError as error:
         yield mask_path, _reason(error, mask_path)
         return
@@ -140,16 +138,6 @@ def _problems(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield mask_path, f"mask of {mask_size[0]} by {mask_size[1]} pixels, image of {size[0]} by {size[1]}"
     if mask.any() != row["label"]:
         yield mask_path, "mask is empty, but the image anomalous" if row["label"] else "mask of a normal image"
-
-
-def _source(value: Mapping[str, Any]) -> Any:
-    """What to open of an image that has not been decoded: its file, or the bytes in the table."""
-    if value["bytes"] is None:
-        return value["path"]
-    try:
-        return Image.open(BytesIO(value["bytes"]))
-    except OSError as error:
-        raise ValueError("not an image, or in a format that Pillow cannot read") from error
 
 
 def _reason(error: ValueError, path: str) -> str:

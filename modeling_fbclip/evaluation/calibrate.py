@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset
 
-from modeling_fbclip.evaluation.decoding import open_image, undecoded
+from modeling_fbclip.data.decoding import open_image, undecoded
 from modeling_fbclip.evaluation.metrics import pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, notifying, predict, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader
 
-from modeling_fbclip.evaluation.decoding import open_image, undecoded
+from modeling_fbclip.data.decoding import open_image, undecoded
 from modeling_fbclip.evaluation.metrics import BoolArray
 from modeling_fbclip.evaluation.overlap import image_digest
 from modeling_fbclip.evaluation.ranking import FloatArray

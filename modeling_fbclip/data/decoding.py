@@ -1,18 +1,22 @@
 """Images of a data set read by us rather than by `datasets`, whose errors do not name the file."""
 
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from datasets import Dataset, Image, IterableDataset
 from PIL import Image as PILImage
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
 
 IMAGE_COLUMNS = ("image", "mask")
 
-Rows = TypeVar("Rows", Dataset, IterableDataset)
+Rows = TypeVar("Rows", "Dataset", "IterableDataset")
 
 
 def undecoded(dataset: Rows) -> Rows:
     """The data set with its images as files or bytes, for `open_image`."""
+    from datasets import Image
+
     for column in IMAGE_COLUMNS:
         if isinstance((dataset.features or {}).get(column), Image):
             dataset = dataset.cast_column(column, Image(decode=False))
