@@ -4,7 +4,7 @@ Shapes in comments: B images, h × w patches, N = 1 + h·w tokens (CLS first), D
 T text positions, C text width, L feature layers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -137,17 +137,15 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             prompt_input_ids = torch.tensor(self.config.prompt_input_ids, device=self.scale_weights.device)
         text_embeds = self._text_embeds_cache(self.text_branch, self.clip, prompt_input_ids)
 
-        # 2. Vision tokens, L × (B, N, D).
+        # 2. Vision tokens, L × (B, N, D), of the images that are computed together.
         if pixel_values is not None:
-            layers = list(self.config.feature_layers)
-            chunks = pixel_values.split(images_at_once(pixel_values))
-            chunk_tokens = [vision_layer_tokens(self.clip.vision_model, chunk, layers) for chunk in chunks]
-            layer_tokens = [torch.cat(tokens) for tokens in zip(*chunk_tokens, strict=True)]
+            chunks = self._vision_chunks(pixel_values)
         else:
             layer_tokens = [tokens.to(self.scale_weights.dtype) for tokens in layer_tokens or []]
+            chunks = in_chunks(layer_tokens)
 
         # 3. Views, 4. attention and suppression, 5. scores.
-        logits, pooled_embeds, stages = self.score_tokens(layer_tokens, text_embeds, grid, output_stages)
+        logits, pooled_embeds, stages = self.score_tokens(chunks, text_embeds, grid, output_stages)
         image_scores, anomaly_maps = split_scores(logits, grid)
         losses = None
         if labels is not None:
@@ -170,14 +168,20 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             stages=stages if output_stages else None,
         )
 
+    def _vision_chunks(self, pixel_values: Tensor) -> Iterator[list[Tensor]]:
+        layers = list(self.config.feature_layers)
+        for images in pixel_values.split(images_at_once(pixel_values)):
+            yield vision_layer_tokens(self.clip.vision_model, images, layers)
+
     def score_tokens(
-        self, layer_tokens: list[Tensor], text_embeds: Tensor, grid: tuple[int, int], output_stages: bool = False
+        self, chunks: Iterable[list[Tensor]], text_embeds: Tensor, grid: tuple[int, int], output_stages: bool = False
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         r"""
         All that follows the two towers.
 
         Args:
-            layer_tokens (`list[torch.Tensor]`): of shape `(batch_size, 1 + num_patches, hidden_size)`, one a layer.
+            chunks (`Iterable[list[torch.Tensor]]`): for images that are computed together, their tokens of shape
+                `(num_images, 1 + num_patches, hidden_size)`, one tensor a layer. See [`in_chunks`].
             text_embeds (`torch.Tensor` of shape `(2, projection_dim)`): the text features.
             grid (`tuple[int, int]`): grid height and width in patches.
             output_stages (`bool`, defaults to `False`): Whether to return the intermediate tensors.
@@ -186,14 +190,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             `tuple`: logits of "anomalous" of shape `(batch_size, 1 + num_patches)`, CLS first; mean embeddings of the
             last map of shape `(batch_size, projection_dim)`; intermediate tensors by name.
         """
-        batch_size, step = len(layer_tokens[0]), images_at_once(layer_tokens[0])
         folded = self.attention.fold()
-        parts = [
-            self._score_chunk(
-                [tokens[i : i + step] for tokens in layer_tokens], text_embeds, grid, folded, output_stages
-            )
-            for i in range(0, batch_size, step)
-        ]
+        parts = [self._score_chunk(tokens, text_embeds, grid, folded, output_stages) for tokens in chunks]
         logits, pooled_embeds, stages = zip(*parts, strict=True)
         merged_stages = {name: torch.cat([part[name] for part in stages]) for name in stages[0]}
         return torch.cat(logits), torch.cat(pooled_embeds), merged_stages
@@ -266,3 +264,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
 def images_at_once(batch: Tensor) -> int:
     """One on a CPU, where that is fastest and smallest for tower and head alike; all of the batch elsewhere."""
     return 1 if batch.device.type == "cpu" else len(batch)
+
+
+def in_chunks(layer_tokens: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Tokens of shape `(batch_size, 1 + num_patches, hidden_size)`, a layer each, by images computed together."""
+    return map(list, zip(*(tokens.split(images_at_once(tokens)) for tokens in layer_tokens), strict=True))
