@@ -22,6 +22,8 @@ DEFAULT_IMAGE_SIZE = 518
 PLACEHOLDER = "X"  # the word of a prompt whose embedding gives way to a learnable vector
 # Not the tokenizer's padding: FB-CLIP was trained with zeros, and the padding takes part in the text features.
 PADDING_ID = 0
+TOP_SHARE = 0.01  # of the pixels, whose mean is the score "map_top1"
+SCORES = ("cls", "map_max", "map_top1")
 # Arguments of `from_pretrained` that say where files come from; the others are not for the sub-processors.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
@@ -39,6 +41,8 @@ class FBCLIPProcessor(ProcessorMixin):
             Defaults to those of `image_processor`, or to 518.
         smoothing_sigma (`float`, defaults to 4.0): Standard deviation of the Gaussian that smooths the maps, in pixels
             at `image_size`. 0 smooths nothing.
+        score (`str`, defaults to `"cls"`): What an image's score is: `"cls"` is the model's, of the CLS token, as in
+            the paper; `"map_max"` the largest value of the smoothed map; `"map_top1"` the mean of its largest 1 %.
         threshold (`float` in `[0, 1]`, defaults to 0.5): An image is anomalous from this score on.
         pixel_threshold (`float` in `[0, 1]`, defaults to 0.5): A pixel is anomalous from this value of the map on.
         category_thresholds (`dict[str, dict[str, float]]`, *optional*): `threshold` and `pixel_threshold` of single
@@ -56,6 +60,7 @@ class FBCLIPProcessor(ProcessorMixin):
         tokenizer: PreTrainedTokenizerBase | None = None,
         image_size: int | Size | None = None,
         smoothing_sigma: float = 4.0,
+        score: str = "cls",
         threshold: float = 0.5,
         pixel_threshold: float = 0.5,
         category_thresholds: dict[str, dict[str, float]] | None = None,
@@ -72,14 +77,20 @@ class FBCLIPProcessor(ProcessorMixin):
             )
         if not 0 <= smoothing_sigma < math.inf:
             raise ValueError(f"`smoothing_sigma` is {smoothing_sigma}, but must be finite and at least 0.")
+        if score not in SCORES:
+            raise ValueError(f"`score` is {score!r}, but must be one of {', '.join(map(repr, SCORES))}.")
         if not 1 <= prompt_length <= context_length - 2:
             raise ValueError(f"`prompt_length` is {prompt_length}, but must be from 1 to {context_length - 2}.")
         super().__init__(image_processor)
         self.tokenizer = tokenizer
         self.smoothing_sigma = float(smoothing_sigma)
+        self.score = score
         self.threshold = _probability("threshold", threshold)
         self.pixel_threshold = _probability("pixel_threshold", pixel_threshold)
-        self.category_thresholds = category_thresholds
+        self.category_thresholds = {
+            category: {name: _probability(f"category_thresholds[{category!r}]", value) for name, value in own.items()}
+            for category, own in (category_thresholds or {}).items()
+        } or None
         self.prompt_length = prompt_length
         self.context_length = context_length
 
@@ -104,6 +115,26 @@ class FBCLIPProcessor(ProcessorMixin):
     def image_size(self) -> Size:
         """Height and width in pixels that images are resized to."""
         return self.image_processor.size["height"], self.image_processor.size["width"]
+
+    def thresholds_of(self, category: str) -> dict[str, float]:
+        r"""
+        The thresholds of a category, as arguments of the pipeline and of
+        [`~FBCLIPProcessor.post_process_anomaly_detection`].
+
+        Args:
+            category (`str`): One of `category_thresholds`.
+
+        Returns:
+            `dict[str, float]`: `threshold` and `pixel_threshold`.
+
+        Raises:
+            `ValueError`: If the category has none of its own.
+        """
+        known = self.category_thresholds or {}
+        if category not in known:
+            has = f"has those of {', '.join(map(repr, known))}" if known else "has none by category"
+            raise ValueError(f"The processor has no thresholds of the category {category!r}; it {has}.")
+        return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold} | known[category]
 
     def __call__(  # type: ignore[override]
         self,
@@ -202,8 +233,8 @@ class FBCLIPProcessor(ProcessorMixin):
     ) -> list[dict[str, Any]]:
         r"""
         Turns the model's outputs into one result an image. As in the paper's evaluation the map is upsampled
-        bilinearly to `image_size` and smoothed by a Gaussian, while the score is left alone; then the map is resized
-        bilinearly to the image's own size.
+        bilinearly to `image_size` and smoothed by a Gaussian, while the CLS token's score is left alone; then the map
+        is resized bilinearly to the image's own size.
 
         Args:
             outputs ([`FBCLIPOutput`] or mapping): Has `image_scores` of shape `(batch_size,)` and `anomaly_maps` of
@@ -223,12 +254,9 @@ class FBCLIPProcessor(ProcessorMixin):
         threshold = _probability("threshold", self.threshold if threshold is None else threshold)
         pixel_threshold = self.pixel_threshold if pixel_threshold is None else pixel_threshold
         pixel_threshold = _probability("pixel_threshold", pixel_threshold)
-        scores = outputs["image_scores"].detach().float().cpu()  # (B,)
-        maps = outputs["anomaly_maps"].detach().float().cpu()  # (B, grid_height, grid_width)
-        if not (scores.isfinite().all() and maps.isfinite().all()):
-            raise ValueError("The model's outputs are not finite; try a wider dtype, such as float32.")
+        maps = self._smoothed_maps(outputs)
+        scores = self._image_scores(outputs, maps)
         sizes = _target_sizes(target_sizes, len(maps), self.image_size)
-        maps = smooth_maps(resize_maps(maps, self.image_size), self.smoothing_sigma)
 
         results = []
         for score, smoothed, size in zip(scores.tolist(), maps, sizes, strict=True):
@@ -237,6 +265,33 @@ class FBCLIPProcessor(ProcessorMixin):
             mask = anomaly_map >= pixel_threshold
             results.append({"score": score, "label": label, "anomaly_map": anomaly_map, "mask": mask})
         return results
+
+    def image_scores(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        r"""
+        The score of each image alone, as `score` says.
+
+        Args:
+            outputs ([`FBCLIPOutput`] or mapping): As for [`~FBCLIPProcessor.post_process_anomaly_detection`].
+
+        Returns:
+            `torch.FloatTensor` of shape `(batch_size,)`, in `[0, 1]`, on the CPU.
+
+        Raises:
+            `ValueError`: If an output is not finite.
+        """
+        return self._image_scores(outputs, self._smoothed_maps(outputs))
+
+    def _smoothed_maps(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        maps = _finite(outputs["anomaly_maps"])  # (B, grid_height, grid_width)
+        return smooth_maps(resize_maps(maps, self.image_size), self.smoothing_sigma).clamp(0, 1)
+
+    def _image_scores(self, outputs: Mapping[str, Tensor], maps: Tensor) -> Tensor:
+        pixels = maps.flatten(1)
+        if self.score == "map_max":
+            return pixels.amax(dim=1)
+        if self.score == "map_top1":
+            return pixels.topk(math.ceil(TOP_SHARE * pixels.shape[1])).values.mean(dim=1)
+        return _finite(outputs["image_scores"])
 
     # The mixin's sub-processors are mandatory: the tokenizer is kept out of its list, and saved and loaded below.
 
@@ -271,6 +326,13 @@ class FBCLIPProcessor(ProcessorMixin):
             return [image_processor, None]
         trust = kwargs.get("trust_remote_code")
         return [image_processor, AutoTokenizer.from_pretrained(source, trust_remote_code=trust, **hub)]
+
+
+def _finite(output: Tensor) -> Tensor:
+    values = output.detach().float().cpu()
+    if not values.isfinite().all():
+        raise ValueError("The model's outputs are not finite; try a wider dtype, such as float32.")
+    return values
 
 
 def _target_sizes(target_sizes: Iterable[Size] | Tensor | None, count: int, default: Size) -> list[Size]:

@@ -154,6 +154,29 @@ def test_score_is_not_smoothed_and_the_threshold_itself_is_anomalous() -> None:
     assert not first["mask"].any()
 
 
+def test_scores_of_the_map_are_its_largest_value_and_the_mean_of_its_top_hundredth() -> None:
+    maps = torch.rand(2, 20, 20, generator=torch.Generator().manual_seed(0))
+    outputs = outputs_of(maps, scores=[0.25, 0.125])
+    expected = {
+        "cls": torch.tensor([0.25, 0.125]),
+        "map_max": maps.amax((1, 2)),
+        "map_top1": maps.flatten(1).sort(descending=True).values[:, :4].mean(1),  # 4 of 400 pixels
+    }
+    for score, values in expected.items():
+        processor = FBCLIPProcessor(image_size=20, smoothing_sigma=0, score=score)
+        torch.testing.assert_close(processor.image_scores(outputs), values)
+        results = processor.post_process_anomaly_detection(outputs, target_sizes=[(3, 3), (50, 7)])
+        torch.testing.assert_close(torch.tensor([result["score"] for result in results]), values)
+
+
+def test_map_scores_are_of_the_smoothed_map() -> None:
+    spike = torch.zeros(1, 9, 9)
+    spike[0, 4, 4] = 1
+    processor = FBCLIPProcessor(image_size=9, smoothing_sigma=1, score="map_max")
+    peak = gaussian_filter(spike[0].numpy(), 1.0).max()
+    assert processor.image_scores(outputs_of(spike)).item() == pytest.approx(peak, abs=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_results_are_float32_whatever_the_models_dtype(dtype: torch.dtype) -> None:
     scores, maps = torch.tensor([0.5], dtype=dtype, requires_grad=True), torch.rand(1, 2, 2).to(dtype)
@@ -228,8 +251,8 @@ def test_defaults_are_the_papers() -> None:
     processor = FBCLIPProcessor.from_config(FBCLIPConfig())
     assert processor.to_dict() == FBCLIPProcessor().to_dict()
     assert processor.image_size == (518, 518)
-    settings = ("smoothing_sigma", "threshold", "pixel_threshold", "prompt_length", "context_length")
-    assert [getattr(processor, name) for name in settings] == [4.0, 0.5, 0.5, 12, 77]
+    settings = ("smoothing_sigma", "score", "threshold", "pixel_threshold", "prompt_length", "context_length")
+    assert [getattr(processor, name) for name in settings] == [4.0, "cls", 0.5, 0.5, 12, 77]
 
 
 def test_settings_come_from_the_configuration(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -250,6 +273,7 @@ def test_settings_come_from_the_configuration(tokenizer: PreTrainedTokenizerFast
         ({"smoothing_sigma": -1}, "`smoothing_sigma` is -1, but must be finite and at least 0"),
         ({"smoothing_sigma": float("inf")}, "`smoothing_sigma` is inf"),
         ({"threshold": 1.1}, "`threshold` is 1.1, but must be between 0 and 1"),
+        ({"score": "median"}, "`score` is 'median', but must be one of 'cls', 'map_max', 'map_top1'"),
         ({"pixel_threshold": -0.5}, "`pixel_threshold` is -0.5"),
         ({"image_size": 0}, "`image_size` is 0, but must be at least 1"),
         ({"prompt_length": 0}, "`prompt_length` is 0, but must be from 1 to 75"),

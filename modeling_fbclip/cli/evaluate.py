@@ -56,7 +56,10 @@ def evaluate(
         list[str] | None, typer.Option(help="A category to evaluate; may be repeated.", show_default="all")
     ] = None,
     size: Annotated[int, typer.Option(min=1, help="Height and width that maps are compared at.")] = 518,
-    smoothing_sigma: Annotated[float, typer.Option(min=0, help="Sigma of the Gaussian at that size.")] = 4.0,
+    smoothing_sigma: Annotated[
+        float | None,
+        typer.Option(min=0, help="Sigma of the Gaussian at that size.", show_default="the processor's, scaled to it"),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the model at once.")] = 4,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
     device: Annotated[

@@ -26,7 +26,6 @@ from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 logger = logging.getLogger(__name__)
 
 EVALUATION_SIZE = 518
-SMOOTHING_SIGMA = 4.0
 REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy")
 
 
@@ -35,7 +34,7 @@ def evaluate(
     processor: FBCLIPProcessor,
     dataset: Dataset | IterableDataset,
     size: int | tuple[int, int] = EVALUATION_SIZE,
-    smoothing_sigma: float = SMOOTHING_SIGMA,
+    smoothing_sigma: float | None = None,
     batch_size: int = 4,
     num_workers: int = 0,
     plots: str | Path | None = None,
@@ -53,12 +52,14 @@ def evaluate(
 
     Args:
         model ([`FBCLIPModel`]): The model, on the device to use.
-        processor ([`FBCLIPProcessor`]): Its processor, which prepares the images. Its thresholds play no part.
+        processor ([`FBCLIPProcessor`]): Its processor, which prepares the images and says what their scores are.
+            Its thresholds play no part.
         dataset (`datasets.Dataset` or `datasets.IterableDataset`): Columns `image`, `label` (1 if anomalous, else 0)
             and, as far as there are such, `mask` (an image or `None`), `category` and `path`. A stream must have each
             category in one run.
         size (`int` or `tuple[int, int]`, defaults to 518): Height and width in pixels of the maps and masks compared.
-        smoothing_sigma (`float`, defaults to 4.0): Standard deviation of the Gaussian, in pixels at `size`.
+        smoothing_sigma (`float`, *optional*): Standard deviation of the Gaussian, in pixels at `size`. Defaults to the
+            processor's own, scaled from its image size: the paper's 4 pixels at 518.
         batch_size (`int`, defaults to 4): Images that the model sees at once.
         num_workers (`int`, defaults to 0): Processes that read images.
         plots (path, *optional*): Folder for figures of each category and overlays of its worst misses.
@@ -77,7 +78,10 @@ def evaluate(
     if plots is not None:
         from modeling_fbclip.evaluation.plots import save_plots  # only figures need matplotlib
 
-    evaluation_processor = FBCLIPProcessor(image_size=size, smoothing_sigma=smoothing_sigma)
+    evaluation_processor = FBCLIPProcessor(image_size=size)
+    if smoothing_sigma is None:
+        smoothing_sigma = processor.smoothing_sigma * evaluation_processor.image_size[0] / processor.image_size[0]
+    evaluation_processor.smoothing_sigma = smoothing_sigma
     trained = trained_images(model_name or model.name_or_path)
     rows = sort_by_category(dataset)
     predictions = predict(model, processor, evaluation_processor, rows, batch_size, num_workers, trained is not None)
@@ -104,6 +108,7 @@ def evaluate(
             "size": list(evaluation_processor.image_size),
             "smoothing_sigma": evaluation_processor.smoothing_sigma,
             "image_size": list(processor.image_size),
+            "score": processor.score,
             "batch_size": batch_size,
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": model.device.type,

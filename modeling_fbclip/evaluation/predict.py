@@ -128,9 +128,10 @@ def predict(
     for batch in loader:
         outputs = model(batch.pixel_values.to(model.device, model.dtype))
         results = evaluation_processor.post_process_anomaly_detection(outputs)
+        scores = processor.image_scores(outputs).tolist()
         predictions = [
-            row._replace(score=result["score"], anomaly_map=result["anomaly_map"].numpy())
-            for row, result in zip(batch.rows, results, strict=True)
+            row._replace(score=score, anomaly_map=result["anomaly_map"].numpy())
+            for row, score, result in zip(batch.rows, scores, results, strict=True)
         ]
         if several:
             predictions = accelerator.gather_for_metrics(predictions, use_gather_object=True)

@@ -40,7 +40,8 @@ def by_hand(model, processor, rows):
         with torch.no_grad():
             outputs = model(processor(images=row["image"])["pixel_values"])
         upsampled = F.interpolate(outputs.anomaly_maps[None], SIZE, mode="bilinear", align_corners=False)[0, 0]
-        maps.append(gaussian_filter(upsampled.numpy(), sigma=4))
+        sigma = processor.smoothing_sigma * SIZE[0] / processor.image_size[0]  # as wide on the picture
+        maps.append(gaussian_filter(upsampled.numpy(), sigma))
         mask = Image.new("F", row["image"].size) if row["mask"] is None else row["mask"].convert("F")
         binary = Image.fromarray((np.asarray(mask) > 0).astype(np.float32))
         masks.append(np.asarray(binary.resize(SIZE[::-1], Image.Resampling.BILINEAR)) > 0.5)
@@ -56,7 +57,7 @@ def test_numbers_are_those_of_the_protocol_done_by_hand(model, processor, datase
     assert report["mean"] == pytest.approx(mean_metrics(expected.values()), abs=1e-4)
     assert report["counts"]["a"] == {"images": 7, "normal": 5, "anomalous": 2, "anomalous_without_mask": 0}
     assert report["settings"]["size"] == list(SIZE)
-    assert report["settings"]["smoothing_sigma"] == 4.0
+    assert report["settings"]["smoothing_sigma"] == 4.0 * SIZE[0] / processor.image_size[0]
     json.dumps(report, allow_nan=False)
 
 

@@ -12,6 +12,7 @@ import typer
 
 from .calibrate import calibrate
 from .clip_stage import train_clip
+from .critic import train_critic
 from .distill import distil
 from .fbclip_stage import train_fbclip
 from .product import write_product
@@ -39,6 +40,7 @@ def main(
     device: Annotated[str, typer.Option(help="torch's name of a device.")] = DEFAULTS.device,
     seed: int = DEFAULTS.seed,
     distill_steps: int = DEFAULTS.distill_steps,
+    critic_steps: int = DEFAULTS.critic_steps,
     clip_steps: int = DEFAULTS.clip_steps,
     widen_steps: int = DEFAULTS.widen_steps,
     fbclip_steps: int = DEFAULTS.fbclip_steps,
@@ -62,6 +64,7 @@ def main(
         device=device,
         batch_size=batch_size,
         distill_steps=distill_steps,
+        critic_steps=critic_steps,
         clip_steps=clip_steps,
         widen_steps=widen_steps,
         fbclip_steps=fbclip_steps,
@@ -76,10 +79,11 @@ def main(
 def run(settings: Settings, output: Path, work: Path, workers: int = 0) -> None:
     """All stages, then the product."""
     student, teacher, distilled = distil(settings, work, workers)
-    clip, aligned = train_clip(student, teacher, settings, work, workers)
+    critic, judging = train_critic(teacher, settings, work, workers)
+    clip, aligned = train_clip(student, teacher, critic, settings, work, workers)
     model, detecting = train_fbclip(clip, settings, work, workers)
     processor, calibrated = calibrate(model, settings)
-    stages = {"distill": distilled, "clip": aligned, "fbclip": detecting, "calibration": calibrated}
+    stages = {"distill": distilled, "critic": judging, "clip": aligned, "fbclip": detecting, "calibration": calibrated}
     write_product(model, processor, settings, stages, output)
 
 

@@ -1,4 +1,4 @@
-"""Stage D: thresholds and figures on held-out procedural images."""
+"""Stage D: smoothing, image score and thresholds, chosen on held-out procedural images; figures on others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ... import FBCLIPModel
-from ...processing_fbclip import FBCLIPProcessor
+from ...evaluation import compute_metrics
+from ...processing_fbclip import SCORES, FBCLIPProcessor
+from .dataset import normalise
 from .settings import Settings
 from .training import images
 from .validation import auroc
@@ -16,51 +18,81 @@ from .vocabulary import build_tokenizer
 
 logger = logging.getLogger("modeling_fbclip.recipe")
 NORMAL_IMAGES_BELOW, NORMAL_PIXELS_BELOW = 0.9, 0.995
+SIGMAS = (2.0, 4.0, 6.0, 8.0, 12.0)  # pixels at the size that is detected at
 
 
 @torch.no_grad()
-def detect(model: FBCLIPModel, processor: FBCLIPProcessor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (B,) and smoothed maps (B, height, width) of uint8 images."""
-    inputs = processor(images=list(pixels))
-    results = processor.post_process_anomaly_detection(model(inputs["pixel_values"].to(model.device)))
-    return torch.tensor([result["score"] for result in results]), torch.stack([r["anomaly_map"] for r in results])
-
-
-def held_out(model: FBCLIPModel, processor: FBCLIPProcessor, settings: Settings, stage: str) -> dict[str, Tensor]:
-    """Scores, maps, labels and masks of the held-out images of `stage`."""
+def held_out(model: FBCLIPModel, settings: Settings, stage: str) -> dict[str, Tensor]:
+    """The model's outputs, labels and masks of the held-out images of `stage`."""
     dataset, found = images(settings, stage, settings.detect_size), []
     for first in range(0, settings.validation_images, 8):
         batch = dataset.batch(range(first, first + 8))
-        scores, maps = detect(model, processor, batch["pixels"])
-        found.append({"scores": scores, "maps": maps, "labels": batch["kind"] >= 0, "masks": batch["mask"]})
+        output = model(normalise(batch["pixels"]).to(model.device))
+        found.append(
+            {
+                "image_scores": output.image_scores.cpu(),
+                "anomaly_maps": output.anomaly_maps.cpu(),
+                "labels": batch["kind"] >= 0,
+                "masks": batch["mask"],
+            }
+        )
     return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
 
-def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, dict[str, float]]:
+def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, dict[str, object]]:
     """The processor, its thresholds set so that a tenth of normal images and 0.5 % of normal pixels exceed them.
 
-    The figures are of other images than the thresholds.
+    The figures are of other images than the choices.
     """
     processor = FBCLIPProcessor.from_config(model.config, tokenizer=build_tokenizer())
-    found = held_out(model, processor, settings, "calibration")
+    found = held_out(model, settings, "calibration")
+    smoothings = choose_smoothing(processor, found)
+    scores = choose_score(processor, found)
     normal = ~found["labels"]
-    processor.threshold = float(found["scores"][normal].quantile(NORMAL_IMAGES_BELOW))
-    pixels = found["maps"][normal].flatten()[::97]  # every 97th: a quantile needs no more
+    processor.threshold = float(processor.image_scores(found)[normal].quantile(NORMAL_IMAGES_BELOW))
+    pixels = maps_of(processor, found)[normal].flatten()[::97]  # every 97th: a quantile needs no more
     processor.pixel_threshold = float(pixels.quantile(NORMAL_PIXELS_BELOW))
-    record = {
+    record: dict[str, object] = {
+        "aupro_by_smoothing_sigma": smoothings,
+        "image_auroc_by_score": scores,
+        "smoothing_sigma": processor.smoothing_sigma,
+        "score": processor.score,
         "threshold": round(processor.threshold, 4),
         "pixel_threshold": round(processor.pixel_threshold, 4),
-        **figures(held_out(model, processor, settings, "validation")),
+        "validation": figures(processor, held_out(model, settings, "validation")),
     }
     logger.info("calibration: %s", record)
     return processor, record
 
 
-def figures(found: dict[str, Tensor]) -> dict[str, float]:
-    """Pixel and image AUROC."""
-    maps, masks = found["maps"].flatten()[::7], found["masks"].flatten()[::7]
-    return {
-        "pixel_auroc": round(auroc(maps, masks), 4),
-        "image_auroc": round(auroc(found["scores"], found["labels"]), 4),
-        "map_max_auroc": round(auroc(found["maps"].flatten(1).amax(1), found["labels"]), 4),
-    }
+def choose_smoothing(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:
+    """Sets the sigma with the best AUPRO; the AUPRO of each."""
+    result = {}
+    for sigma in SIGMAS:
+        processor.smoothing_sigma = sigma
+        result[str(sigma)] = figures(processor, found)["pixel_aupro"]
+    processor.smoothing_sigma = float(max(result, key=lambda sigma: result[sigma]))
+    return result
+
+
+def choose_score(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:
+    """Sets the image score with the best AUROC; the AUROC of each."""
+    result = {}
+    for score in SCORES:
+        processor.score = score
+        result[score] = round(auroc(processor.image_scores(found), found["labels"]), 4)
+    processor.score = max(result, key=lambda score: result[score])
+    return result
+
+
+def maps_of(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> Tensor:
+    """The smoothed maps, (B, height, width)."""
+    return torch.stack([result["anomaly_map"] for result in processor.post_process_anomaly_detection(found)])
+
+
+def figures(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:
+    """Pixel AUROC, exact AUPRO and image AUROC of maps and scores as a user gets them."""
+    scores = processor.image_scores(found)
+    metrics = compute_metrics(maps_of(processor, found), found["masks"].numpy(), scores, found["labels"].numpy())
+    wanted = ("pixel_auroc", "pixel_aupro", "image_auroc")
+    return {name: round(metrics[name] or 0.0, 4) for name in wanted}  # undefined only without a defect or a normal one

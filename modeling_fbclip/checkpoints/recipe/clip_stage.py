@@ -15,11 +15,13 @@ from torch.nn import functional as F
 from transformers import CLIPModel
 
 from .captions import PROMPT_NOUNS, PROMPT_STATES, state_prompt
+from .critic import Critic
 from .dataset import Batch, normalise
 from .defects import KINDS
 from .distill import Distiller
 from .settings import Settings
 from .student import PATCH, text_embeds, token_embeds, vision_layers
+from .targets import patch_loss, patch_targets
 from .teacher import Teacher
 from .training import autocast, images, train
 from .validation import auroc
@@ -28,7 +30,7 @@ from .vocabulary import PLACEHOLDER, PROMPT_LENGTH, encode
 logger = logging.getLogger("modeling_fbclip.recipe")
 TEMPERATURE = 0.07
 VIEWS_PER_SCALE_WEIGHT = 3 / 6  # FB-CLIP sums three views a layer, each weighted by one of six softmax weights
-FULL_SHARE = 0.25  # a patch is fully anomalous once this share of its pixels is
+SOFTNESS = 0.5  # how far labels give way to the critic's opinion
 KIND_WEIGHT, CONTRAST_WEIGHT, DISTILL_WEIGHT = 0.2, 0.1, 0.2
 
 
@@ -37,12 +39,6 @@ def state_logits(clip: CLIPModel, layers: list[Tensor], texts: Tensor, feature_l
     difference = (texts[1] - texts[0]) / TEMPERATURE
     maps = [token_embeds(clip, layers[number - 1]) @ difference for number in feature_layers]
     return VIEWS_PER_SCALE_WEIGHT * torch.stack(maps).sum(0)
-
-
-def patch_targets(mask: Tensor, patch_size: int) -> Tensor:
-    """How anomalous each patch is, in [0, 1], (B, patches)."""
-    share = F.avg_pool2d(mask.float()[:, None], patch_size).flatten(1)
-    return (share / FULL_SHARE).clamp(max=1)
 
 
 def state_sentences(step_seed: int) -> list[str]:
@@ -58,8 +54,8 @@ def state_sentences(step_seed: int) -> list[str]:
 class ClipLoss:
     """The terms of stage B for one batch."""
 
-    def __init__(self, student: Distiller, teacher: Teacher, settings: Settings) -> None:
-        self.student, self.teacher, self.settings = student, teacher, settings
+    def __init__(self, student: Distiller, teacher: Teacher, critic: Critic, settings: Settings) -> None:
+        self.student, self.teacher, self.critic, self.settings = student, teacher, critic, settings
         self.clip = student.clip
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
@@ -72,11 +68,13 @@ class ClipLoss:
             states, captioned = texts[: len(sentences)], texts[len(sentences) :]
             logits = state_logits(self.clip, layers, states[:2], self.settings.feature_layers)
             last = token_embeds(self.clip, layers[-1])
-            found = self.student.similarities(layers, self.student.targets(self.teacher, pixels))
-        share = patch_targets(mask, PATCH)
+            outputs = self.teacher(pixels)
+            found = self.student.similarities(layers, self.student.targets(outputs))
+            seen = [opinion.float().sigmoid() for opinion in self.critic([each.float() for each in outputs[:-1]])]
+        share, anomalous = patch_targets(mask, PATCH), (kind >= 0).float()
         return {
-            "image": F.binary_cross_entropy_with_logits(logits[:, 0], (kind >= 0).float()),
-            "patch": patch_loss(logits[:, 1:], share),
+            "image": F.binary_cross_entropy_with_logits(logits[:, 0], torch.lerp(anomalous, seen[1], SOFTNESS)),
+            "patch": patch_loss(logits[:, 1:], torch.lerp(share, seen[0], SOFTNESS)),
             "kind": KIND_WEIGHT * kind_loss(last[:, 1:], share, kind, states),
             "contrast": CONTRAST_WEIGHT
             * contrast_loss(last[:, 0], captioned, which.to(pixels.device), self.clip.logit_scale),
@@ -88,13 +86,6 @@ def unique(sentences: list[str]) -> tuple[list[str], Tensor]:
     """The different sentences, and for each of all which of them it is."""
     different = sorted(set(sentences))
     return different, torch.tensor([different.index(sentence) for sentence in sentences])
-
-
-def patch_loss(logits: Tensor, share: Tensor) -> Tensor:
-    """Cross entropy over patches; the rare anomalous ones count five times."""
-    loss = F.binary_cross_entropy_with_logits(logits, share, reduction="none")
-    weight = 1 + 4 * share
-    return (loss * weight).sum() / weight.sum()
 
 
 def kind_loss(patches: Tensor, share: Tensor, kind: Tensor, states: Tensor) -> Tensor:
@@ -117,38 +108,22 @@ def contrast_loss(cls: Tensor, captions: Tensor, which: Tensor, logit_scale: Ten
 
 
 def train_clip(
-    student: Distiller, teacher: Teacher, settings: Settings, work: Path, workers: int
+    student: Distiller, teacher: Teacher, critic: Critic, settings: Settings, work: Path, workers: int
 ) -> tuple[CLIPModel, dict[str, object]]:
     """Runs stage B, first on small images, then for position embeddings and CLS on images as large as FB-CLIP's."""
     student.requires_grad_(True)
-    loss = ClipLoss(student, teacher, settings)
+    loss = ClipLoss(student, teacher, critic, settings)
     size, batch = settings.image_size, settings.batch_size
     seconds = train(
-        "clip",
-        student,
-        loss,
-        images(settings, "clip", size),
-        settings,
-        work,
-        settings.clip_steps,
-        batch,
-        6e-4,
-        workers,
-    )
+        "clip", student, loss, images(settings, "clip", size), settings, work,
+        settings.clip_steps, batch, 8e-4, workers,
+    )  # fmt: skip
     narrow = clip_figures(student.clip, settings, size)
     size, batch = settings.detect_size, max(1, batch // 4)
     seconds += train(
-        "widen",
-        student,
-        loss,
-        images(settings, "widen", size),
-        settings,
-        work,
-        settings.widen_steps,
-        batch,
-        2e-4,
-        workers,
-    )
+        "widen", student, loss, images(settings, "widen", size), settings, work,
+        settings.widen_steps, batch, 2e-4, workers,
+    )  # fmt: skip
     record = {"seconds": round(seconds), "small": narrow, "large": clip_figures(student.clip, settings, size)}
     logger.info("clip: %s", record)
     return student.clip.eval(), record

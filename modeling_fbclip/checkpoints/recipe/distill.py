@@ -43,16 +43,17 @@ class Distiller(nn.Module):
             unused.requires_grad_(False)
         clip.logit_scale.requires_grad_(False)
 
-    def targets(self, teacher: Teacher, pixels: Tensor) -> list[Tensor]:
+    def targets(self, outputs: list[Tensor]) -> list[Tensor]:
         """The teacher's outputs as (B, places, channels)."""
-        with autocast(pixels.device.type):
-            first, *rest, pooled = teacher(pixels)
+        first, *rest, pooled = outputs
         maps = [F.pixel_unshuffle(first, 2), *rest]
         return [*(m.flatten(2).transpose(1, 2).float() for m in maps), pooled[:, None].float()]
 
     def measure(self, teacher: Teacher, pixels: Tensor) -> None:
         """Sets the mean and deviation that the teacher's channels are standardised with."""
-        for index, target in enumerate(self.targets(teacher, pixels)):
+        with autocast(pixels.device.type):
+            outputs = teacher(pixels)
+        for index, target in enumerate(self.targets(outputs)):
             getattr(self, f"mean{index}").copy_(target.mean((0, 1)))
             getattr(self, f"deviation{index}").copy_(target.std((0, 1)) + 1e-3)
 
@@ -84,7 +85,7 @@ def distil(settings: Settings, work: Path, workers: int) -> tuple[Distiller, Tea
     def loss(batch: Batch) -> dict[str, Tensor]:
         with autocast(settings.device):
             layers = vision_layers(student.clip, normalise(batch["pixels"]))
-            found = student.similarities(layers, student.targets(teacher, batch["pixels"]))
+            found = student.similarities(layers, student.targets(teacher(batch["pixels"])))
         return {f"map{index}": 1 - similarity for index, similarity in enumerate(found)}
 
     seconds = train(
@@ -104,5 +105,5 @@ def held_out(student: Distiller, teacher: Teacher, settings: Settings) -> list[f
         pixels = dataset.batch(range(first, first + settings.batch_size))["pixels"].to(settings.device)
         with autocast(settings.device):
             layers = vision_layers(student.clip, normalise(pixels))
-            found.append(torch.stack(student.similarities(layers, student.targets(teacher, pixels))))
+            found.append(torch.stack(student.similarities(layers, student.targets(teacher(pixels)))))
     return [round(value, 3) for value in torch.stack(found).mean(0).tolist()]

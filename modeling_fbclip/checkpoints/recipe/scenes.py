@@ -1,39 +1,13 @@
-"""Surfaces that are drawn: boards, labels, anatomy. With those of `surfaces.py`, the table of all surfaces."""
+"""Surfaces that are drawn: labels, roads, anatomy, assemblies. And the table of all surfaces."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import ImageDraw
 
-from . import surfaces
+from . import abstract, boards, surfaces
 from .noise import Array, Generator, blur, drawing, mix, pixel_grid, spectral_noise
 from .surfaces import Maker, Surface, log_uniform, structured
-
-
-def board(rng: Generator, size: int) -> Surface:
-    """Pads, holes and traces on a routing grid, as on a circuit board."""
-    pitch = log_uniform(rng, 7, 24)
-    width = rng.uniform(0.15, 0.5) * pitch
-    steps = int(size / pitch) + 2
-    headings = np.array([(0, 1), (1, 0), (1, 1), (1, -1), (0, -1), (-1, 0)])
-
-    def draw(canvas: ImageDraw.ImageDraw, scale: int) -> None:
-        for _ in range(int(rng.integers(steps, 4 * steps))):
-            node = rng.integers(0, steps, 2)
-            nodes = [node]
-            for heading in rng.choice(headings, int(rng.integers(0, 4))):
-                nodes.append(nodes[-1] + heading * rng.integers(1, 6))
-            points = [(float(x) * pitch * scale, float(y) * pitch * scale) for x, y in nodes]
-            if len(points) > 1:
-                canvas.line(points, 255, max(1, round(width * scale)), joint="curve")
-            for (x, y), pad in zip((points[0], points[-1]), rng.uniform(0.25, 0.5, 2) * pitch * scale, strict=True):
-                canvas.ellipse((x - pad, y - pad, x + pad, y + pad), 255)
-                hole = pad * hole_share
-                canvas.ellipse((x - hole, y - hole, x + hole, y + hole), 0)
-
-    hole_share = float(rng.choice([0.0, rng.uniform(0.3, 0.6)]))
-    hue = (0.25, 0.45) if rng.random() < 0.4 else (0.0, 1.0)
-    return structured("circuit board", rng, drawing(size, draw), hue)
 
 
 def label(rng: Generator, size: int) -> Surface:
@@ -94,6 +68,24 @@ def assembly(rng: Generator, size: int) -> Surface:
     return Surface("assembled part", lambda _: image)
 
 
+def road(rng: Generator, size: int) -> Surface:
+    """Asphalt or concrete with worn tracks, painted marks, joints and oil, none of them a defect."""
+    base = (surfaces.asphalt if rng.random() < 0.7 else surfaces.concrete)(rng, size).image()
+    across, along = surfaces.rotated_grid(size, surfaces.angle(rng))
+    tracks = np.cos(across * np.float32(2 * np.pi / (size * rng.uniform(0.5, 2))) + rng.uniform(0, 6.3))
+    image = base * (1 + tracks * np.float32(rng.uniform(0, 0.15)))[..., None]
+    patches = spectral_noise(rng, size, rng.uniform(2.2, 3.2), rng.uniform(1, 4), surfaces.angle(rng))
+    image = image * (1 + patches * np.float32(rng.uniform(0, 0.12)))[..., None]
+    if rng.random() < 0.35:
+        mark = np.clip(log_uniform(rng, 3, 14) - np.abs(across - rng.uniform(-0.5, 0.5) * size), 0, 1)
+        if rng.random() < 0.5:
+            period = rng.uniform(0.3, 1) * size
+            mark = mark * (along % period < 0.6 * period)
+        worn = np.clip(0.5 + spectral_noise(rng, size, 1.0) * np.float32(rng.uniform(0, 0.4)), 0, 1)
+        image = mix(image, np.full(3, rng.uniform(0.6, 0.95), dtype=np.float32), (mark * worn).astype(np.float32))
+    return Surface("road", lambda _: image.astype(np.float32))
+
+
 # (surface, how often): drawn and regular surfaces are harder, so they come more often.
 SURFACES: tuple[tuple[Maker, float], ...] = (
     (surfaces.brushed_metal, 1.5),
@@ -113,7 +105,11 @@ SURFACES: tuple[tuple[Maker, float], ...] = (
     (surfaces.carpet, 0.7),
     (surfaces.tiles, 1.0),
     (surfaces.rays, 0.6),
-    (board, 2.0),
+    (boards.board, 1.5),
+    (boards.masked_board, 1.5),
+    (road, 1.2),
+    (abstract.heap, 1.5),
+    (abstract.marbled, 1.5),
     (label, 0.6),
     (anatomy, 1.5),
     (assembly, 1.0),
@@ -134,5 +130,5 @@ def texture(rng: Generator, size: int) -> Array:
 NAMES = (
     "brushed metal", "turned metal", "cast metal", "wood", "woven fabric", "printed pattern", "concrete", "asphalt",
     "leather", "glass", "plastic", "paper", "stone", "granules", "carpet", "tiles", "round grille", "circuit board",
-    "printed label", "tissue", "assembled part",
+    "road", "heap", "marble", "printed label", "tissue", "assembled part",
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
-STAGES = ("distill", "clip", "widen", "fbclip")
+STAGES = ("distill", "critic", "clip", "widen", "fbclip")
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,10 @@ class Settings:
     text_layers: int = 3
     projection: int = 128
     feature_layers: tuple[int, ...] = (3, 4, 5, 6)
-    distill_steps: int = 500
-    clip_steps: int = 600
-    widen_steps: int = 60
+    distill_steps: int = 1000
+    critic_steps: int = 500
+    clip_steps: int = 1300
+    widen_steps: int = 100
     fbclip_steps: int = 80
     fbclip_batch_size: int = 8
     fbclip_size: int = 128
@@ -46,6 +47,7 @@ class Settings:
             text_width=32,
             projection=32,
             distill_steps=3,
+            critic_steps=3,
             clip_steps=3,
             widen_steps=2,
             fbclip_steps=3,
@@ -61,4 +63,6 @@ class Settings:
 
 
 # Seeds are drawn apart: images of one stage are never seen in another, nor in validation.
-STAGE_OFFSETS = {"distill": 1, "clip": 2, "widen": 7, "fbclip": 3, "validation": 4, "calibration": 5, "statistics": 6}
+STAGE_OFFSETS = {
+    "distill": 1, "clip": 2, "fbclip": 3, "validation": 4, "calibration": 5, "statistics": 6, "widen": 7, "critic": 8,
+}  # fmt: skip

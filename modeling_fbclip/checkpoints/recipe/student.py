@@ -9,6 +9,7 @@ from transformers import CLIPConfig, CLIPModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ...backbone_fbclip import text_hidden_states, vision_layer_tokens
+from .initial import start_mimetic
 from .settings import Settings
 from .vocabulary import CONTEXT
 
@@ -60,6 +61,7 @@ def build_clip(settings: Settings, vocabulary_size: int) -> CLIPModel:
     }
     config = CLIPConfig(text_config=text_config, vision_config=vision_config, projection_dim=settings.projection)
     clip = CLIPModel(config)
+    start_mimetic(clip.vision_model)
     if settings.device == "cpu":
         clip.vision_model.set_attn_implementation("matmul")
     return clip

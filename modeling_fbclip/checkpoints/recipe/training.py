@@ -38,12 +38,27 @@ def batches(dataset: ProceduralImages, first: int, steps: int, batch_size: int, 
     return DataLoader(dataset, batch_sampler=order, collate_fn=collate, num_workers=workers)  # type: ignore[arg-type]
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over the first twentieth, then a cosine down to a hundredth."""
+def learning_rate(step: int, steps: int) -> float:
+    """Share of the peak: linear warm-up over the first twentieth, then a cosine down to a hundredth."""
     warm = max(1, steps // 20)
     if step < warm:
-        return peak * (step + 1) / warm
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
+        return (step + 1) / warm
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def optimizers(module: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan, 2024) for the matrices of the towers' blocks, twice AdamW's rate; AdamW for the rest."""
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            (matrices if parameter.ndim == 2 and "encoder.layers" in name else rest).append(parameter)
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=peak, betas=(0.9, 0.98), weight_decay=0.02)]
+    if matrices:
+        found.append(torch.optim.Muon(matrices, lr=2 * peak, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"))
+    for group in (group for optimizer in found for group in optimizer.param_groups):
+        group["peak"] = group["lr"]
+    return found
 
 
 def save_aside(state: dict, path: Path) -> None:
@@ -63,31 +78,34 @@ def train(
         ValueError: If `work` holds the stage of a run with other settings.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.02)
+    chosen = optimizers(module, peak)
     path, first, seconds = work / f"{name}.pt", 0, 0.0
     if path.exists():
         state = torch.load(path, map_location=settings.device, weights_only=True)
         if state["settings"] != settings.record(name):
             raise ValueError(f"{path}: made with other settings; choose another --work folder or delete this one")
         module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(chosen, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         first, seconds = state["step"], state["seconds"]
         logger.info("%s: resumed at step %d of %d", name, first, steps)
     started = saved = time.monotonic()
 
     def save(step: int) -> None:
-        state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+        state = {"module": module.state_dict(), "step": step}
+        state |= {"optimizers": [optimizer.state_dict() for optimizer in chosen]}
         save_aside(state | {"seconds": seconds + time.monotonic() - started, "settings": settings.record(name)}, path)
 
     loader = batches(dataset, first, steps, batch_size, workers)
     for step, batch in enumerate(tqdm(loader, desc=name, initial=first, total=steps, mininterval=2), first):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, peak)
+        for group in (group for optimizer in chosen for group in optimizer.param_groups):
+            group["lr"] = group["peak"] * learning_rate(step, steps)
         losses = loss_function({k: v.to(settings.device) if isinstance(v, Tensor) else v for k, v in batch.items()})
-        optimizer.zero_grad()
+        module.zero_grad()
         sum(losses.values()).backward()  # type: ignore[union-attr]
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        for optimizer in chosen:
+            optimizer.step()
         if step % 20 == 0 or step + 1 == steps:
             logger.info(
                 "%s %d/%d %s", name, step + 1, steps, " ".join(f"{k} {v.item():.3f}" for k, v in losses.items())

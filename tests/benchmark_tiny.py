@@ -1,0 +1,227 @@
+"""The bundled model on labelled data sets, beside simple baselines and itself with parts left out, per kind of defect.
+
+Run by `make benchmark-tiny DATA=FOLDER`, a folder of data sets (or one) of any layout that `fbclip datasets check`
+knows. Prints a table for each set and writes `outputs/benchmark-tiny.json`; with `--record` also the file that the
+model's card takes its figures from.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, load_bundled
+from modeling_fbclip.data import load_anomaly_dataset
+from modeling_fbclip.evaluation import compute_metrics
+from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
+from modeling_fbclip.images_fbclip import smooth_maps
+from modeling_fbclip.processing_fbclip import SCORES
+from modeling_fbclip.scoring_fbclip import anomaly_logits, background_feature, suppress_and_project
+
+RECORD = Path(__file__).parent.parent / "modeling_fbclip" / "checkpoints" / "bundled" / "evaluation.json"
+VIEWS = {"identity": "ID", "semantic": "SEM", "spatial": "SPA"}
+WHOLE = "FB-CLIP (bundled)"
+METRICS = {"pixel_auroc": "pixel AUROC", "pixel_aupro": "AUPRO exact", "image_auroc": "image AUROC"}
+Found = dict[str, tuple[float, Tensor]]  # image score and map in [0, 1] of each method
+
+
+class Methods:
+    """All methods on one image."""
+
+    def __init__(self, model: FBCLIPModel, processor: FBCLIPProcessor) -> None:
+        self.model, self.processor = model, processor
+        self.grid = tuple(side // model.config.patch_size for side in processor.image_size)
+        self.evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE)
+        self.evaluation.smoothing_sigma = processor.smoothing_sigma * EVALUATION_SIZE / processor.image_size[0]
+
+    @torch.inference_mode()
+    def __call__(self, image: Any) -> Found:
+        """Scores and maps, the latter at the size that is evaluated."""
+        pixel_values = self.processor(images=image)["pixel_values"]
+        output = self.model(pixel_values, output_stages=True)
+        stages, text = output.stages, output.text_embeds
+        found = {f"{WHOLE}, score {name}": self._result(output, name) for name in SCORES}
+        found |= {WHOLE: self._result(output, self.processor.score)}
+        variants = {"identity view alone": {"identity"}}
+        variants |= {f"without {left_out} view": set(VIEWS) - {left_out} for left_out in VIEWS}
+        for name, kept in variants.items():
+            found[name] = self._mapped(self._logits(stages, text, kept, self.model.config.suppression_weight))
+        found["without suppression"] = self._mapped(self._logits(stages, text, set(VIEWS), 0.0))
+        found["patch · text"] = self._mapped(self._plain_logits(stages, text))
+        found["distance to mean feature"] = self._of_map(self._mean_distance(stages))
+        found["contrast filter"] = self._of_map(contrast(image, self.processor.image_size))
+        return found
+
+    def _logits(self, stages: dict[str, Tensor], text: Tensor, kept: set[str], suppression: float) -> Tensor:
+        """FB-CLIP's logits of some of its views, (1, N)."""
+        model, layers = self.model, range(len(self.model.config.feature_layers))
+        maps = {
+            (layer, name): stages[f"layer{layer}.{VIEWS[name]}.attended"]
+            for layer in layers
+            for name in VIEWS
+            if name in kept
+        }
+        config, projection = model.config, model.clip.visual_projection.weight
+        background = background_feature(list(maps.values()), config.background_fraction, config.background_max_weight)
+        weights, logits = model.scale_weights.softmax(0), torch.zeros(())
+        for (layer, _), tokens in maps.items():
+            embeds = suppress_and_project(tokens, background, background @ projection.T, projection, suppression)
+            logits = logits + weights[layer] * anomaly_logits(embeds, text, config.temperature)
+        return logits * len(VIEWS) / len(kept)
+
+    def _plain_logits(self, stages: dict[str, Tensor], text: Tensor) -> Tensor:
+        """Every layer's tokens through CLIP's last norm and projection against the two texts, (1, N)."""
+        clip, layers = self.model.clip, range(len(self.model.config.feature_layers))
+        embeds = [
+            clip.visual_projection(clip.vision_model.post_layernorm(stages[f"layer{layer}.tokens"]))
+            for layer in layers
+        ]
+        return torch.stack([anomaly_logits(each, text, self.model.config.temperature) for each in embeds]).mean(0)
+
+    def _mean_distance(self, stages: dict[str, Tensor]) -> Tensor:
+        """Cosine distance of each patch to the image's mean, averaged over layers, (1, height, width) in [0, 1]."""
+        found = []
+        for layer in range(len(self.model.config.feature_layers)):
+            patches = F.layer_norm(stages[f"layer{layer}.tokens"][:, 1:], (self.model.config.clip_vision.hidden_size,))
+            found.append((1 - F.cosine_similarity(patches, patches.mean(1, keepdim=True), dim=-1)) / 2)
+        return torch.stack(found).mean(0).unflatten(1, self.grid)
+
+    def _mapped(self, logits: Tensor) -> tuple[float, Tensor]:
+        output = {
+            "image_scores": logits[:, 0].sigmoid(),
+            "anomaly_maps": logits[:, 1:].sigmoid().unflatten(1, self.grid),
+        }
+        return self._result(output, self.processor.score)
+
+    def _of_map(self, anomaly_map: Tensor) -> tuple[float, Tensor]:
+        return self._result({"image_scores": anomaly_map.amax((1, 2)), "anomaly_maps": anomaly_map}, "map_max")
+
+    def _result(self, output: Any, score: str) -> tuple[float, Tensor]:
+        reader = FBCLIPProcessor(self.processor.image_processor, smoothing_sigma=self.processor.smoothing_sigma)
+        reader.score = score
+        anomaly_map = self.evaluation.post_process_anomaly_detection(output)[0]["anomaly_map"]
+        return reader.image_scores(output).item(), anomaly_map
+
+
+def contrast(image: Any, size: tuple[int, int], sigma: float = 8.0) -> Tensor:
+    """How far each pixel is from its blurred surroundings, (1, height, width) in [0, 1]."""
+    grey = np.asarray(image.convert("L").resize(size[::-1]), dtype=np.float32) / 255
+    grey = torch.from_numpy(grey)[None]
+    return (grey - smooth_maps(grey, sigma)).abs()
+
+
+def measure(methods: Methods, path: Path) -> dict[str, Any]:
+    """The rows of one data set: all of it, and each kind of defect against all normal images."""
+    dataset = load_anomaly_dataset(path)
+    found: list[Found] = []
+    truths, labels, kinds = [], [], []
+    for row in track(dataset, description=path.name, total=len(dataset)):
+        found.append(methods(row["image"].convert("RGB")))
+        known = row["mask"] is not None or not row["label"]
+        truths.append(methods.evaluation(masks=[row["mask"]])["mask_labels"][0].numpy() > 0 if known else None)
+        labels.append(int(row["label"]))
+        kinds.append(str(row["defect"]) if row["label"] else None)
+    anomalous = sorted({kind for kind in kinds if kind is not None})
+    selections: dict[str, Callable[[str | None], bool]] = {"all": lambda _: True}
+    if len(anomalous) > 1:
+        selections |= {kind: lambda own, kind=kind: own in (None, kind) for kind in anomalous}
+    rows = [
+        row
+        for kind, selected in selections.items()
+        for row in rows_of(found, truths, labels, [index for index, own in enumerate(kinds) if selected(own)], kind)
+    ]
+    return {"name": path.name, "images": len(dataset), "anomalous": sum(labels), "rows": rows}
+
+
+def rows_of(
+    found: list[Found], truths: list[Any], labels: list[int], chosen: list[int], kind: str
+) -> Iterator[dict[str, Any]]:
+    """One row a method for the chosen images; parts left out are shown for all of them together only."""
+    wanted = found[0] if kind == "all" else (WHOLE, "patch · text", "distance to mean feature", "contrast filter")
+    with_mask = [index for index in chosen if truths[index] is not None]
+    if not any(truths[index].any() for index in with_mask):
+        with_mask = []
+    for method in wanted:
+        metrics = compute_metrics(
+            [found[index][method][1].numpy() for index in with_mask],
+            [truths[index] for index in with_mask],
+            [found[index][method][0] for index in chosen],
+            [labels[index] for index in chosen],
+        )
+        yield {"kind": kind, "method": method} | {name: metrics[name] for name in METRICS}
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """Percent, a row a method."""
+    table = Table(title=f"{result['name']}: {result['images']} images, {result['anomalous']} anomalous; percent")
+    for name in ("kind", "method"):
+        table.add_column(name)
+    for name in METRICS.values():
+        table.add_column(name, justify="right")
+    previous = None
+    for row in result["rows"]:
+        if previous not in (None, row["kind"]):
+            table.add_section()
+        previous = row["kind"]
+        numbers = ["n/a" if row[name] is None else f"{100 * row[name]:.1f}" for name in METRICS]
+        table.add_row(row["kind"], row["method"], *numbers)
+    Console(width=110).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="a data set, or a folder of them")
+    parser.add_argument("--output", type=Path, default=Path("outputs/benchmark-tiny.json"))
+    parser.add_argument("--record", action="store_true", help="also write the file that the card is made from")
+    arguments = parser.parse_args()
+    try:
+        folders = list(data_sets(arguments.data))
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"{arguments.data}: {error}\n")
+    methods = Methods(*load_bundled())
+    results = []
+    for folder in folders:
+        results.append(measure(methods, folder))
+        print_table(results[-1])
+    machine = (
+        f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+    )
+    report = {"command": "make benchmark-tiny", "machine": machine, "size": EVALUATION_SIZE, "sets": results}
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    for path in [arguments.output, *([RECORD] if arguments.record else [])]:
+        path.write_text(text, encoding="utf-8")
+
+
+def data_sets(folder: Path) -> Iterator[Path]:
+    """The folder itself if it is a data set, else those of its folders that are.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    candidates = sorted(path for path in folder.iterdir() if path.is_dir())
+    readable = [path for path in candidates if is_data_set(path)]
+    if not readable and not is_data_set(folder):
+        raise ValueError("holds no data set of a known layout; see `fbclip datasets check`")
+    yield from readable or [folder]
+
+
+def is_data_set(folder: Path) -> bool:
+    try:
+        return len(load_anomaly_dataset(folder)) > 0
+    except (OSError, ValueError):
+        return False
+
+
+if __name__ == "__main__":
+    main()
