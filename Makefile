@@ -6,9 +6,9 @@ IMAGES ?= demo/examples
 .DEFAULT_GOAL := detect
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
-.PHONY: help detect test check benchmark figure tiny clean
+.PHONY: help detect test check benchmark benchmark-tiny card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
 	$(BIN)/fbclip detect $(IMAGES) --output outputs
@@ -20,6 +20,7 @@ check: $(VENV)/test.stamp  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy hub demo
 
 benchmark: $(VENV)/test.stamp  ## time and memory against the literal reference; SMALL=1 for a small model
 	$(BIN)/python tests/benchmark.py $(if $(SMALL),--small)
@@ -27,8 +28,18 @@ benchmark: $(VENV)/test.stamp  ## time and memory against the literal reference;
 figure: $(VENV)/base.stamp  ## the README's figure: the bundled model on all sample photographs
 	$(BIN)/python demo/make_figure.py
 
-tiny: $(VENV)/tiny.stamp  ## make the bundled model; SMOKE=1 for a try of seconds
-	$(BIN)/python -m modeling_fbclip.checkpoints.recipe $(if $(SMOKE),--smoke)
+card: $(VENV)/base.stamp  ## MODEL_CARD.md, from what training and evaluation of the bundled model wrote
+	$(BIN)/python -m modeling_fbclip.hub
+
+tiny: $(VENV)/tiny.stamp  ## make the bundled model (hours), its figures and card; SMOKE=1 for a try of seconds
+	$(BIN)/python -m modeling_fbclip.checkpoints.recipe $(if $(SMOKE),--smoke) $(RECIPE)
+ifndef SMOKE
+	$(if $(DATA),$(BIN)/python tests/benchmark_tiny.py "$(DATA)" --record)
+	$(MAKE) figure card
+endif
+
+benchmark-tiny: $(VENV)/test.stamp  ## the bundled model and baselines on a folder of data sets: DATA=
+	$(BIN)/python tests/benchmark_tiny.py "$(DATA)"
 
 clean:
 	rm -rf $(VENV) outputs

@@ -31,6 +31,12 @@ def draw_over(
     return Image.composite(Image.new("RGB", image.size, colour), image, mask)
 
 
+def draw_stain(draw: ImageDraw.ImageDraw) -> None:
+    """Two blots that run into each other."""
+    draw.ellipse((70, 92, 150, 150), 255)
+    draw.ellipse((118, 110, 178, 176), 255)
+
+
 def make_all() -> dict[str, Image.Image]:
     """The photographs by file name."""
     brick, gravel, grass, coffee = data.brick(), data.gravel(), data.grass(), data.coffee()
@@ -49,7 +55,7 @@ def make_all() -> dict[str, Image.Image]:
             (15, 15, 18),
             6,
             0.8,
-            lambda d: [d.ellipse(b, 255) for b in ((70, 92, 150, 150), (118, 110, 178, 176))],
+            draw_stain,
         ),
         "grass_good.jpg": crop(grass, (0, 256, 256, 512)),
         "grass_cap.jpg": draw_over(

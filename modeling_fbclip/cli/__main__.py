@@ -10,9 +10,11 @@ import typer
 from modeling_fbclip.cli.calibrate import calibrate
 from modeling_fbclip.cli.convert import convert
 from modeling_fbclip.cli.datasets import datasets
+from modeling_fbclip.cli.demo import demo
 from modeling_fbclip.cli.detect import detect
 from modeling_fbclip.cli.evaluate import evaluate
 from modeling_fbclip.cli.messages import one_line
+from modeling_fbclip.cli.push import push
 from modeling_fbclip.cli.train import train
 
 app = typer.Typer(
@@ -27,6 +29,8 @@ app.command()(convert)
 app.command()(evaluate)
 app.command()(calibrate)
 app.command()(train)
+app.command()(demo)
+app.command()(push)
 app.add_typer(datasets, name="datasets")
 
 

@@ -1,0 +1,1 @@
+"""The Gradio app, and what a Space of it needs."""

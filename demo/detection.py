@@ -1,0 +1,91 @@
+"""From a photograph to its score and map; on a Space with a GPU lent per call, on that."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor
+
+from .models import Models
+from .photos import Photo, decode
+
+try:
+    from spaces import GPU as ON_LENT_GPU  # type: ignore[import-not-found]
+except ImportError:
+
+    def ON_LENT_GPU(function: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802
+        return function
+
+
+Prompts = tuple[str, str]
+
+
+class Finding(NamedTuple):
+    """
+    What there is to show of one photograph: its probability to be anomalous, the photograph (RGB, perhaps reduced)
+    and the map (float32 of shape `(height, width)` in `[0, 1]`), of one size. Or an error in their place.
+    """
+
+    photo: Photo
+    score: float = 0.0
+    picture: Image.Image | None = None
+    anomaly_map: npt.NDArray[np.float32] | None = None
+    error: str | None = None
+
+
+class Detector:
+    """Runs the models."""
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        # A lent GPU's process gets the arguments by value: the model's name, not the model.
+        self._forward = ON_LENT_GPU(self._run)
+
+    def own_settings(self, model: str) -> tuple[str, str, float, float]:
+        """The model's own prompts, and its thresholds for images and for pixels."""
+        processor = self.models.get(model).processor
+        return *self.own_prompts(model), processor.threshold, processor.pixel_threshold
+
+    def own_prompts(self, model: str) -> Prompts:
+        """The model's own texts of the normal and the anomalous state; empty if it has no tokenizer to spell them."""
+        pipeline = self.models.get(model)
+        processor, ids = pipeline.processor, pipeline.model.config.prompt_input_ids
+        if processor.tokenizer is None:
+            return "", ""
+        words = [[i for i in row[1 + processor.prompt_length :] if i != 0][:-1] for row in ids]
+        normal, anomalous = map(processor.tokenizer.decode, words)
+        return normal.strip(), anomalous.strip()
+
+    def result(
+        self, picture: Image.Image, model: str, prompts: Prompts | None = None, size: tuple[int, int] | None = None
+    ) -> dict[str, Any]:
+        """
+        The pipeline's result, its map of (height, width) `size`, by default the picture's own.
+
+        Raises:
+            ValueError: if the prompts do not suit the model.
+        """
+        pipeline = self.models.get(model)
+        ids = None
+        if prompts is not None and prompts != ("", "") and prompts != self.own_prompts(model):
+            ids = pipeline.processor.encode_prompts(*prompts)
+        inputs = pipeline.preprocess(picture)
+        outputs = self._forward(model, inputs["pixel_values"], ids)
+        return pipeline.postprocess(outputs | {"target_sizes": [size or (picture.height, picture.width)]})
+
+    def find(self, photo: Photo, model: str, prompts: Prompts, longest_side: int) -> Finding:
+        """The finding in one photograph, to be shown with no more than `longest_side` pixels a side."""
+        try:
+            picture = decode(photo)
+            small = picture.copy()
+            small.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+            result = self.result(picture, model, prompts, size=(small.height, small.width))
+        except ValueError as error:
+            return Finding(photo, error=str(error))
+        return Finding(photo, result["score"], small, result["anomaly_map"].numpy())
+
+    def _run(self, model: str, pixel_values: Tensor, prompt_input_ids: Tensor | None) -> dict[str, Any]:
+        inputs = {"pixel_values": pixel_values, "target_sizes": []}
+        return self.models.get(model).forward(inputs, prompt_input_ids=prompt_input_ids)

@@ -1,0 +1,108 @@
+"""
+The models to choose from, each loaded once.
+
+The operator of the server names folders and Hub ids, and vouches for them. A visitor may name any public model on the
+Hub; it is a stranger's file. So it is downloaded as JSON and safetensors of bounded size, without the operator's
+token, and then loaded from that copy, without code of its own. A visitor's name is never taken for a path.
+"""
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from huggingface_hub import HfApi, snapshot_download
+
+from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
+from modeling_fbclip.cli.messages import one_line
+from modeling_fbclip.cli.models import WeightType, load_pipeline
+
+BUNDLED = "bundled (tiny)"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+HUB_FILES = ("*.json", "*.txt", "*.safetensors")
+MAX_HUB_BYTES = 4_000_000_000
+MAX_VISITORS_MODELS = 2  # held at a time beside those of the operator
+
+
+class Models:
+    """
+    Pipelines by the names that the page shows.
+
+    Args:
+        offered (`Sequence[str]`): folders and Hub ids that the operator offers beside the bundled model. The first
+            of them is the default.
+
+    Raises:
+        ValueError: if two folders have one name.
+    """
+
+    def __init__(self, offered: Sequence[str] = ()) -> None:
+        # A visitor sees a folder's name, not where it lies.
+        sources = [(Path(name).resolve().name if Path(name).is_dir() else name, name) for name in offered]
+        self._offered: dict[str, str | None] = dict(sources) | {BUNDLED: None}
+        if len(self._offered) != len(sources) + 1:
+            raise ValueError(f"two of the models {', '.join(offered)} have one name; rename a folder")
+        self._loaded: OrderedDict[str, ZeroShotAnomalyDetectionPipeline] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the offered models, the default first."""
+        return list(self._offered)
+
+    def get(self, name: str) -> ZeroShotAnomalyDetectionPipeline:
+        """
+        The pipeline of an offered model or of a public one on the Hub, loaded where it is not yet.
+
+        Raises:
+            ValueError: in one line, if it cannot be loaded.
+        """
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = self._load(name)
+            self._loaded.move_to_end(name)
+            strangers = [known for known in self._loaded if known not in self._offered]
+            for oldest in strangers[:-MAX_VISITORS_MODELS]:
+                del self._loaded[oldest]
+            return self._loaded[name]
+
+    def _load(self, name: str) -> ZeroShotAnomalyDetectionPipeline:
+        if name not in self._offered:
+            return _load_strangers(name)
+        try:
+            return load_pipeline(self._offered[name], None, WeightType.FLOAT32)
+        except typer.BadParameter as error:
+            raise ValueError(error.message) from error
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether `get` returns at once."""
+        return name in self._loaded
+
+
+def _load_strangers(name: str) -> ZeroShotAnomalyDetectionPipeline:
+    if not isinstance(name, str) or not HUB_ID.fullmatch(name):
+        raise ValueError(f"{one_line(name)!r} is no model of the list; a Hub id is of the form owner/name.")
+    try:
+        folder = _download(name, None)
+        config = FBCLIPConfig.from_pretrained(folder)
+        if not config.includes_clip:
+            config.clip_name_or_path = str(_download(str(config.clip_name_or_path), config.clip_revision))
+            config.clip_revision = None
+        model = FBCLIPModel.from_pretrained(folder, config=config, attn_implementation="sdpa", use_safetensors=True)
+        processor = FBCLIPProcessor.from_pretrained(folder, trust_remote_code=False)
+        return ZeroShotAnomalyDetectionPipeline(model=model, processor=processor)
+    except Exception as error:  # a stranger's files may be wrong in any way
+        raise ValueError(f"{name} cannot be loaded: {one_line(error)}") from error
+
+
+def _download(name: str, revision: str | None) -> Path:
+    """The model's files from the Hub, never from a folder that has the name."""
+    if not HUB_ID.fullmatch(name):
+        raise ValueError(f"{one_line(name)!r} is no Hub id")
+    info = HfApi().model_info(name, revision=revision, files_metadata=True, token=False)
+    size = sum(file.size or 0 for file in info.siblings or [])
+    if size > MAX_HUB_BYTES:
+        raise ValueError(f"{name} has {size / 1e9:.1f} GB, more than the {MAX_HUB_BYTES / 1e9:.0f} GB that fit here")
+    return Path(snapshot_download(name, revision=info.sha, allow_patterns=list(HUB_FILES), token=False))

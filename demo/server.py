@@ -1,0 +1,85 @@
+"""Starts and stops the server; what it stored while it ran goes with it."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from .app import build_app
+from .models import BUNDLED, Models
+from .photos import MAX_BYTES
+from .uploads import Uploads
+
+# Only fonts that every system has: the page asks no other server for anything.
+THEME = gr.themes.Default(
+    primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+)
+# One examines images, others draw. Each keeps memory of the largest photograph that it had, so they are few.
+MAX_THREADS = 4
+STYLE = Path(__file__).with_name("style.css")
+
+
+@contextmanager
+def serving(offered: Sequence[str] = (), host: str | None = None, port: int | None = None) -> Iterator[gr.Blocks]:
+    """
+    The demo, serving in threads of its own while the block runs.
+
+    Args:
+        offered (`Sequence[str]`): folders and Hub ids of models to choose from; the first is the default.
+        host (`str`, *optional*): address to listen on, by default `GRADIO_SERVER_NAME` or 127.0.0.1.
+        port (`int`, *optional*): by default `GRADIO_SERVER_PORT` or the first free one from 7860 on.
+
+    Raises:
+        ValueError: if the default model cannot be loaded.
+        OSError: if the port is taken.
+    """
+    with TemporaryDirectory(prefix="fbclip-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # read as parts of the page are made
+        uploads = Uploads()
+        app = build_app(Models(offered), uploads)
+        try:
+            app.launch(
+                server_name=host,
+                server_port=port,
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                inbrowser=False,
+                ssr_mode=False,
+                enable_monitoring=False,
+                run_history=False,
+                footer_links=["api", "settings"],
+                max_file_size=MAX_BYTES,
+                state_session_capacity=256,
+                max_threads=MAX_THREADS,
+                app_kwargs={"middleware": [Middleware(uploads.middleware)]},
+                theme=THEME,
+                css_paths=STYLE,
+            )
+            yield app
+        finally:
+            app.close(verbose=False)
+            del os.environ["GRADIO_TEMP_DIR"]
+
+
+def serve(offered: Sequence[str] = (), host: str | None = None, port: int | None = None) -> None:
+    """Serves until it is interrupted or told to end. Arguments and errors are those of [`serving`]."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that stored files are removed then too
+    with serving(offered, host, port) as app:
+        print(f"FB-CLIP is at {app.local_url} (Ctrl+C ends it)", flush=True)
+        app.block_thread()
+
+
+def serve_space(model_id: str) -> None:
+    """Serves a published model, or the bundled one alone while that cannot be loaded."""
+    try:
+        serve([model_id])
+    except ValueError as error:
+        print(f"{error}\nServing the model {BUNDLED!r} instead.", file=sys.stderr, flush=True)
+        serve()

@@ -1,0 +1,116 @@
+"""Findings as HTML. Pictures travel inside it, so that no file of them lies on the server."""
+
+import csv
+from base64 import b64encode
+from html import escape
+from io import BytesIO, StringIO
+from typing import NamedTuple
+
+from PIL import Image
+
+from modeling_fbclip.rendering import COLOUR_ANCHORS, render_overlay
+
+from .detection import Finding
+
+JPEG_QUALITY = 90
+CSV_HEADER = ("image", "score", "label", "error")
+
+
+class View(NamedTuple):
+    """
+    How findings are shown, each number in `[0, 1]`: weight of the colours over the photograph, score from which an
+    image is anomalous, probability from which a pixel lies inside the contour.
+    """
+
+    fade: float
+    threshold: float
+    pixel_threshold: float
+
+
+def colour_scale() -> str:
+    """The fixed colour scale, from 0 to 1."""
+    stops = ", ".join(f"rgb{colour} {100 * position:.0f}%" for position, colour in COLOUR_ANCHORS)
+    return (
+        '<div class="scale" role="img" aria-label="Colour scale: blue is 0, red is 1"><span>0</span>'
+        f'<span class="bar" style="background: linear-gradient(to right, {stops})"></span>'
+        "<span>1</span><span>probability that a pixel is anomalous</span></div>"
+    )
+
+
+def show_one(findings: list[Finding], view: View) -> str:
+    """The verdict on one photograph and its overlay, or what is wrong with it."""
+    if not findings:
+        return '<p class="hint">The score, the decision and the heatmap appear here.</p>'
+    (finding,) = findings
+    if finding.error is not None:
+        return message(finding.error)
+    label = _label(finding, view)
+    return (
+        f'<div class="verdict {label}" role="status"><strong class="label">{label}</strong>'
+        f'<span>score <b class="score">{finding.score:.3f}</b></span>'
+        f"<span>anomalous from {view.threshold:.3f} on</span></div>{_picture(finding, view)}"
+    )
+
+
+def show_many(findings: list[Finding], view: View) -> str:
+    """Overlays side by side, a table of them, and a link that saves the table."""
+    if not findings:
+        return '<p class="hint">A gallery of heatmaps and a table to download appear here.</p>'
+    rows = [_row(finding, view) for finding in findings]
+    figures = [
+        f'<figure class="{label}">{_picture(finding, view)}<figcaption>{escape(name)}<br>'
+        f"<b>{label}</b> {score}</figcaption></figure>"
+        for finding, (name, score, label, error) in zip(findings, rows, strict=True)
+        if not error
+    ]
+    cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    header = "".join(f'<th scope="col">{name}</th>' for name in CSV_HEADER)
+    return (
+        f'<div class="gallery">{"".join(figures)}</div>'
+        f'<div class="rows"><table><thead><tr>{header}</tr></thead><tbody><tr>'
+        f"{'</tr><tr>'.join(cells)}</tr></tbody></table></div>"
+        f'<a download="fbclip.csv" href="{_data_url("text/csv", _csv(rows))}">Download the table (CSV)</a>'
+    )
+
+
+def message(text: str) -> str:
+    """What went wrong, in place of a result."""
+    return f'<p class="message" role="alert">{escape(text)}</p>'
+
+
+def _label(finding: Finding, view: View) -> str:
+    return "anomalous" if finding.score >= view.threshold else "normal"
+
+
+def _row(finding: Finding, view: View) -> tuple[str, str, str, str]:
+    if finding.error is not None:
+        return finding.photo.name, "", "", finding.error
+    return finding.photo.name, f"{finding.score:.4f}", _label(finding, view), ""
+
+
+def _csv(rows: list[tuple[str, str, str, str]]) -> bytes:
+    text = StringIO()
+    csv.writer(text).writerows([CSV_HEADER, *rows])
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _picture(finding: Finding, view: View) -> str:
+    if finding.picture is None or finding.anomaly_map is None:
+        return ""
+    mask = finding.anomaly_map >= view.pixel_threshold
+    overlay = render_overlay(finding.picture, finding.anomaly_map, mask, alpha=view.fade)
+    alt = f"Heatmap of {finding.photo.name}: {mask.mean():.1%} of it lies inside the contour"
+    return (
+        f'<img width="{overlay.width}" height="{overlay.height}" alt="{escape(alt)}" '
+        f'src="{_data_url("image/jpeg", _jpeg(overlay))}">'
+    )
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    stream = BytesIO()
+    picture.save(stream, "JPEG", quality=JPEG_QUALITY)
+    return stream.getvalue()
+
+
+def _data_url(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{b64encode(data).decode()}"

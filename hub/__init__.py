@@ -1,0 +1,17 @@
+"""Publishing: a staged folder, its card, a Space, one upload."""
+
+from .card import render_card
+from .publish import StagedFile, push_to_hub, stage_folders, upload_folders
+from .stage import stage_model
+from .upload import HubError, Pushed
+
+__all__ = [
+    "HubError",
+    "Pushed",
+    "StagedFile",
+    "push_to_hub",
+    "render_card",
+    "stage_folders",
+    "stage_model",
+    "upload_folders",
+]

@@ -1,0 +1,91 @@
+"""
+The model on a Hugging Face Inference Endpoint.
+
+Request: `{"inputs": image, "parameters": {…}}`. An image is base64 text, or a list of such; the bytes of an image as
+the whole request do too. Parameters, all optional: `threshold`, `pixel_threshold`, and `prompts`, two texts of what a
+faultless and what a faulty image shows. Answer, of each image: `score`, `label`, `width`, `height`, and `anomaly_map`,
+a 16-bit PNG in base64 with 65535 for a probability of 1.
+"""
+
+import base64
+import binascii
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import pipeline
+
+MAX_IMAGES = 16
+MAX_BYTES = 32 * 2**20
+MAX_PIXELS = 40_000_000
+FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+PARAMETERS = ("threshold", "pixel_threshold", "prompts")
+
+
+class EndpointHandler:
+    """
+    Answers requests with the model and the code in a folder.
+
+    Args:
+        path: The folder, a copy of the repository.
+    """
+
+    def __init__(self, path: str = ".") -> None:
+        cuda = torch.cuda.is_available()
+        task: Any = "zero-shot-anomaly-detection"  # which transformers' types do not list
+        self.detect = pipeline(
+            task,
+            model=path,
+            trust_remote_code=True,
+            device="cuda" if cuda else "cpu",
+            dtype="auto" if cuda else torch.float32,
+        )
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
+        """Raises ValueError for a request that cannot be answered; the endpoint sends its text back."""
+        inputs = data.get("inputs")
+        parameters = data.get("parameters") or {}
+        if not isinstance(parameters, dict) or not set(parameters) <= set(PARAMETERS):
+            raise ValueError(f"parameters: an object of {', '.join(PARAMETERS)} and nothing else.")
+        images = inputs if isinstance(inputs, list) else [inputs]
+        if not 1 <= len(images) <= MAX_IMAGES:
+            raise ValueError(f"inputs: {len(images)} images; send 1 to {MAX_IMAGES} at once.")
+        answers = [_answer(self.detect(picture, **parameters)) for picture in map(_picture, images)]
+        return answers if isinstance(inputs, list) else answers[0]
+
+
+def _picture(image: Any) -> Image.Image:
+    """A picture within the bounds. Text is base64 and nothing else: no path and no address is opened."""
+    if isinstance(image, str):
+        try:
+            image = base64.b64decode(image.partition("base64,")[2] or image, validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError("inputs: the text is no base64; paths and addresses are not opened.") from None
+    if isinstance(image, bytes):
+        if len(image) > MAX_BYTES:
+            raise ValueError(f"inputs: an image of {len(image)} bytes; at most {MAX_BYTES} are read.")
+        try:
+            image = Image.open(io.BytesIO(image), formats=FORMATS)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            raise ValueError(f"inputs: no image, or of another kind than {', '.join(FORMATS)}.") from None
+    if not isinstance(image, Image.Image):
+        raise ValueError(f"inputs: {type(image).__name__} is no image; send base64 text.")
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"inputs: {image.width} by {image.height} pixels; at most {MAX_PIXELS} are read.")
+    return image
+
+
+def _answer(result: dict[str, Any]) -> dict[str, Any]:
+    values = np.rint(result["anomaly_map"].numpy() * 65535).astype(np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, format="PNG")
+    height, width = values.shape
+    return {
+        "score": float(result["score"]),
+        "label": result["label"],
+        "width": width,
+        "height": height,
+        "anomaly_map": base64.b64encode(file.getvalue()).decode(),
+    }

@@ -1,0 +1,158 @@
+"""A model's folder as the Hub is to have it: weights, configuration, code, handler, records and card."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import get_token
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from modeling_fbclip.configuration_fbclip import FBCLIPConfig
+from modeling_fbclip.modeling_fbclip import FBCLIPModel
+from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+
+from .card import render_card
+from .results import EVALUATION, eval_results_yaml, read_json, read_results
+
+HANDLER = Path(__file__).with_name("handler.py")
+# What training writes beside a model, and the card and a later evaluation read.
+RECORDS = ("recipe.json", "training_record.json")
+# What the code that travels with a model imports.
+NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
+PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
+HIDDEN_ALLOWED = {".eval_results", ".gitattributes"}
+SECRET = re.compile(
+    rb"\bhf_[A-Za-z0-9]{30,}|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{40}|\bAKIA[0-9A-Z]{16}\b"
+    rb"|-----BEGIN [A-Z ]*KEY"
+)
+
+
+def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | None = None) -> None:
+    r"""
+    Writes what the Hub is to have of a model. The code is that of the installed package, whatever `model_dir` holds.
+
+    Args:
+        model_dir (`Path`): Folder of a model and its processor. One of the FB-CLIP parts alone stays so.
+        target (`Path`): The folder to write; it must not exist, and is not there after an error.
+        repo_id (`str`): `owner/name` that the card speaks of.
+        evaluation (`Path`, *optional*): Report of `fbclip evaluate`. Defaults to `evaluation.json` in `model_dir`.
+
+    Raises:
+        `OSError`, `ValueError`: The folder holds no such model, or something that must not be published.
+    """
+    target.mkdir(parents=True)
+    try:
+        _save_model(model_dir, target)
+        for name in RECORDS:
+            if (model_dir / name).is_file():
+                _copy_json(model_dir / name, target / name)
+        report = evaluation or model_dir / EVALUATION
+        if evaluation is not None or report.is_file():
+            _copy_json(report, target / EVALUATION)
+        shutil.copyfile(HANDLER, target / HANDLER.name)
+        (target / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
+        (target / "README.md").write_text(render_card(target, repo_id), encoding="utf-8")
+        if entries := eval_results_yaml(read_results(target)):
+            (target / ".eval_results").mkdir()
+            (target / ".eval_results" / "fbclip.yaml").write_text(entries, encoding="utf-8")
+        require_publishable(target)
+    except BaseException:
+        shutil.rmtree(target)
+        raise
+
+
+def require_publishable(folder: Path) -> None:
+    r"""
+    Raises:
+        `ValueError`: A file is hidden, may run code when it is loaded, or looks as if it held a secret; it is named.
+    """
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if any(part.startswith(".") and part not in HIDDEN_ALLOWED for part in name.parts):
+            raise ValueError(f"{name}: hidden files are not published; remove it.")
+        if path.suffix.lower() in PICKLES:
+            raise ValueError(f"{name}: may run code when it is loaded, and is not published; use safetensors.")
+        if path.is_file() and path.suffix != ".safetensors" and _has_secret(path.read_bytes()):
+            raise ValueError(f"{name}: seems to hold a token or a key, and is not published; remove it from the file.")
+
+
+def _has_secret(content: bytes) -> bool:
+    own = get_token()
+    return SECRET.search(content) is not None or (own is not None and own.encode() in content)
+
+
+def _save_model(model_dir: Path, target: Path) -> None:
+    _require_model(model_dir)
+    try:
+        config = FBCLIPConfig.from_pretrained(model_dir)
+        weights = None
+        if config.includes_clip:
+            model = FBCLIPModel.from_pretrained(model_dir, use_safetensors=True)
+        else:
+            weights = load_file(model_dir / SAFE_WEIGHTS_NAME)
+            model = _frame(config, weights)
+        processor = FBCLIPProcessor.from_pretrained(model_dir)
+    except (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        raise ValueError(f"{model_dir}: cannot be loaded: {error}") from error
+    _forget_folders(model.config, model_dir)
+    model.save_pretrained(target, include_clip=config.includes_clip, state_dict=weights)
+    processor.save_pretrained(target)
+
+
+def _require_model(model_dir: Path) -> None:
+    if not model_dir.is_dir():
+        raise ValueError(f"{model_dir}: no such folder.")
+    if not (model_dir / "config.json").is_file():
+        raise ValueError(f"{model_dir}: holds no config.json; pass the folder that a model was saved to.")
+    if not any(model_dir.glob("*.safetensors")):
+        raise ValueError(f"{model_dir}: holds no weights as safetensors; save the model with `save_pretrained` first.")
+    kind = read_json(model_dir / "config.json").get("model_type")
+    if kind != FBCLIPConfig.model_type:
+        raise ValueError(f"{model_dir}: holds a {kind!r} model, not an FB-CLIP.")
+
+
+def _forget_folders(config: FBCLIPConfig, model_dir: Path) -> None:
+    """Folders of this machine are of no use elsewhere, and nobody's business."""
+    if config.clip_name_or_path is not None and Path(config.clip_name_or_path).is_absolute():
+        if not config.includes_clip:
+            raise ValueError(
+                f"{model_dir}: holds the FB-CLIP parts alone, and their CLIP is a folder of this machine; "
+                "save it with `include_clip=True` first."
+            )
+        config.clip_name_or_path = None
+    clip_config: Any = config.clip_config
+    for part in (clip_config, clip_config.text_config, clip_config.vision_config):
+        part.name_or_path = ""  # may be such a folder too, and nothing reads it
+
+
+def _frame(config: FBCLIPConfig, parts: dict[str, Tensor]) -> FBCLIPModel:
+    """An empty model around the FB-CLIP parts, to save them with: their CLIP need not be fetched for that."""
+    with torch.device("meta"):
+        model = FBCLIPModel(config)
+    nn.Module.to(model, next(iter(parts.values())).dtype)  # the override's types are lost in a decorator
+    needed = {name: w.shape for name, w in model.state_dict().items() if not name.startswith(CLIP_PREFIX)}
+    wrong = {name for name in needed | parts if needed.get(name) != getattr(parts.get(name), "shape", None)}
+    if wrong:
+        raise ValueError(f"weights are missing, unknown or of another shape: {', '.join(sorted(wrong))}")
+    return model
+
+
+def _copy_json(source: Path, target: Path) -> None:
+    target.write_text(json.dumps(read_json(source), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _requirements() -> Iterator[str]:
+    """For an Inference Endpoint, whose image may hold an older transformers."""
+    for requirement in requires("modeling-fbclip") or []:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        if name in NEEDED and ";" not in requirement:
+            yield requirement

@@ -1,0 +1,27 @@
+"""`fbclip demo`: mistakes are one line. That it serves, `tests/demo` shows."""
+
+import socket
+
+
+def test_a_model_that_is_not_there_is_one_line(fbclip, tmp_path):
+    outcome = fbclip("demo", "--model", tmp_path / "nothing")
+    assert outcome.status == 2
+    assert outcome.err == (
+        f"fbclip: Invalid value for --model: {tmp_path}/nothing cannot be loaded: {tmp_path}/nothing: no such folder, "
+        "and a Hub id is of the form user/name\n"
+    )
+
+
+def test_a_port_that_is_taken_is_one_line(fbclip, model_folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outcome = fbclip("demo", "--model", model_folder, "--port", taken.getsockname()[1])
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith("fbclip: Invalid value for --port: ")
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_two_folders_of_one_name_are_one_line(fbclip, model_folder, tmp_path):
+    (tmp_path / "other/model").mkdir(parents=True)
+    outcome = fbclip("demo", "--model", model_folder, "--model", tmp_path / "other/model")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "have one name; rename a folder" in outcome.err

@@ -1,0 +1,77 @@
+"""`fbclip push` as far as it goes without a Hub: dry runs, and mistakes that are found before anything is asked."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modeling_fbclip.checkpoints import BUNDLED
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch) -> None:
+    (tmp_path / "working").mkdir()
+    monkeypatch.chdir(tmp_path / "working")
+
+
+def test_dry_run_stages_model_and_space_and_lists_them_with_sizes(fbclip) -> None:
+    outcome = fbclip("push", "bundled", "owner/name", "--dry-run", "--stage", "staged")
+    assert outcome.status == 0, outcome.err
+    assert outcome.err == "staged to staged, nothing uploaded\n"
+    assert [path.name for path in Path().iterdir()] == ["staged"]
+    assert {path.name for path in Path("staged").iterdir()} == {"model", "space"}
+    lines = [line.split() for line in outcome.out.splitlines() if line.strip()]
+    files = [path for path in Path("staged").rglob("*") if path.is_file()]
+    assert lines[0] == ["part", "file", "size"]
+    assert lines[-1][:2] == [str(len(files)), "files"]
+    assert len(lines) == len(files) + 3  # header, rule, files, total
+    assert ["model", "README.md"] in [line[:2] for line in lines]
+    assert ["space", "app.py"] in [line[:2] for line in lines]
+    size = (BUNDLED / "model.safetensors").stat().st_size
+    assert ["model", "model.safetensors", f"{size / 1e6:.1f}", "MB"] in lines
+    assert "owner/name" in Path("staged/space/app.py").read_text()
+
+
+def test_listing_as_json_and_csv_has_bytes(fbclip, model_folder) -> None:
+    outcome = fbclip("push", model_folder, "owner/name", "--dry-run", "--format", "json", "--stage", "staged")
+    report = json.loads(outcome.out)
+    assert report["pushed"] == []
+    for file in report["files"]:
+        assert (Path("staged") / file["part"] / file["path"]).stat().st_size == file["size"]
+    csv = fbclip("push", model_folder, "owner/name", "--dry-run", "--format", "csv").out.splitlines()
+    assert csv[0] == "part,path,size"
+    assert len(csv) == len(report["files"]) + 1
+    assert [path.name for path in Path().iterdir()] == ["staged"]  # without --stage nothing stays
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("missing", "owner/name"), "missing: no such folder"),
+        ((".", "owner/name"), "holds no config.json"),
+        (("bundled", "name"), "no name for the Hub, which are of the form owner/name"),
+        (("bundled", "owner/name", "--space", "a b/c"), "a b/c: no name for the Hub"),
+        (("bundled", "owner/name", "--evaluation", "missing.json"), "missing.json"),
+        (("bundled", "owner/name", "--stage", ".."), ".. is not empty"),
+        (("bundled",), "OWNER/NAME"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(fbclip, arguments, said) -> None:
+    outcome = fbclip("push", *arguments, "--dry-run")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert list(Path().iterdir()) == []
+
+
+def test_push_without_token_or_network_asked_for_is_one_line(fbclip, model_folder, monkeypatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    outcome = fbclip("push", model_folder, "owner/name", "--stage", "staged")
+    assert outcome.status == 2
+    assert "there is no token" in outcome.err
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 34)
+    outcome = fbclip("push", model_folder, "owner/name")
+    assert outcome.status == 2
+    assert "HF_HUB_OFFLINE is set; unset it to publish" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert list(Path().iterdir()) == []

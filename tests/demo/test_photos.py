@@ -1,0 +1,21 @@
+"""Photographs that strangers send, as bytes."""
+
+import io
+
+import numpy as np
+import pytest
+from modeling_fbclip.demo.photos import FORMATS, Photo, decode
+from PIL import Image
+
+from .conftest import EXAMPLES
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "MPO"])
+def test_every_format_is_read(name):
+    with Image.open(EXAMPLES / "wood_scratch.jpg") as image:
+        expected = image.convert("RGB")
+    stream = io.BytesIO()
+    expected.save(stream, name)
+    decoded = decode(Photo(f"photo.{name.lower()}", stream.getvalue()))
+    assert (decoded.mode, decoded.size) == ("RGB", expected.size)
+    assert np.abs(np.asarray(decoded, dtype=int) - np.asarray(expected)).mean() < 6  # GIF has 256 colours

@@ -1,0 +1,63 @@
+"""The folder of the Space: complete, and alone in an environment of its own it answers."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from gradio_client import Client, handle_file
+from modeling_fbclip.demo.space import stage_space
+
+from .conftest import EXAMPLES, wait_for
+
+
+def test_the_staged_space_starts_alone_and_answers(tmp_path):
+    space = tmp_path / "space"
+    space.mkdir()
+    stage_space(space, "owner/name", "A title: with a colon")
+    _, header, _ = (space / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    front = yaml.safe_load(header)
+    assert front["title"] == "A title: with a colon"
+    assert (front["sdk"], front["python_version"], front["app_file"]) == ("gradio", "3.11", "app.py")
+    assert front["models"] == ["owner/name"]
+    pins = (space / "requirements.txt").read_text().split()
+    assert all(pin.count("==") == 1 and "+" not in pin for pin in pins)
+    assert f"gradio=={front['sdk_version']}" in pins
+    staged = [str(path.relative_to(space)) for path in space.rglob("*") if path.is_file()]
+    assert not [name for name in staged if "__pycache__" in name or "/recipe/" in name or name.endswith(".pyi")]
+    assert len([name for name in staged if "/examples/" in name and name.endswith(".jpg")]) == 12
+
+    python = new_environment(tmp_path / "environment", space / "requirements.txt")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    settings = {"GRADIO_SERVER_PORT": str(port), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([python, "app.py"], cwd=space, env=kept | settings, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: process.poll() is not None or answers(port), seconds=120)
+        client = Client(f"http://127.0.0.1:{port}/", verbose=False, download_files=tmp_path / "downloads")
+        score, label, anomaly_map = client.predict(handle_file(EXAMPLES / "wood_scratch.jpg"), api_name="/detect")
+        client.close()
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert (round(score, 2), label) == (0.68, "anomalous")
+    assert Path(anomaly_map).stat().st_size > 0
+    # There is no Hub here, so it said so and took the bundled model.
+    assert "owner/name cannot be loaded" in errors
+    assert "Serving the model 'bundled (tiny)' instead." in errors
+
+
+def new_environment(folder, requirements):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile"]
+    subprocess.run([*pip, "--requirement", requirements], check=True, cwd=folder)
+    return python
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,147 @@
+"""A stand-in Hub or the real one, `fbclip` with an environment of its own, and small models to publish."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from conftest import TINY_OVERRIDES, make_tiny_clip, make_tiny_model, randomize
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+
+from .stand_in import StandInHub
+
+SHELL = Path(__file__).with_name("shell.py")
+TOKEN = "hf_" + "standinXstandinXstandinXstandinX"
+OTHERS_TOKEN = "hf_" + "somebodyelseXsomebodyelseXsomebo"
+SEEDS = itertools.count(100)
+REAL = os.environ.get("FBCLIP_HUB_TEST")  # owner/name on the real Hub, with HF_TOKEN
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@dataclass
+class Place:
+    """Where the tests publish: names, a token that may, and the environment of whoever goes there."""
+
+    owner: str
+    name: str
+    token: str
+    environment: dict[str, str]
+    standin: StandInHub | None
+
+    def repo(self, suffix: str) -> str:
+        return f"{self.owner}/{self.name}-{suffix}"
+
+
+def environment_for(endpoint: str | None, home: Path) -> dict[str, str]:
+    """Of a process with its own cache, and no Hub but the stand-in at `endpoint` if that is given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    kept |= {"HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    # Without xet, whose server has a protocol of its own, files go and come over plain HTTP.
+    return kept | ({"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"} if endpoint else {})
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    home = tmp_path_factory.mktemp("home")
+    if REAL:
+        if "HF_TOKEN" not in os.environ:
+            pytest.fail("FBCLIP_HUB_TEST is set; set HF_TOKEN too, to a token that may write there")
+        owner, _, name = REAL.partition("/")
+        yield Place(owner, name, os.environ["HF_TOKEN"], environment_for(None, home), None)
+        return
+    with StandInHub(tmp_path_factory.mktemp("hub") / "files", {TOKEN: "ada", OTHERS_TOKEN: "bob"}) as standin:
+        yield Place("ada", "parts", TOKEN, environment_for(standin.endpoint, home), standin)
+
+
+@pytest.fixture
+def standin(place: Place) -> Iterator[StandInHub]:
+    """The stand-in with nothing told to fail and nothing counted yet."""
+    if place.standin is None:
+        pytest.skip("FBCLIP_HUB_TEST is set, and the real Hub cannot be told to fail")
+    place.standin.failures.clear()
+    place.standin.requests.clear()
+    yield place.standin
+    place.standin.failures.clear()
+
+
+@pytest.fixture(scope="session")
+def fbclip(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Outcome]]:
+    """Runs `fbclip` as the owner of the token; `token=None` has none. No secret is ever written."""
+    log = tmp_path_factory.mktemp("shell") / "stderr"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, str(SHELL)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=place.environment,
+        ) as process,
+    ):
+
+        def run(*arguments: Any, token: str | None = place.token) -> Outcome:
+            process.stdin.write(json.dumps([list(map(str, arguments)), token]) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            assert answer, log.read_text()
+            assert (token or place.token) not in answer
+            return Outcome(*json.loads(answer))
+
+        yield run
+        process.stdin.close()
+        process.wait(timeout=60)
+    assert place.token not in log.read_text()
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete model, of random weights."""
+    folder = tmp_path_factory.mktemp("models") / "complete"
+    model = make_tiny_model()
+    model.save_pretrained(folder)
+    FBCLIPProcessor.from_config(model.config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CLIP that `parts_dir` stands on."""
+    folder = tmp_path_factory.mktemp("clip")
+    make_tiny_clip().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parts_dir(place: Place, clip_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The FB-CLIP parts alone; their CLIP is named as it is to be found on the Hub."""
+    folder = tmp_path_factory.mktemp("models") / "parts"
+    model = FBCLIPModel.from_clip(clip_dir, **TINY_OVERRIDES)
+    model.config.clip_name_or_path = place.repo("clip")
+    model.save_pretrained(folder)
+    FBCLIPProcessor.from_config(model.config).save_pretrained(folder)
+    assert not json.loads((folder / "config.json").read_text())["includes_clip"]
+    return folder
+
+
+@pytest.fixture
+def other_dir(tmp_path: Path) -> Path:
+    """A complete model that nobody has uploaded yet."""
+    folder = tmp_path / "other"
+    model = make_tiny_model()
+    randomize(model.attention, seed=next(SEEDS))
+    model.save_pretrained(folder)
+    FBCLIPProcessor.from_config(model.config).save_pretrained(folder)
+    return folder

@@ -1,0 +1,158 @@
+"""The card: its metadata, and every number out of the files that training and evaluation wrote."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from modeling_fbclip.hub import render_card, stage_model
+from modeling_fbclip.hub.__main__ import PROJECT_CARD, project_card
+
+from modeling_fbclip.checkpoints import BUNDLED, load_bundled
+from modeling_fbclip.data.registry import KNOWN_DATASETS
+
+SETS = {
+    "machine": "some machine",
+    "command": "make benchmark-tiny",
+    "sets": [
+        {
+            "name": "Unseen parts",
+            "domain": "industrial",
+            "images": 12,
+            "rows": [
+                {"kind": "all", "method": "contrast filter", "pixel_auroc": 0.7111, "image_auroc": None},
+                {"kind": "all", "method": "FB-CLIP (bundled), score x", "pixel_auroc": 0.1, "image_auroc": 0.1},
+                {"kind": "all", "method": "FB-CLIP (bundled)", "pixel_auroc": 0.8346, "image_auroc": 0.5},
+                {"kind": "scratch", "method": "contrast filter", "pixel_auroc": 0.9333, "image_auroc": 0.1},
+            ],
+        },
+        {"name": "No masks", "rows": [{"method": "FB-CLIP (bundled)", "image_auroc": 0.25}]},
+    ],
+}
+VISA = KNOWN_DATASETS["visa"]
+REPORT = {
+    "mean": {"image_auroc": 0.6125, "pixel_aupro": None},
+    "categories": {name: {"image_auroc": 0.6125, "pixel_aupro": None} for name in VISA.categories},
+    "counts": {name: {"images": 10} for name in VISA.categories},
+    "training_overlap": {"images": 3, "of": 120},
+    "settings": {"size": [518, 518], "smoothing_sigma": 4.0},
+    "versions": {},
+}
+RECORD = {
+    "arguments": {"epochs": 3, "learning_rate": 5e-05, "adam_betas": [0.5, 0.999]},
+    "data": {"images": 7, "normal": 4, "anomalous": 3, "masks": 2, "categories": ["nut", "screw"], "fingerprint": "f"},
+    "result": {"steps": 42, "checkpoint": None, "validation_loss": None},
+    "environment": {"python": "3.11.7", "packages": {"torch": "2.13.0"}},
+    "image_digests": ["0123456789abcdef"],
+}
+
+
+@pytest.fixture
+def folder(model_dir, tmp_path) -> Path:
+    return shutil.copytree(model_dir, tmp_path / "model")
+
+
+def metadata(card: str) -> dict:
+    return ModelCard(card).data.to_dict()
+
+
+def test_card_of_the_project_is_up_to_date() -> None:
+    assert PROJECT_CARD.read_text(encoding="utf-8") == project_card(), "stale: run `make card`"
+
+
+def test_card_of_the_bundled_model_says_what_it_is() -> None:
+    card, recipe = render_card(BUNDLED, "owner/name"), json.loads((BUNDLED / "recipe.json").read_text())
+    model, processor = load_bundled()
+    assert "A demonstration and a starting point for fine-tuning, no inspector." in card
+    assert recipe["data"] in card
+    assert recipe["teacher"] in card
+    assert f"| {sum(parameter.numel() for parameter in model.parameters()):,}" in card.replace("parameters | ", "| ")
+    assert f"image {processor.threshold:.4g}, pixel {processor.pixel_threshold:.4g}" in card
+    assert f"| settings, seed | {recipe['settings']['seed']} |" in card
+    assert "arXiv:2603.19608" in card
+    data = metadata(card)
+    assert data["license"] == "apache-2.0"
+    assert data["library_name"] == "transformers"
+    assert data["pipeline_tag"] == "image-segmentation"
+    assert "anomaly-detection" in data["tags"]
+    assert "base_model" not in data
+
+
+def test_card_names_the_clip_that_the_parts_stand_on(folder: Path) -> None:
+    clip_id = "openai/some-clip"
+    config = json.loads((folder / "config.json").read_text())
+    for includes_clip, relation in ((True, "finetune"), (False, "adapter")):
+        changed = config | {"clip_name_or_path": clip_id, "includes_clip": includes_clip}
+        (folder / "config.json").write_text(json.dumps(changed))
+        card = render_card(folder, "ada/parts")
+        assert metadata(card)["base_model"] == clip_id
+        assert metadata(card)["base_model_relation"] == relation
+        assert ("not in this repository: fetched from" in card) is not includes_clip
+    assert 'AutoModel.from_pretrained("ada/parts", trust_remote_code=True' in card
+    assert "no inspector" in card
+
+
+def test_sets_of_an_evaluation_become_tables_and_metadata(folder: Path) -> None:
+    (folder / "evaluation.json").write_text(json.dumps(SETS))
+    card = render_card(folder, "ada/parts")
+    for line in (
+        "### Unseen parts",
+        "- domain: industrial",
+        "| method | pixel AUROC | image AUROC |",
+        "| contrast filter | 71.1 | n/a |",
+        "| FB-CLIP (bundled) | 83.5 | 50.0 |",
+        "- machine: some machine",
+        "- command: make benchmark-tiny",
+        "| kind | method | pixel AUROC | image AUROC |",
+        "| scratch | contrast filter | 93.3 | 10.0 |",
+        "### No masks",
+        "| FB-CLIP (bundled) | 25.0 |",
+    ):
+        assert f"\n{line}\n" in card, line
+    (index,) = yaml.safe_load(card.split("---")[1])["model-index"]
+    assert index["name"] == "parts"
+    found = {
+        result["dataset"]["name"]: {metric["type"]: metric["value"] for metric in result["metrics"]}
+        for result in index["results"]
+    }
+    assert found == {"Unseen parts": {"pixel_auroc": 83.5, "image_auroc": 50.0}, "No masks": {"image_auroc": 25.0}}
+
+
+def test_report_of_fbclip_evaluate_is_told_with_its_warning(folder: Path) -> None:
+    (folder / "evaluation.json").write_text(json.dumps(REPORT))
+    card = render_card(folder, "ada/parts")
+    assert "\n### VisA\n" in card
+    assert "- **not zero-shot**: trained on 3 of these 120 images" in card
+    assert "- size: 518, 518" in card
+    assert "| candle | 10 | 61.3 | n/a |" in card or "| candle | 10 | 61.2 | n/a |" in card
+    assert "| mean | 120 | 61." in card
+
+
+def test_benchmark_of_the_hub_gets_the_newer_form_too(folder: Path, tmp_path) -> None:
+    first, second = SETS["sets"]
+    known = first | {"dataset_id": "somebody/unseen-parts", "task_id": "default"}
+    (tmp_path / "report.json").write_text(json.dumps({"sets": [known, second]}))
+    stage_model(folder, tmp_path / "staged", "ada/parts", evaluation=tmp_path / "report.json")
+    (entry,) = yaml.safe_load((tmp_path / "staged" / ".eval_results" / "fbclip.yaml").read_text())
+    assert entry["dataset"] == {"id": "somebody/unseen-parts", "task_id": "default"}
+    assert (entry["value"], entry["notes"]) == (83.5, "pixel AUROC, percent")
+
+
+def test_odd_records_are_told_as_they_are(folder: Path) -> None:
+    (folder / "training_record.json").write_text(json.dumps({"arguments": "own | script", "data": 3}))
+    (folder / "evaluation.json").write_text(json.dumps({"sets": []}))
+    card = render_card(folder, "ada/parts")
+    assert "| arguments | own \\| script |" in card
+    assert "No report of an evaluation is here." in card
+
+
+def test_record_of_a_training_is_told_without_the_images_digests(folder: Path) -> None:
+    (folder / "training_record.json").write_text(json.dumps(RECORD))
+    card = render_card(folder, "ada/parts")
+    assert "on 7 images:\n4 normal, 3 anomalous, 2 with a mask, of nut, screw." in card
+    for row in ("| epochs | 3 |", "| learning rate | 5e-05 |", "| adam betas | 0.5, 0.999 |", "| steps | 42 |"):
+        assert row in card
+    assert "0123456789abcdef" not in card
+    assert "No report of an evaluation is here." in card

@@ -1,0 +1,104 @@
+"""The Inference Endpoint's handler answers from a staged folder, and opens nothing that a client names."""
+
+import base64
+import importlib.util
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from modeling_fbclip.hub import stage_model
+from PIL import Image
+
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
+
+
+@pytest.fixture(scope="module")
+def staged(model_dir, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("endpoint") / "repository"
+    stage_model(model_dir, folder, "owner/name")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def module(staged):
+    """`handler.py` of the folder, imported as an Endpoint does."""
+    spec = importlib.util.spec_from_file_location("handler", staged / "handler.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def handler(module, staged):
+    return module.EndpointHandler(str(staged))
+
+
+def encoded(image: Image.Image) -> str:
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_answer_is_that_of_the_pipeline(handler, model_dir, synthetic_image) -> None:
+    detect = ZeroShotAnomalyDetectionPipeline(
+        model=FBCLIPModel.from_pretrained(model_dir), processor=FBCLIPProcessor.from_pretrained(model_dir)
+    )
+    wanted = detect(synthetic_image)
+    answer = handler({"inputs": encoded(synthetic_image)})
+    assert (answer["score"], answer["label"]) == (wanted["score"], wanted["label"])
+    assert (answer["width"], answer["height"]) == synthetic_image.size
+    values = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["anomaly_map"])))) / 65535
+    np.testing.assert_allclose(values, wanted["anomaly_map"], atol=1e-5)
+
+
+def test_every_form_of_an_image_gives_the_same_answer(handler, synthetic_image) -> None:
+    text = encoded(synthetic_image)
+    wanted = handler({"inputs": text})
+    for inputs in (f"data:image/png;base64,{text}", base64.b64decode(text), synthetic_image):
+        assert handler({"inputs": inputs}) == wanted
+    assert handler({"inputs": [text, text]}) == [wanted, wanted]
+
+
+def test_parameters_set_thresholds(handler, synthetic_image) -> None:
+    text = encoded(synthetic_image)
+    labels = [handler({"inputs": text, "parameters": {"threshold": value}})["label"] for value in (0.0, 1.0)]
+    assert labels == ["anomalous", "normal"]
+
+
+@pytest.mark.parametrize(
+    ("request_data", "said"),
+    [
+        ({}, "NoneType is no image"),
+        ({"inputs": "/etc/passwd"}, "paths and addresses are not opened"),
+        ({"inputs": "https://example.org/a.png"}, "paths and addresses are not opened"),
+        ({"inputs": "abcd"}, "no image, or of another kind"),
+        ({"inputs": []}, "0 images; send 1 to 16"),
+        ({"inputs": ["abcd"] * 17}, "17 images; send 1 to 16"),
+        (
+            {"inputs": "abcd", "parameters": {"path": "x"}},
+            "parameters: an object of threshold, pixel_threshold, prompts and nothing else",
+        ),
+        ({"inputs": "abcd", "parameters": 3}, "parameters: an object"),
+        ({"inputs": {"image": "abcd"}}, "dict is no image"),
+    ],
+)
+def test_wrong_requests_are_refused(handler, request_data, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        handler(request_data)
+
+
+def test_a_file_of_the_server_is_no_image(handler, synthetic_image, tmp_path) -> None:
+    synthetic_image.save(tmp_path / "photo.png")
+    with pytest.raises(ValueError, match="paths and addresses are not opened"):
+        handler({"inputs": str(tmp_path / "photo.png")})
+
+
+def test_too_large_an_image_is_refused_before_it_is_decoded(handler, module, monkeypatch, synthetic_image) -> None:
+    text = encoded(synthetic_image)
+    monkeypatch.setattr(module, "MAX_PIXELS", 100)
+    with pytest.raises(ValueError, match="48 by 40 pixels; at most 100"):
+        handler({"inputs": text})
+    monkeypatch.setattr(module, "MAX_BYTES", 10)
+    with pytest.raises(ValueError, match="at most 10 are read"):
+        handler({"inputs": text})

@@ -1,0 +1,172 @@
+"""What `fbclip push` publishes loads anywhere, with the same numbers; a push is one commit, or none."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.checkpoints import BUNDLED
+
+from .conftest import Place
+
+# A CLIP as anybody would publish it, without the package.
+PUBLISH = """
+    import sys
+    from huggingface_hub import HfApi, CommitOperationAdd
+    from pathlib import Path
+    folder, repo_id = sys.argv[1:]
+    api = HfApi()
+    api.create_repo(repo_id, exist_ok=True)
+    api.create_commit(
+        repo_id, [CommitOperationAdd(path.name, path) for path in Path(folder).iterdir()], commit_message="CLIP"
+    )
+"""
+PULL = """
+    import base64, json, sys
+
+    class Absent:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] == "modeling_fbclip":
+                raise ModuleNotFoundError(name)
+
+    sys.meta_path.insert(0, Absent())
+    import torch
+    from huggingface_hub import snapshot_download
+    from transformers import AutoModel, AutoProcessor, pipeline
+
+    image, *repo_ids = sys.argv[1:]
+    found = {}
+    for repo_id in repo_ids:
+        model = AutoModel.from_pretrained(repo_id, trust_remote_code=True, dtype="float32").eval()
+        processor = AutoProcessor.from_pretrained(repo_id, trust_remote_code=True)
+        with torch.no_grad():
+            outputs = model(**processor(images=image))
+        direct = processor.post_process_anomaly_detection(outputs, target_sizes=[(40, 48)])[0]
+        detect = pipeline(
+            "zero-shot-anomaly-detection", model=repo_id, trust_remote_code=True, dtype="float32", device="cpu"
+        )
+        piped = detect(image)
+        assert type(model).__module__.startswith("transformers_modules."), type(model)
+        found[repo_id] = [[r["score"], r["label"], r["anomaly_map"].tolist()] for r in (direct, piped)]
+
+    folder = snapshot_download(repo_ids[0])
+    sys.path.insert(0, folder)
+    from handler import EndpointHandler
+
+    with open(image, "rb") as file:
+        answer = EndpointHandler(folder)({"inputs": base64.b64encode(file.read()).decode()})
+    print(json.dumps({"handler": answer["score"], "models": found}))
+"""
+
+
+def run_python(code: str, *arguments: object, environment: dict[str, str]) -> str:
+    lines = [line.removeprefix("    ") for line in code.splitlines()]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def published(place: Place, fbclip, model_dir, parts_dir, clip_dir) -> dict[str, Path]:
+    """Repositories on the Hub and the folders that they come from: complete, the parts alone, the bundled model."""
+    environment = place.environment | {"HF_TOKEN": place.token}
+    run_python(PUBLISH, clip_dir, place.repo("clip"), environment=environment)
+    folders = {place.repo("complete"): model_dir, place.repo("adapter"): parts_dir, place.repo("tiny"): BUNDLED}
+    for repo_id, folder in folders.items():
+        outcome = fbclip("push", "bundled" if folder == BUNDLED else folder, repo_id)
+        assert outcome.status == 0, outcome.err
+        assert f"{repo_id}: " in outcome.err
+    return folders
+
+
+def expected(folder: Path, image: Path, clip_dir: Path) -> list:
+    if json.loads((folder / "config.json").read_text())["includes_clip"]:
+        model = FBCLIPModel.from_pretrained(folder, dtype=torch.float32)
+    else:
+        config = FBCLIPModel.config_class.from_pretrained(folder, clip_name_or_path=str(clip_dir))
+        model = FBCLIPModel.from_pretrained(folder, config=config, dtype=torch.float32)
+    processor = FBCLIPProcessor.from_pretrained(folder)
+    with torch.no_grad():
+        outputs = model.eval()(**processor(images=image))
+    result = processor.post_process_anomaly_detection(outputs, target_sizes=[(40, 48)])[0]
+    return [result["score"], result["label"], result["anomaly_map"].tolist()]
+
+
+def test_what_is_published_gives_bit_identical_scores_without_the_package(
+    published, place, clip_dir, synthetic_image: Image.Image, tmp_path
+) -> None:
+    image = tmp_path / "image.png"
+    synthetic_image.save(image)
+    environment = place.environment | {"HF_HOME": str(tmp_path / "fresh"), "HF_TOKEN": place.token}
+    found = json.loads(run_python(PULL, image, *published, environment=environment).splitlines()[-1])
+    for repo_id, folder in published.items():
+        wanted = expected(folder, image, clip_dir)
+        assert found["models"][repo_id] == [wanted, wanted], repo_id
+    first = next(iter(published))
+    assert found["handler"] == found["models"][first][0][0]
+
+
+def test_second_push_makes_no_commit(published, place: Place, fbclip) -> None:
+    outcome = fbclip("push", *_complete(published, place), "--format", "json")
+    (pushed,) = json.loads(outcome.out)["pushed"]
+    assert (outcome.status, pushed["changed"]) == (0, False)
+    assert "nothing has changed, no commit made" in outcome.err
+
+
+def test_push_is_one_commit_and_takes_away_what_would_be_loaded_instead(published, place, standin, fbclip) -> None:
+    repository = standin.repositories.get("model", place.repo("complete"))
+    assert len(repository.messages()) == 2
+    commit = repository.branches["main"]
+    stale = {"model-00001-of-00002.safetensors": {}, "old_fbclip.py": {}, "photo.md": {}}
+    file = repository.add(b"old")
+    repository.commit("main", commit, repository.files(commit) | dict.fromkeys(stale, file), "by hand")
+    outcome = fbclip("push", *_complete(published, place))
+    assert outcome.status == 0, outcome.err
+    assert len(repository.messages()) == 4
+    left = set(repository.files(repository.branches["main"]))
+    assert left == {*repository.files(commit), "photo.md"}
+
+
+def test_push_to_a_branch_leaves_main_as_it_is(published, place, standin, fbclip) -> None:
+    repository = standin.repositories.get("model", place.repo("adapter"))
+    main = repository.branches["main"]
+    folder = published[place.repo("complete")]
+    outcome = fbclip("push", folder, place.repo("adapter"), "--revision", "try-1")
+    assert outcome.status == 0, outcome.err
+    assert repository.branches["main"] == main
+    assert repository.messages("try-1") == ["Upload by modeling-fbclip", *repository.messages()]
+
+
+def test_model_and_space_are_published_private(place, standin, fbclip, model_dir) -> None:
+    outcome = fbclip("push", model_dir, place.repo("secret"), "--space", place.repo("show"), "--private")
+    assert outcome.status == 0, outcome.err
+    for kind, suffix in (("model", "secret"), ("space", "show")):
+        repository = standin.repositories.get(kind, place.repo(suffix))
+        assert repository.private
+        assert "README.md" in repository.files(repository.branches["main"])
+
+
+def test_waits_when_the_hub_asks_to_and_goes_on_after_a_hitch(place, standin, fbclip, other_dir) -> None:
+    standin.fail("POST .*/preupload/", 429, times=1, Retry_After="1")
+    standin.fail("POST .*/objects/batch", 502, times=1)
+    standin.fail("PUT /storage/", None, times=1)
+    outcome = fbclip("push", other_dir, place.repo("waited"))
+    assert outcome.status == 0, outcome.err
+    for request in ("POST .*/preupload/", "POST .*/objects/batch", "PUT /storage/"):
+        assert standin.count(request) == 2
+    assert standin.count("POST .*/commit/") == 1
+
+
+def _complete(published: dict[str, Path], place: Place) -> tuple[Path, str]:
+    return published[place.repo("complete")], place.repo("complete")

@@ -1,0 +1,156 @@
+"""The staged folder: what a Hub user expects in it, the weights bit by bit, and nothing that must not go out."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from modeling_fbclip.hub import stage_model
+from modeling_fbclip.hub.stage import require_publishable
+from safetensors.torch import load_file, save_file
+
+from conftest import TINY_OVERRIDES
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.checkpoints import BUNDLED
+from modeling_fbclip.pretrained_fbclip import CUSTOM_PIPELINES
+
+from .conftest import TOKEN
+
+PACKAGE = BUNDLED.parents[1]
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory) -> Path:
+    target = tmp_path_factory.mktemp("staged") / "model"
+    stage_model(BUNDLED, target, "owner/name")
+    return target
+
+
+@pytest.fixture
+def copied(model_dir, tmp_path) -> Path:
+    return shutil.copytree(model_dir, tmp_path / "copied")
+
+
+def test_folder_holds_what_a_hub_user_expects(staged: Path) -> None:
+    names = {path.relative_to(staged).as_posix() for path in staged.rglob("*")}
+    code = {path.name for path in PACKAGE.glob("*_fbclip.py")}
+    records = {name for name in ("recipe.json", "evaluation.json") if (BUNDLED / name).is_file()}
+    files = {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert names == files | code | records | {"README.md", "handler.py", "requirements.txt"}
+    for name in code:
+        assert (staged / name).read_text() == (PACKAGE / name).read_text()
+
+
+def test_configuration_leads_to_the_code(staged: Path) -> None:
+    config = json.loads((staged / "config.json").read_text())
+    assert config["auto_map"] == {
+        "AutoConfig": "configuration_fbclip.FBCLIPConfig",
+        "AutoModel": "modeling_fbclip.FBCLIPModel",
+    }
+    assert config["custom_pipelines"] == CUSTOM_PIPELINES
+    processor = json.loads((staged / "processor_config.json").read_text())
+    assert processor["auto_map"] == {"AutoProcessor": "processing_fbclip.FBCLIPProcessor"}
+    assert (staged / "requirements.txt").read_text().splitlines() == [
+        "torch>=2.6",
+        "transformers<6,>=5.20",
+        "safetensors>=0.6",
+        "pillow>=11",
+        "numpy>=2",
+    ]
+
+
+def test_weights_are_the_same_bit_by_bit(staged: Path) -> None:
+    before, after = load_file(BUNDLED / "model.safetensors"), load_file(staged / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(before[name].dtype == after[name].dtype and before[name].equal(after[name]) for name in before)
+
+
+def test_a_folder_of_this_machine_is_not_told(tiny_clip, tmp_path) -> None:
+    tiny_clip.save_pretrained(tmp_path / "clip")
+    model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
+    model.save_pretrained(tmp_path / "complete")
+    FBCLIPProcessor.from_config(model.config).save_pretrained(tmp_path / "complete")
+    stage_model(tmp_path / "complete", tmp_path / "staged", "owner/name")
+    for path in (tmp_path / "staged").iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes()
+
+    model.save_pretrained(tmp_path / "parts", include_clip=False)
+    FBCLIPProcessor.from_config(model.config).save_pretrained(tmp_path / "parts")
+    with pytest.raises(ValueError, match="their CLIP is a folder of this machine; save it with `include_clip=True`"):
+        stage_model(tmp_path / "parts", tmp_path / "staged-parts", "owner/name")
+    assert not (tmp_path / "staged-parts").exists()
+
+
+def test_the_parts_alone_stay_so_and_their_clip_is_not_fetched(parts_dir: Path, tmp_path) -> None:
+    stage_model(parts_dir, tmp_path / "staged", "owner/name")
+    before, after = load_file(parts_dir / "model.safetensors"), load_file(tmp_path / "staged" / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(before[name].equal(after[name]) for name in before)
+    assert not any(name.startswith("clip.") for name in after)
+    config, staged = (json.loads((f / "config.json").read_text()) for f in (parts_dir, tmp_path / "staged"))
+    assert staged["dtype"] == config["dtype"] == "float32"
+    assert staged["clip_name_or_path"] == config["clip_name_or_path"]
+    assert not staged["includes_clip"]
+
+    shutil.copytree(parts_dir, tmp_path / "cut")
+    save_file({"scale_weights": before["scale_weights"]}, tmp_path / "cut" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        ValueError, match="cannot be loaded: weights are missing, unknown or of another shape: attention"
+    ):
+        stage_model(tmp_path / "cut", tmp_path / "staged-cut", "owner/name")
+
+
+def test_only_what_belongs_to_a_model_is_staged(copied: Path, tmp_path) -> None:
+    for name in (".env", "log.jsonl", "notes.txt", "optimizer.pt"):
+        (copied / name).write_text(TOKEN)
+    stage_model(copied, tmp_path / "staged", "owner/name")
+    for path in (tmp_path / "staged").rglob("*"):
+        assert TOKEN.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("config.json", None, "holds no config.json"),
+        ("config.json", "{", "config.json: cannot be read as JSON"),
+        ("config.json", '{"model_type": "clip"}', "holds a 'clip' model, not an FB-CLIP"),
+        ("model.safetensors", None, "holds no weights as safetensors"),
+        ("model.safetensors", "{", "cannot be loaded"),
+        ("processor_config.json", None, "cannot be loaded"),
+        ("training_record.json", "[]", "training_record.json: holds no JSON object"),
+        ("training_record.json", json.dumps({"data": TOKEN}), "seems to hold a token or a key"),
+        ("evaluation.json", "[1]", "evaluation.json: holds no JSON object"),
+        ("evaluation.json", "{}", "no report of `fbclip evaluate`"),
+        ("evaluation.json", '{"sets": [{"name": "x"}]}', "no report of `fbclip evaluate`"),
+    ],
+)
+def test_what_cannot_be_published_is_named_and_leaves_nothing(copied, tmp_path, file, content, said) -> None:
+    if content is None:
+        (copied / file).unlink()
+        (copied / "pytorch_model.bin").touch()  # no replacement for anything
+    else:
+        (copied / file).write_text(content)
+    with pytest.raises(ValueError, match=said) as caught:
+        stage_model(copied, tmp_path / "staged", "owner/name")
+    assert TOKEN not in str(caught.value)
+    assert not (tmp_path / "staged").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("weights.pt", "", "may run code"),
+        ("inner/state.pkl", "", "may run code"),
+        (".env", "", "hidden files"),
+        ("app.py", "-----BEGIN RSA PRIVATE KEY-----", "a token or a key"),
+        ("app.py", "login('my own token')", "a token or a key"),
+    ],
+)
+def test_folder_with_what_must_not_go_out_is_refused(tmp_path: Path, name, content, said, monkeypatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "my own token")
+    (tmp_path / "README.md").touch()
+    require_publishable(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=f"{name}: .*{said}"):
+        require_publishable(tmp_path)
