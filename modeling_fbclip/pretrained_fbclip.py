@@ -29,6 +29,7 @@ CUSTOM_PIPELINES = {
         "type": "image",
     }
 }
+ALIGNMENT = 64  # bytes; of PyTorch's own allocator
 # Arguments of `from_pretrained` that say where files come from, for a checkpoint and its CLIP alike.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
 
@@ -154,6 +155,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
                 "give one device that holds the model, such as 'cuda' or 'cpu'."
             )
         model.clip.requires_grad_(False)  # loading makes new parameters
+        align_weights(model)
         model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path or "")
         return loaded if wants_info else model
 
@@ -265,9 +267,20 @@ def load_clip(name: str | PathLike[str] | None, revision: str | None, **hub_argu
     clip, info = loaded
     if info["missing_keys"]:
         raise ValueError(f"{name}: no complete CLIP; it lacks {', '.join(sorted(info['missing_keys']))}.")
+    align_weights(clip)
     return clip
 
 
 def clip_weights(clip: CLIPModel) -> dict[str, Tensor]:
     """CLIP's weights under the names that they have in an FB-CLIP."""
     return {CLIP_PREFIX + name: tensor for name, tensor in clip.state_dict().items()}
+
+
+def align_weights(model: nn.Module) -> None:
+    """
+    Copies weights that lie in a mapped file to where PyTorch would allocate them. Matrix products of a CPU may differ
+    in the last bit with the address, so that a loaded model would not be that which was saved, bit for bit.
+    """
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu" and parameter.data_ptr() % ALIGNMENT:
+            parameter.data = parameter.data.clone()

@@ -35,8 +35,9 @@ def test_two_launched_processes_end_with_the_weights_of_one(tiny_model, run, tmp
     assert record["environment"]["num_processes"] == 2
 
     expected = trained_weights(run(parts, "one", **arguments))
-    # Adam makes steps of rounding noise where the true gradient is zero; so many weights are off, and no further.
+    # Adam makes steps of rounding noise where the true gradient is zero: wholly so for a bias before a softmax.
     two = trained_weights(FBCLIPModel.from_pretrained(tmp_path / "two"))
+    two.pop("text_branch.token_selector.2.bias")
     errors = np.concatenate([np.abs(weight - expected[name]).ravel() for name, weight in two.items()])
     assert (errors > 1e-5).mean() < 0.01
     assert errors.max() < 1e-3
