@@ -1,35 +1,63 @@
 """`fbclip detect`: images in; a score, an overlay and a map of each out."""
 
-import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from modeling_fbclip.cli.inputs import ImageFinder, common_folder
+from modeling_fbclip.cli.detection import Detector, Seen, detect_all
+from modeling_fbclip.cli.inputs import ImageFinder
 from modeling_fbclip.cli.messages import one_line
 from modeling_fbclip.cli.models import WeightType, load_pipeline
-from modeling_fbclip.cli.progress import progress_bar
+from modeling_fbclip.cli.processes import join_processes
 from modeling_fbclip.cli.reports import Format, Row, open_report
 from modeling_fbclip.cli.results import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
+from modeling_fbclip.cli.row_files import Done, RowFolder, model_digest
+from modeling_fbclip.cli.sources import Item, Source, open_data, open_images
 
-if TYPE_CHECKING:
-    from PIL import Image
 
-    from modeling_fbclip.pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
+class RowFormat(StrEnum):
+    """The forms of the rows: three on stdout, two in files of --output."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+FILES = (RowFormat.JSONL, RowFormat.PARQUET)
 
 
 def detect(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Images, folders of images, or globs.", show_default=False)
-    ],
+        list[str] | None,
+        typer.Argument(metavar="PATH", help="Images, folders of images, or globs.", show_default=False),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder or Hub id of a data set, in place of PATH.", show_default="none")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read the data set as it comes, without downloading it first.")
+    ] = False,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The images' category, whose thresholds decide. Of a data set: one to use; may be repeated.",
+            show_default="none; all of a data set",
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Folder or Hub id of a model.", show_default="the bundled one")
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for overlays and maps.")] = Path("outputs"),
+    output: Annotated[Path, typer.Option(help="Folder for overlays, maps and files of rows.")] = Path("outputs"),
+    overlays: Annotated[bool, typer.Option(help="Whether overlays are written.")] = True,
+    maps: Annotated[bool, typer.Option(help="Whether maps are written.")] = True,
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Score from which an image is anomalous.", show_default="the model's"),
@@ -44,7 +72,17 @@ def detect(
         typer.Option(help="cpu, cuda, mps …", show_default="an accelerator if there is one"),
     ] = None,
     dtype: Annotated[WeightType, typer.Option(help="Number type of the weights.")] = WeightType.FLOAT32,
-    form: Annotated[Format, typer.Option("--format", help="Form of the rows on stdout.")] = Format.TABLE,
+    form: Annotated[
+        RowFormat | None,
+        typer.Option(
+            "--format",
+            help="Form of the rows: table, json or csv on stdout; jsonl or parquet in files of --output.",
+            show_default="table; jsonl of several processes and with --resume",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the files of rows in --output, if there are any.")
+    ] = False,
     recursive: Annotated[bool, typer.Option("--recursive", help="Walk the folders in a folder too.")] = False,
 ) -> None:
     """
@@ -53,116 +91,125 @@ def detect(
     For each image, an overlay (blue is 0, red is 1, a white line around the anomalous pixels) and the map
     itself as a 16-bit PNG are written. The exit status is 1 if an image could not be read.
 
+    Kill it at any time: the same command with --resume goes on. Several devices: accelerate launch -m
+    modeling_fbclip.cli detect … writes one file of rows a process; together they are those of a single one.
+
     \b
     Example:
       fbclip detect photo.jpg parts/ 'scans/*.png' --output heatmaps
+      fbclip detect --data user/parts --streaming --no-maps --resume
     """
-    finder = ImageFinder(recursive, output, (OVERLAY_SUFFIX, MAP_SUFFIX))
-    try:
-        finder.require(paths)
-        results = ResultFolder(common_folder(paths), output)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(one_line(error), param_hint="PATH") from error
-    pipeline = load_pipeline(model, device, dtype)
+    processes = join_processes()
+    form = _choose_format(form, resume or processes.size > 1)
+    if data is None:
+        finder = ImageFinder(recursive, output, (OVERLAY_SUFFIX, MAP_SUFFIX))
+        source = _open_paths(paths, finder, category, streaming, batch_size)
+    elif paths:
+        raise typer.BadParameter("name images or a data set, not both", param_hint="--data")
+    else:
+        source = open_data(data, split, category, streaming, batch_size)
+    pipeline = load_pipeline(model, device or processes.device, dtype)
+    given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
+    thresholds = {name: value for name, value in given.items() if value is not None}
+    if data is None and category:
+        with _one_line_errors("--category"):
+            thresholds = pipeline.processor.thresholds_of(category[0]) | thresholds
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from error
 
-    thresholds = {"threshold": threshold, "pixel_threshold": pixel_threshold}
-    given = {name: value for name, value in thresholds.items() if value is not None}
-    images = chain.from_iterable(map(finder.find, paths))
-    rows = _detect_all(images, pipeline, results, batch_size, given)
-    total = sum(1 for path in paths for _ in finder.find(path)) if sys.stderr.isatty() else None
-    counts: Counter[str] = Counter()
-    with progress_bar() as progress, open_report(form) as write:
-        for row in progress.track(rows, total=total, description="detect"):
-            write(row)
-            counts[row.label or "error"] += 1
-    limit = pipeline.processor.threshold if threshold is None else threshold
-    typer.echo(f"{_summary(counts)} (score from {limit:.3f} on); overlays and maps are in {output}", err=True)
-    if counts["error"]:
+    detector = Detector(pipeline, thresholds, ResultFolder(source.folder, output), overlays, maps)
+    with _one_line_errors("--output"):
+        if form in FILES:
+            folder = RowFolder(output, processes)
+            if processes.rank == 0:
+                images = {"data": data, "split": split if data else None, "category": category}
+                folder.prepare(_settings(detector, batch_size) | images, resume)
+            processes.wait()
+            seen = detect_all(source, detector, processes, folder.done(), folder.writer())
+            processes.wait()
+            if form is RowFormat.PARQUET:
+                folder.to_parquet()
+        else:
+            seen = detect_all(source, detector, processes, Done([]), _on_stdout(Format(form)))
+        seen = Seen(*map(processes.add_up, seen))
+    if processes.rank == 0:
+        written = ["rows"] * (form in FILES) + ["overlays"] * overlays + ["maps"] * maps
+        typer.echo(_summary(seen, detector, written, output), err=True)
+    if seen.labels["error"]:
         raise typer.Exit(1)
 
 
-def _detect_all(
-    images: Iterable[Path],
-    pipeline: "ZeroShotAnomalyDetectionPipeline",
-    results: ResultFolder,
-    batch_size: int,
-    thresholds: dict[str, float],
-) -> Iterator[Row]:
-    """One row an image, in order; no more than one batch is held at a time."""
-    remaining = iter(images)
-    while paths := list(islice(remaining, batch_size)):
-        pictures, errors = _read(paths)
-        found = _run(pipeline, pictures, errors, thresholds)
-        for path in paths:
-            if path in errors:
-                yield Row(str(path), error=errors[path])
-            else:
-                yield _save(path, pictures[path], found[path], results)
-
-
-def _read(paths: list[Path]) -> "tuple[dict[Path, Image.Image], dict[Path, str]]":
-    """The images, and what is wrong with those that are none."""
-    from modeling_fbclip.images_fbclip import load_rgb_image
-
-    pictures, errors = {}, {}
-    for path in paths:
-        try:
-            pictures[path] = load_rgb_image(path)
-        except (OSError, ValueError) as error:
-            errors[path] = one_line(error).removeprefix(f"{path}: ")
-    return pictures, errors
-
-
-def _run(
-    pipeline: "ZeroShotAnomalyDetectionPipeline",
-    pictures: "dict[Path, Image.Image]",
-    errors: dict[Path, str],
-    thresholds: dict[str, float],
-) -> dict[Path, dict[str, Any]]:
-    """The pipeline's results; `errors` gets the images that it refuses."""
-    import torch
-
-    found = {}
-    try:
-        results = pipeline(list(pictures.values()), batch_size=len(pictures), **thresholds) if pictures else []
-        return dict(zip(pictures, results, strict=True))
-    except torch.OutOfMemoryError as error:
+def _choose_format(form: RowFormat | None, to_files: bool) -> RowFormat:
+    if form is None:
+        return RowFormat.JSONL if to_files else RowFormat.TABLE
+    if to_files and form not in FILES:
         raise typer.BadParameter(
-            f"{len(pictures)} images at once need more memory than {pipeline.device} has",
-            param_hint="--batch-size",
-        ) from error
-    except RuntimeError as error:  # such as a number type that the device cannot compute with
+            f"{form.value} is for stdout; several processes, and --resume, write jsonl or parquet to --output",
+            param_hint="--format",
+        )
+    if form is RowFormat.PARQUET and find_spec("pyarrow") is None:
         raise typer.BadParameter(
-            f"{pipeline.model.dtype} on {pipeline.device}: {one_line(error)}", param_hint="--dtype"
-        ) from error
-    except ValueError:  # of one of them: singly, the others still get their results
-        for path, picture in pictures.items():
-            try:
-                found[path] = pipeline(picture, **thresholds)
-            except ValueError as error:
-                errors[path] = one_line(error)
-        return found
+            "parquet needs the library pyarrow: pip install 'modeling-fbclip[train]'", param_hint="--format"
+        )
+    return form
 
 
-def _save(path: Path, image: "Image.Image", found: dict[str, Any], results: ResultFolder) -> Row:
-    from modeling_fbclip.rendering import map_to_png16, render_overlay
+def _open_paths(
+    paths: list[str] | None, finder: ImageFinder, category: list[str] | None, streaming: bool, batch_size: int
+) -> Source:
+    if not paths:
+        raise typer.BadParameter("name images, or a data set by --data", param_hint="PATH")
+    if streaming:
+        raise typer.BadParameter("is for a data set, by --data", param_hint="--streaming")
+    if category is not None and len(category) > 1:
+        raise typer.BadParameter("images named by PATH are of one category", param_hint="--category")
+    return open_images(paths, finder, category[0] if category else None, batch_size)
 
+
+def _settings(detector: Detector, batch_size: int) -> dict[str, Any]:
+    """All that a row depends on, so that no file holds rows of two kinds."""
+    network, processor = detector.pipeline.model, detector.pipeline.processor
+    own = {
+        name: getattr(processor, name)
+        for name in ("image_size", "smoothing_sigma", "threshold", "pixel_threshold", "category_thresholds")
+    }
+    pictures = {"overlays": detector.overlays, "maps": detector.maps}
+    numbers = {"weights": model_digest(network), "dtype": str(network.dtype), "batch_size": batch_size}
+    return numbers | own | detector.thresholds | pictures
+
+
+@contextmanager
+def _on_stdout(form: Format) -> Iterator[Callable[[Item, Row], None]]:
+    with open_report(form) as write:
+        yield lambda _, row: write(row)
+
+
+@contextmanager
+def _one_line_errors(option: str) -> Iterator[None]:
+    """What goes wrong on the way to a file, or in a stream, as a user should read it."""
     try:
-        overlay = render_overlay(image, found["anomaly_map"], found["mask"])
-        overlay_path = results.save(path, OVERLAY_SUFFIX, overlay)
-        map_path = results.save(path, MAP_SUFFIX, map_to_png16(found["anomaly_map"]))
+        yield
+    except BrokenPipeError:  # who reads stdout has enough
+        raise
     except (OSError, ValueError) as error:
-        return Row(str(path), error=one_line(error))
-    return Row(str(path), found["score"], found["label"], None, str(overlay_path), str(map_path))
+        raise typer.BadParameter(one_line(error), param_hint=option) from error
 
 
-def _summary(counts: Counter[str]) -> str:
-    total = counts.total()
-    parts = [f"{total} image{'s' * (total != 1)}", f"{counts['anomalous']} anomalous"]
-    if counts["error"]:
-        parts.append(f"{counts['error']} failed")
-    return ", ".join(parts)
+def _summary(seen: Seen, detector: Detector, written: list[str], output: Path) -> str:
+    total, processor = seen.labels.total(), detector.pipeline.processor
+    counts = [f"{total} image{'s' * (total != 1)}", f"{seen.labels['anomalous']} anomalous"]
+    if seen.labels["error"]:
+        counts.append(f"{seen.labels['error']} failed")
+    limit = f"score from {detector.thresholds.get('threshold', processor.threshold):.3f} on"
+    known = set(processor.category_thresholds or {})
+    if "threshold" not in detector.thresholds and known.intersection(seen.categories):
+        strangers = sorted(set(seen.categories) - known)
+        limit = "score from the category's threshold on"
+        if strangers:
+            limit += f", that of all images for {', '.join(strangers)}"
+    where = (
+        f"; {', '.join(written[:-1])}{' and ' * (len(written) > 1)}{written[-1]} are in {output}" if written else ""
+    )
+    return f"{', '.join(counts)} ({limit}){where}"

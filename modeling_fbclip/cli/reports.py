@@ -21,7 +21,7 @@ class Format(StrEnum):
 
 
 class Row(NamedTuple):
-    """What became of one image. `score`, `label` and the files written, or the `error`."""
+    """What became of one image. `score`, `label` and the files written, or the `error`; `category` if it is known."""
 
     path: str
     score: float | None = None
@@ -29,6 +29,7 @@ class Row(NamedTuple):
     error: str | None = None
     overlay: str | None = None
     map: str | None = None
+    category: str | None = None
 
 
 WriteRow = Callable[[Row], None]

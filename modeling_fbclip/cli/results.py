@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import getpid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,9 +27,9 @@ class ResultFolder(NamedTuple):
     inputs: Path
     output: Path
 
-    def save(self, image_path: Path, suffix: str, picture: Image.Image) -> Path:
+    def save(self, image_path: str, suffix: str, picture: Image.Image) -> Path:
         """Writes one picture as PNG and returns its path."""
-        relative = absolute(image_path).relative_to(self.inputs)
+        relative = absolute(Path(image_path)).relative_to(self.inputs)
         target = self.output / relative.with_name(relative.name + suffix)
         with written_aside(target) as aside:
             picture.save(aside, format="PNG")
@@ -41,10 +40,12 @@ class ResultFolder(NamedTuple):
 def written_aside(target: Path) -> Iterator[Path]:
     """
     A path beside `target` to write a file or a folder to: it becomes `target` when all went well, and goes away
-    when not. Of a folder that is there already, files of the same names are replaced and the others stay.
+    when not. Of a folder that is there already, files of the same names are replaced and the others stay. What a
+    killed run has left of the same target goes away too.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".fbclip-{getpid()}.tmp")
+    aside = target.with_name(f".{target.name}.fbclip.tmp")
+    _remove(aside)
     try:
         yield aside
         if aside.is_dir() and target.is_dir():
@@ -53,6 +54,10 @@ def written_aside(target: Path) -> Iterator[Path]:
         else:
             aside.replace(target)
     finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        aside.unlink(missing_ok=True)
+        _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)

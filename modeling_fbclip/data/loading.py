@@ -36,7 +36,8 @@ def load_anomaly_dataset(
         split (`str`, *optional*, defaults to `"test"`):
             `"test"` or `"train"`, or any split that a Hub data set has. Folders without splits are all `"test"`.
         layout (`str`, *optional*):
-            The name of the layout to read a folder by, in place of the first that fits.
+            The name of the layout to read a folder by, in place of the first that fits. `"good-only"` takes the
+            images that lie in the folder itself, all of them normal; no folder is read so by default.
         category (`str` or sequence of `str`, *optional*):
             The categories wanted; all by default.
         streaming (`bool`, *optional*, defaults to `False`):

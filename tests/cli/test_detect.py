@@ -33,7 +33,7 @@ def test_the_three_formats_tell_the_same(detect, save_photograph):
 
     rows = rows_of(json_run)
     assert [row["path"] for row in rows] == ["parts/good, bad.png", "parts/other.png", "parts/text.png"]
-    assert list(rows[0]) == ["path", "score", "label", "error", "overlay", "map"]
+    assert list(rows[0]) == ["path", "score", "label", "error", "overlay", "map", "category"]
     from_csv = list(csv.DictReader(io.StringIO(csv_run.out)))
     assert from_csv == [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
 

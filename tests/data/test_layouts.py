@@ -265,6 +265,14 @@ def test_plain_folders(save, rows):
     assert [row[2:] for row in rows(nested)] == [(0, "bolts", "good"), (0, "nuts", "good"), (1, "nuts", "rust")]
 
 
+def test_good_images_alone_are_read_where_asked_for(save, rows):
+    root = save("parts", ["b.png", "a.png", "older/c.png", "newer/d.png"])
+    expected = [("a.png", None, 0, "parts", "good"), ("b.png", None, 0, "parts", "good")]
+    assert rows(root, layout="good-only") == expected
+    with pytest.raises(ValueError, match="no data set found"):
+        layout_of(root)
+
+
 def test_imagefolder_metadata(save, rows):
     root = save("folder", ["1.png", "2.png", "3.png"], ["masks/2.png"], ["masks/1.png"])
     (root / "metadata.csv").write_text(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from modeling_fbclip.data.layouts.base import ROOT_CATEGORY, Layout, Sample, folders_in
 from modeling_fbclip.data.layouts.dagm import DAGM
+from modeling_fbclip.data.layouts.good_only import GOOD_ONLY
 from modeling_fbclip.data.layouts.head_ct import HEAD_CT
 from modeling_fbclip.data.layouts.image_mask import IMAGE_MASK
 from modeling_fbclip.data.layouts.kolektor import KOLEKTOR
@@ -17,7 +18,7 @@ from modeling_fbclip.data.layouts.real_iad import REAL_IAD
 from modeling_fbclip.data.layouts.visa import VISA
 from modeling_fbclip.data.layouts.yes_no import YES_NO
 
-# The first that fits is taken: lists before folders, particular names before general ones.
+# The first that fits is taken: lists before folders, particular names before general ones. The last only by its name.
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
@@ -32,6 +33,7 @@ LAYOUTS: dict[str, Layout] = {
         HEAD_CT,
         KOLEKTOR,
         PLAIN,
+        GOOD_ONLY,
     )
 }
 # How many folders an archive may have wrapped around a data set.
@@ -75,7 +77,7 @@ def recognise(path: Path, layout: str | None = None) -> Folder:
     """
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} is none of {', '.join(LAYOUTS)}.")
-    candidates = [LAYOUTS[layout]] if layout else list(LAYOUTS.values())
+    candidates = [LAYOUTS[layout]] if layout else [known for known in LAYOUTS.values() if known is not GOOD_ONLY]
     for root in _unwrap(path):
         for candidate in candidates:
             if splits := candidate.find(root):

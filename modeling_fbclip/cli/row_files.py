@@ -1,0 +1,199 @@
+"""
+Rows in files, one a process, each line written as soon as it is known: what a killed run has done, the next skips.
+
+A file's rows ascend, so that a run of any number of processes reads all files side by side and holds one row of each.
+"""
+
+import hashlib
+import heapq
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modeling_fbclip.cli.processes import Processes
+from modeling_fbclip.cli.reports import Row
+from modeling_fbclip.cli.results import written_aside
+from modeling_fbclip.cli.sources import Item
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LINES, TABLE = ".jsonl", ".parquet"
+SETTINGS = "rows-settings.json"
+BLOCK = 1 << 16  # bytes that the end of a file is searched by
+ROW_GROUP = 10_000  # rows of a Parquet file that are held at once
+
+Key = tuple[int, int]  # shard and index
+
+
+class RowFolder(NamedTuple):
+    """
+    The rows files of a folder.
+
+    Args:
+        folder: where they are, beside the settings that they were made with.
+        processes: this process, whose rows go to a file of its own, and the others.
+    """
+
+    folder: Path
+    processes: Processes
+
+    def prepare(self, settings: dict[str, Any], resume: bool) -> None:
+        """
+        Makes the folder ready for the rows of these settings, before any process reads or writes some.
+
+        Raises:
+            ValueError: there are rows that must not be gone on with.
+            OSError: the folder cannot be written to.
+        """
+        file = self.folder / SETTINGS
+        if file.exists():
+            if not resume:
+                raise ValueError(f"{self.folder} holds rows already; choose another folder, or go on with --resume")
+            _require_same(settings, file)
+            for lines in self.folder.glob(f"rows-*{LINES}"):
+                _drop_half_line(lines)
+        else:
+            with written_aside(file) as aside:
+                aside.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    def done(self) -> "Done":
+        """What has been written, by any number of processes."""
+        return Done(heapq.merge(*map(_read_rows, sorted(self._files())), key=_key))
+
+    @contextmanager
+    def writer(self) -> Iterator[Callable[[Item, Row], None]]:
+        """A context that gives a function to append one row of this process with."""
+        rank, size, _ = self.processes
+        with (self.folder / f"rows-{rank:05}-of-{size:05}{LINES}").open("a", encoding="utf-8") as file:
+
+            def write(item: Item, row: Row) -> None:
+                print(json.dumps({"shard": item.shard, "index": item.position} | row._asdict()), file=file, flush=True)
+
+            yield write
+
+    def to_parquet(self) -> None:
+        """Once no process writes any more: this one's share of the files as Parquet."""
+        for file in self.processes.share(sorted(self._files())):
+            if file.with_suffix(LINES).exists():
+                _write_parquet(_read_rows(file), file.with_suffix(TABLE))
+                file.with_suffix(LINES).unlink()
+
+    def _files(self) -> set[Path]:
+        """The files without their suffixes: rows that were added to a finished table lie beside it."""
+        return {file.with_suffix("") for suffix in (LINES, TABLE) for file in self.folder.glob(f"rows-*{suffix}")}
+
+
+class Done:
+    """
+    Tells which items have a row, if asked for them in ascending order.
+
+    Args:
+        rows: as files have them, ascending.
+    """
+
+    def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._rows = iter(rows)
+        self._row = next(self._rows, None)
+
+    def label(self, item: Item) -> str | None:
+        """
+        The label of the item's row, "error" if it has an error; `None` if there is no row.
+
+        Raises:
+            ValueError: another image had the item's place.
+        """
+        key = (item.shard, item.position)
+        while self._row is not None and _key(self._row) < key:
+            self._row = next(self._rows, None)
+        if self._row is None or _key(self._row) != key:
+            return None
+        if self._row["path"] != item.path:
+            earlier = self._row["path"]
+            raise ValueError(f"its image {item.position} was {earlier} and is {item.path} now; choose another folder")
+        return str(self._row["label"] or "error")
+
+
+def model_digest(model: "PreTrainedModel") -> str:
+    """Names a model by its weights' numbers."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=8)
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _require_same(settings: dict[str, Any], file: Path) -> None:
+    earlier = json.loads(file.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(settings))  # tuples are lists in a file
+    others = [
+        f"{name} {earlier.get(name)} is now {value}" for name, value in now.items() if earlier.get(name) != value
+    ]
+    if others:
+        raise ValueError(f"{file.parent} holds rows of other settings ({', '.join(others)}); choose another folder")
+
+
+def _drop_half_line(file: Path) -> None:
+    """Cuts off what follows the last line's end."""
+    with file.open("rb+") as opened:
+        end = opened.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - BLOCK)
+            opened.seek(start)
+            newline = opened.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        opened.truncate(end)
+
+
+def _key(row: dict[str, Any]) -> Key:
+    return row["shard"], row["index"]
+
+
+def _read_rows(file: Path) -> Iterator[dict[str, Any]]:
+    """A table's rows, then the lines that it does not have yet."""
+    last: Key = (-1, -1)
+    if file.with_suffix(TABLE).exists():
+        for row in _read_parquet(file.with_suffix(TABLE)):
+            last = _key(row)
+            yield row
+    if file.with_suffix(LINES).exists():
+        yield from (row for row in _read_lines(file.with_suffix(LINES)) if _key(row) > last)
+
+
+def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith("\n"):
+                return  # another process is at it
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{file}: line {number} is damaged; choose another folder") from error
+
+
+def _read_parquet(file: Path) -> Iterator[dict[str, Any]]:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(file) as table:
+        for batch in table.iter_batches(ROW_GROUP):
+            yield from batch.to_pylist()
+
+
+def _write_parquet(rows: Iterator[dict[str, Any]], target: Path) -> None:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    types = {"shard": pa.int64(), "index": pa.int64()} | dict.fromkeys(Row._fields, pa.string())
+    schema = pa.schema(types | {"score": pa.float64()})
+    with written_aside(target) as aside, ParquetWriter(aside, schema) as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema))
