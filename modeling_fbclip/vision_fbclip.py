@@ -7,6 +7,7 @@ them that were computed once for all views.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -175,19 +176,49 @@ class SpatialView:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Apply to tokens or their projections, `(B, N, K)` → `(B, N, K)`; CLS passes unchanged."""
+        mixed: Tensor = SpatialMix.apply(features, self.weights, self.reach)
+        return mixed
+
+
+class SpatialMix(torch.autograd.Function):
+    """What [`SpatialView`] does. Differentiated step by step, it would hold every block of grid rows on its own."""
+
+    @staticmethod
+    def forward(features: Tensor, weights: Tensor, reach: int) -> Tensor:
+        """`(B, N, K)` → `(B, N, K)`"""
         cls_token, patches = split_cls(features)
-        _, height, width, block = self.weights.shape
+        _, height, width, block = weights.shape
         # Overlapping blocks of grid rows are a view of the patches: nothing is copied.
         blocks = patches.unfold(1, block, width).transpose(2, 3)  # (B, h - rows + 1, rows · w, K)
-        above = min(self.reach, height)
+        above = min(reach, height)
         centred = min(blocks.shape[1], height - above)
-        top, middle, bottom = self.weights.split_with_sizes([above, centred, height - above - centred], dim=1)
+        top, middle, bottom = weights.split_with_sizes([above, centred, height - above - centred], dim=1)
         mixed = (
             top.flatten(1, 2) @ blocks[:, 0],
             (middle @ blocks[:, :centred]).flatten(1, 2),
             bottom.flatten(1, 2) @ blocks[:, -1],
         )
         return torch.cat([cls_token, *mixed], dim=1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:  # noqa: ARG004
+        """Keeps the weights, which depend on frozen tokens alone and have no gradient of their own."""
+        ctx.save_for_backward(inputs[1])
+        ctx.reach = inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Each grid row's gradient goes back to the block of rows around it."""
+        gradient = gradients[0]
+        weights = ctx.saved_tensors[0].to(gradient.dtype)  # under autocast it is another one
+        _, height, width, block = weights.shape
+        cls_gradient, rows = gradient[:, :1], gradient[:, 1:].unflatten(1, (height, width))
+        result = torch.zeros_like(gradient)
+        result[:, :1] = cls_gradient
+        for row in range(height):
+            start = 1 + width * min(max(row - ctx.reach, 0), height - block // width)
+            result[:, start : start + block].baddbmm_(weights[:, row].transpose(1, 2), rows[:, row])
+        return result, None, None
 
 
 def spatial_tap_weights(tokens: Tensor, foreground: Tensor, grid: tuple[int, int], window: int) -> Tensor:

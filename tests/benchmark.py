@@ -1,4 +1,5 @@
-"""Seconds and peak memory of FB-CLIP at real size: CLIP's vision tower, the whole model, the head, the literal head.
+"""Seconds and peak memory of FB-CLIP at real size: CLIP's vision tower, the whole model, the head, the literal head,
+and of a training step (`training/benchmark_training.py`).
 
 Run by `make benchmark`. Weights and images are random. Everything is timed in one run, the parts in turn, since only
 ratios are comparable between machines; medians over the repeats count. Memory is the peak above what is resident
@@ -20,6 +21,7 @@ from evaluation.benchmark_aupro import measure_aupro
 from reference import reference_head
 from rich.console import Console
 from rich.table import Table
+from training.benchmark_training import measure_training
 
 from conftest import in_official_names
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel
@@ -54,6 +56,7 @@ def main() -> None:
     torch.manual_seed(0)
     config = FBCLIPConfig(**(SMALL if arguments.small else {}))
     model = FBCLIPModel(config).eval().to(device)
+    training = measure_training(model, measure)
     rows = []
     for dtype in (torch.float32, torch.bfloat16):
         model = model.to(dtype)
@@ -64,6 +67,7 @@ def main() -> None:
         "image_size": config.image_size,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "measurements": rows,
+        "training": training,
         "aupro": measure_aupro(),
         "ratios": [ratios(rows[start : start + len(PARTS)]) for start in range(0, len(rows), len(PARTS))],
     }
@@ -169,7 +173,8 @@ def print_report(report: dict[str, Any], output: Path) -> None:
     table = Table(title=f"{report['machine']}, images of {report['image_size']} pixels")
     for column in ("dtype", "batch", "part", "seconds", "peak MB"):
         table.add_column(column, justify="left" if column in ("dtype", "part") else "right")
-    for row in report["measurements"]:
+    steps = [{"dtype": "float32", "batch_size": 1} | row for row in report["training"]["steps"]]
+    for row in report["measurements"] + steps:
         table.add_row(
             row["dtype"], str(row["batch_size"]), row["part"], f"{row['seconds']:.2f}", f"{row['peak_mb']:.0f}"
         )
@@ -181,12 +186,28 @@ def print_report(report: dict[str, Any], output: Path) -> None:
             f"the vision tower ({row['vision_tower_and_reference_head_to_vision_tower']:.2f} with the literal head), "
             f"head {row['reference_head_to_head']:.1f} times faster than that"
         )
+    print_training(report["training"], console)
     aupro = report["aupro"]
     console.print(
         f"exact AUPRO of {aupro['maps']} maps of 518 pixels: {aupro['aupro_seconds']:.1f} s; the published one by a "
         f"loop over 200 thresholds: {aupro['published_loop_seconds']:.0f} s"
     )
     console.print(f"Written to {output}")
+
+
+def print_training(training: dict[str, Any], console: Console) -> None:
+    console.print(
+        f"training step {training['times_faster']:.1f} times faster than the literal head's, in "
+        f"{training['memory_share']:.2f} of its memory; with activation checkpointing "
+        f"{training['times_faster_with_checkpointing']:.1f} times faster, in "
+        f"{training['memory_share_with_checkpointing']:.2f}"
+    )
+    cache = training["cache"]
+    console.print(
+        f"training, seconds an image: {cache['without']:.1f} without the feature cache; with it "
+        f"{cache['fill'] + cache['with']:.1f} in epoch 1, {cache['with']:.1f} from epoch 2 on "
+        f"({cache['without'] / cache['with']:.1f} times faster)"
+    )
 
 
 if __name__ == "__main__":

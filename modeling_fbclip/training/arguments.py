@@ -123,7 +123,10 @@ class FBCLIPTrainingArguments:
             raise ValueError("`cache_features` cannot hold `synthetic` anomalies, which differ in each epoch.")
         for tracker in self.report_to:
             if isinstance(tracker, str) and tracker not in map(str, get_available_trackers()):
-                raise ValueError(f"`report_to` has {tracker!r}, which is not installed or no tracker of accelerate.")
+                raise ValueError(
+                    f"`report_to` has {tracker!r}, which is not installed or no tracker of accelerate; install it, or "
+                    "leave it out, as the log is always there."
+                )
 
     def result_record(self) -> dict[str, Any]:
         """The arguments that the result depends on, as JSON has them."""
