@@ -1,4 +1,5 @@
 # Two commands: `make detect` shows scores and heatmaps, `make test` runs the whole suite.
+CHROMIUM := chromium chromium-driver
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,12 +9,15 @@ IMAGES ?= demo/examples
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
-.PHONY: help detect test check benchmark benchmark-tiny card figure tiny clean
+.PHONY: help detect demo test check chromium benchmark benchmark-tiny card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
 	$(BIN)/fbclip detect $(IMAGES) --output outputs
 
-test: check  ## the whole suite, after the linters
+demo: $(VENV)/demo.stamp  ## the page in the browser; PORT= for another port
+	$(BIN)/fbclip demo $(if $(PORT),--port $(PORT))
+
+test: check chromium  ## the whole suite, after the linters
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 check: $(VENV)/test.stamp  ## ruff and mypy
@@ -21,6 +25,11 @@ check: $(VENV)/test.stamp  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy hub demo
+
+chromium:  # for the demo's tests, where packages may be installed; else they are skipped, and say so
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(CHROMIUM) >/dev/null; fi || true
 
 benchmark: $(VENV)/test.stamp  ## time and memory against the literal reference; SMALL=1 for a small model
 	$(BIN)/python tests/benchmark.py $(if $(SMALL),--small)
@@ -51,6 +60,10 @@ $(BIN)/python:
 
 $(VENV)/base.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/demo.stamp: $(VENV)/base.stamp
+	$(INSTALL) --editable ".[demo]"
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/base.stamp

@@ -20,8 +20,6 @@ from .uploads import Uploads
 THEME = gr.themes.Default(
     primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
 )
-# One examines images, others draw. Each keeps memory of the largest photograph that it had, so they are few.
-MAX_THREADS = 4
 STYLE = Path(__file__).with_name("style.css")
 
 
@@ -57,7 +55,6 @@ def serving(offered: Sequence[str] = (), host: str | None = None, port: int | No
                 footer_links=["api", "settings"],
                 max_file_size=MAX_BYTES,
                 state_session_capacity=256,
-                max_threads=MAX_THREADS,
                 app_kwargs={"middleware": [Middleware(uploads.middleware)]},
                 theme=THEME,
                 css_paths=STYLE,

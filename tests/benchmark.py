@@ -26,6 +26,7 @@ from training.benchmark_training import measure_training
 from conftest import in_official_names
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel
 from modeling_fbclip.backbone_fbclip import vision_layer_tokens
+from modeling_fbclip.checkpoints.recipe.training import computes_bfloat16
 from modeling_fbclip.modeling_fbclip import in_chunks
 
 SMALL = {
@@ -58,7 +59,11 @@ def main() -> None:
     model = FBCLIPModel(config).eval().to(device)
     training = measure_training(model, measure)
     rows = []
-    for dtype in (torch.float32, torch.bfloat16):
+    dtypes = [torch.float32, torch.bfloat16]
+    if not computes_bfloat16(device.type):
+        dtypes.pop()
+        print("bfloat16 is not timed: this processor would emulate it, which takes minutes an image")
+    for dtype in dtypes:
         model = model.to(dtype)
         for batch_size, repeats in ((1, 3), (4, 1)):
             rows += measure_parts(model, batch_size, repeats)

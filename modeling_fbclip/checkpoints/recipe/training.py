@@ -26,9 +26,13 @@ LossFunction = Callable[[Any], dict[str, Tensor]]  # of a Batch
 def autocast(device: str) -> torch.autocast:
     """bfloat16 for matrix products where the device has it: twice as fast there, and twenty times slower elsewhere."""
     kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=computes_bfloat16(kind))
+
+
+def computes_bfloat16(kind: str) -> bool:
+    """Whether a device of this kind multiplies bfloat16 by instructions of its own; some processors emulate it."""
     capabilities = torch.cpu.get_capabilities()
-    fast = kind != "cpu" or capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False)
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=fast)
+    return kind != "cpu" or any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def images(settings: Settings, stage: str, size: int | None = None) -> ProceduralImages:
