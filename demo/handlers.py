@@ -70,7 +70,9 @@ class Handlers:
         progress: gr.Progress = PROGRESS,
     ) -> str:
         """A sample photograph was chosen, by its place in the list."""
-        example = EXAMPLES[int(chosen.index)]
+        if chosen.index not in range(len(EXAMPLES)):
+            return message(f"There is no sample photograph {chosen.index}.")
+        example = EXAMPLES[chosen.index]
         photo = Photo(example.name, example.read_bytes())
         self._find(Tab.ONE, [photo], (model, normal, anomalous), request, progress)
         return self._show(Tab.ONE, View(fade, threshold, pixel_threshold), request)

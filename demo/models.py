@@ -3,7 +3,7 @@ The models to choose from, each loaded once.
 
 The operator of the server names folders and Hub ids, and vouches for them. A visitor may name any public model on the
 Hub; it is a stranger's file. So it is downloaded as JSON and safetensors of bounded size, without the operator's
-token, and then loaded from that copy, without code of its own. A visitor's name is never taken for a path.
+token, and then loaded from that copy, which goes, without code of its own. A visitor's name is never taken for a path.
 """
 
 import re
@@ -11,7 +11,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import torch
 import typer
 from huggingface_hub import HfApi, snapshot_download
 
@@ -23,6 +25,7 @@ BUNDLED = "bundled (tiny)"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 HUB_FILES = ("*.json", "*.txt", "*.safetensors")
 MAX_HUB_BYTES = 4_000_000_000
+MAX_IMAGE_SIZE = 1024  # pixels a side, as a model sees an image
 MAX_VISITORS_MODELS = 2  # held at a time beside those of the operator
 
 
@@ -59,6 +62,7 @@ class Models:
         Raises:
             ValueError: in one line, if it cannot be loaded.
         """
+        name = str(name)  # a client may send anything
         with self._lock:
             if name not in self._loaded:
                 self._loaded[name] = self._load(name)
@@ -78,26 +82,35 @@ class Models:
 
     def is_loaded(self, name: str) -> bool:
         """Whether `get` returns at once."""
-        return name in self._loaded
+        return str(name) in self._loaded
 
 
 def _load_strangers(name: str) -> ZeroShotAnomalyDetectionPipeline:
-    if not isinstance(name, str) or not HUB_ID.fullmatch(name):
+    if not HUB_ID.fullmatch(name):
         raise ValueError(f"{one_line(name)!r} is no model of the list; a Hub id is of the form owner/name.")
     try:
-        folder = _download(name, None)
-        config = FBCLIPConfig.from_pretrained(folder)
-        if not config.includes_clip:
-            config.clip_name_or_path = str(_download(str(config.clip_name_or_path), config.clip_revision))
-            config.clip_revision = None
-        model = FBCLIPModel.from_pretrained(folder, config=config, attn_implementation="sdpa", use_safetensors=True)
-        processor = FBCLIPProcessor.from_pretrained(folder, trust_remote_code=False)
-        return ZeroShotAnomalyDetectionPipeline(model=model, processor=processor)
+        with TemporaryDirectory(prefix="fbclip-model-") as folder:
+            return _load_from_hub(name, Path(folder))
     except Exception as error:  # a stranger's files may be wrong in any way
         raise ValueError(f"{name} cannot be loaded: {one_line(error)}") from error
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _load_from_hub(name: str, folder: Path) -> ZeroShotAnomalyDetectionPipeline:
+    _download(name, None, folder / "model")
+    config = FBCLIPConfig.from_pretrained(folder / "model")
+    processor = FBCLIPProcessor.from_pretrained(folder / "model", trust_remote_code=False)
+    if max(config.image_size, *processor.image_size) > MAX_IMAGE_SIZE:
+        raise ValueError(f"it sees images of {processor.image_size} pixels; at most {MAX_IMAGE_SIZE} a side fit here")
+    if not config.includes_clip:
+        _download(str(config.clip_name_or_path), config.clip_revision, folder / "clip")
+        config.clip_name_or_path, config.clip_revision = str(folder / "clip"), None
+    model = FBCLIPModel.from_pretrained(
+        folder / "model", config=config, attn_implementation="sdpa", use_safetensors=True, dtype=torch.float32
+    )
+    return ZeroShotAnomalyDetectionPipeline(model=model, processor=processor)
+
+
+def _download(name: str, revision: str | None, folder: Path) -> None:
     """The model's files from the Hub, never from a folder that has the name."""
     if not HUB_ID.fullmatch(name):
         raise ValueError(f"{one_line(name)!r} is no Hub id")
@@ -105,4 +118,4 @@ def _download(name: str, revision: str | None) -> Path:
     size = sum(file.size or 0 for file in info.siblings or [])
     if size > MAX_HUB_BYTES:
         raise ValueError(f"{name} has {size / 1e9:.1f} GB, more than the {MAX_HUB_BYTES / 1e9:.0f} GB that fit here")
-    return Path(snapshot_download(name, revision=info.sha, allow_patterns=list(HUB_FILES), token=False))
+    snapshot_download(name, revision=info.sha, allow_patterns=list(HUB_FILES), token=False, local_dir=folder)

@@ -39,30 +39,37 @@ def serving(offered: Sequence[str] = (), host: str | None = None, port: int | No
     """
     with TemporaryDirectory(prefix="fbclip-demo-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # read as parts of the page are made
-        uploads = Uploads()
-        app = build_app(Models(offered), uploads)
         try:
-            app.launch(
-                server_name=host,
-                server_port=port,
-                prevent_thread_lock=True,
-                quiet=True,
-                share=False,
-                inbrowser=False,
-                ssr_mode=False,
-                enable_monitoring=False,
-                run_history=False,
-                footer_links=["api", "settings"],
-                max_file_size=MAX_BYTES,
-                state_session_capacity=256,
-                app_kwargs={"middleware": [Middleware(uploads.middleware)]},
-                theme=THEME,
-                css_paths=STYLE,
-            )
-            yield app
+            uploads = Uploads()
+            app = build_app(Models(offered), uploads)
+            try:
+                _launch(app, uploads, host, port)
+                yield app
+            finally:
+                app.close(verbose=False)
         finally:
-            app.close(verbose=False)
             del os.environ["GRADIO_TEMP_DIR"]
+
+
+def _launch(app: gr.Blocks, uploads: Uploads, host: str | None, port: int | None) -> None:
+    """Starts the server's threads, without what Gradio would send elsewhere or keep."""
+    app.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        inbrowser=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=["api", "settings"],
+        max_file_size=MAX_BYTES,
+        state_session_capacity=256,
+        app_kwargs={"middleware": [Middleware(uploads.middleware)]},
+        theme=THEME,
+        css_paths=STYLE,
+    )
 
 
 def serve(offered: Sequence[str] = (), host: str | None = None, port: int | None = None) -> None:

@@ -1,12 +1,16 @@
 """What each open page shows, in memory, so that moving a slider draws anew without running the model again."""
 
 import threading
+import time
 from collections import OrderedDict
 from enum import StrEnum
+from typing import NamedTuple
 
 from .detection import Finding
 
 MAX_PAGES = 32
+MAX_BYTES = 200_000_000  # of their photographs, which are examined anew where settings change
+MAX_SECONDS = 3600  # a browser that breaks off does not say that its page is closed
 
 
 class Tab(StrEnum):
@@ -16,27 +20,45 @@ class Tab(StrEnum):
     MANY = "many"
 
 
+class Page(NamedTuple):
+    """What one page shows, and when that last changed, in seconds."""
+
+    findings: dict[Tab, list[Finding]]
+    changed: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of its photographs."""
+        return sum(len(finding.photo.data) for findings in self.findings.values() for finding in findings)
+
+
 class Sessions:
-    """Findings of the last `MAX_PAGES` pages that used the server, by Gradio's session hash."""
+    """Findings of the last pages that used the server, within the bounds above, by Gradio's session hash."""
 
     def __init__(self) -> None:
-        self._findings: OrderedDict[str, dict[Tab, list[Finding]]] = OrderedDict()
+        self._pages: OrderedDict[str, Page] = OrderedDict()
         self._lock = threading.Lock()
 
     def put(self, session: str | None, tab: Tab, findings: list[Finding]) -> None:
         """Replaces what a tab of a page shows."""
         with self._lock:
-            key = str(session)
-            self._findings.setdefault(key, {})[tab] = findings
-            self._findings.move_to_end(key)
-            while len(self._findings) > MAX_PAGES:
-                self._findings.popitem(last=False)
+            now = time.monotonic()
+            known = self._pages.pop(str(session), Page({}, now))
+            self._pages[str(session)] = Page(known.findings | {tab: findings}, now)
+            while len(self._pages) > 1 and self._is_over(now):
+                self._pages.popitem(last=False)
+
+    def _is_over(self, now: float) -> bool:
+        oldest = next(iter(self._pages.values()))
+        total = sum(page.size for page in self._pages.values())
+        return len(self._pages) > MAX_PAGES or total > MAX_BYTES or now - oldest.changed > MAX_SECONDS
 
     def get(self, session: str | None, tab: Tab) -> list[Finding]:
         """What a tab of a page shows; nothing, if that was too long ago."""
-        return self._findings.get(str(session), {}).get(tab, [])
+        page = self._pages.get(str(session))
+        return page.findings.get(tab, []) if page else []
 
     def forget(self, session: str | None) -> None:
         """For a page that was closed."""
         with self._lock:
-            self._findings.pop(str(session), None)
+            self._pages.pop(str(session), None)

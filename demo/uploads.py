@@ -21,6 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .photos import MAX_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Photo
 
 REQUEST_BYTES = MAX_TOTAL_BYTES + 100_000  # with the headers of its parts
+OTHER_BYTES = 1_000_000  # of a request that uploads nothing
+# Would write what a session shows to the disk, keep an upload elsewhere, and take one to pieces.
+NOT_OFFERED = ("/deep_link", "/process_recording", "/component_server")
 MAX_NAME = 100  # characters of a file's name that are shown
 ABANDONED_SECONDS = 60  # an upload that no request follows, and a result that waits for its client, live as long
 
@@ -104,7 +107,7 @@ def return_memory() -> None:
 
 
 class UploadGuard:
-    """ASGI middleware that bounds uploads before they are stored, and tells `Uploads` where they are."""
+    """ASGI middleware that bounds requests before they are read, and tells `Uploads` where uploads are."""
 
     def __init__(self, app: ASGIApp, uploads: Uploads) -> None:
         self.app = app
@@ -112,15 +115,14 @@ class UploadGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if path.endswith("/deep_link"):  # would write what a session shows to the disk
+        is_upload = path.endswith("/upload")
+        if path.endswith(NOT_OFFERED):
             await PlainTextResponse("Not offered here.", 404)(scope, receive, send)
-        elif path.endswith("/upload") and scope.get("method") == "POST":
-            size = dict(scope["headers"]).get(b"content-length", b"")
-            if not size.isdigit() or int(size) > REQUEST_BYTES:
-                refusal = f"Send at most {MAX_TOTAL_BYTES / 1e6:.0f} MB at once, {MAX_BYTES / 1e6:.0f} MB a file."
-                await PlainTextResponse(refusal, 413)(scope, receive, send)
-            else:
-                await self._pass_on(scope, receive, send)
+        elif scope.get("method") == "POST" and not _fits(scope, REQUEST_BYTES if is_upload else OTHER_BYTES):
+            refusal = f"Send at most {MAX_TOTAL_BYTES / 1e6:.0f} MB at once, {MAX_BYTES / 1e6:.0f} MB a file."
+            await PlainTextResponse(refusal, 413)(scope, receive, send)
+        elif is_upload and scope.get("method") == "POST":
+            await self._pass_on(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -138,6 +140,12 @@ class UploadGuard:
                 await send(message)
 
             await self.app(scope, receive, note)
+
+
+def _fits(scope: Scope, most: int) -> bool:
+    """Whether a request says how long it is, and is no longer than `most` bytes."""
+    size = dict(scope["headers"]).get(b"content-length", b"")
+    return size.isdigit() and int(size) <= most
 
 
 def fetch_no_links(app: gr.Blocks) -> None:

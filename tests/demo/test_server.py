@@ -16,7 +16,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from modeling_fbclip.demo.photos import MAX_BYTES, MAX_FILES, MAX_PIXELS
-from modeling_fbclip.demo.uploads import REQUEST_BYTES
+from modeling_fbclip.demo.uploads import OTHER_BYTES, REQUEST_BYTES
 from PIL import Image
 
 from modeling_fbclip import ZeroShotAnomalyDetectionPipeline, load_bundled
@@ -36,8 +36,8 @@ def detect(url, payload):
     return kind.removeprefix("event: "), data.removeprefix("data: ")
 
 
-def upload(url, name, data):
-    return httpx.post(f"{url}gradio_api/upload", files={"files": (name, data)}, timeout=60)
+def upload(url, name, data, route="upload"):
+    return httpx.post(f"{url}gradio_api/{route}", files={"files": (name, data)}, timeout=60)
 
 
 def test_the_endpoint_tells_what_the_pipeline_tells(client):
@@ -107,8 +107,10 @@ def test_no_link_is_fetched(demo):
             server.accept()
 
 
-def test_a_session_is_not_written_to_the_disk(demo):
+def test_what_would_keep_or_take_apart_what_is_sent_is_not_offered(demo):
     assert httpx.get(f"{demo.url}gradio_api/deep_link?session_hash=any").status_code == 404
+    for route in ("process_recording", "component_server"):
+        assert upload(demo.url, "mine.jpg", b"any", route).status_code == 404
 
 
 def png(width, height):
@@ -120,8 +122,10 @@ def png(width, height):
 def test_bytes_and_pixels_are_bounded(demo, client, tmp_path):
     assert upload(demo.url, "large.png", bytes(MAX_BYTES + 1)).status_code == 413
     assert upload(demo.url, "larger.png", bytes(REQUEST_BYTES + 1)).status_code == 413
-    unknown = httpx.post(f"{demo.url}gradio_api/upload", content=iter([b"of unknown length"]))
-    assert unknown.status_code == 413
+    for route in ("upload", "call/detect", "queue/join"):
+        unknown = httpx.post(f"{demo.url}gradio_api/{route}", content=iter([b"of unknown length"]))
+        assert unknown.status_code == 413
+    assert httpx.post(f"{demo.url}gradio_api/call/detect", content=bytes(OTHER_BYTES + 1)).status_code == 413
     (tmp_path / "wide.png").write_bytes(png(5001, MAX_PIXELS // 5000))
     with pytest.raises(AppError, match=r"wide.png: 25.0 megapixels are too many; at most 25 fit"):
         client.predict(handle_file(tmp_path / "wide.png"), api_name="/detect")
