@@ -13,9 +13,11 @@ import modeling_fbclip
 PACKAGE = Path(modeling_fbclip.__file__).parent
 DISTRIBUTION = "modeling-fbclip"
 PYTHON_VERSION = "3.11"
-# The Space needs no recipe to make models and uploads none. The demo itself is copied on its own, for in a clone it
-# lies elsewhere.
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyi", "recipe", "demo", "hub")
+# What the demo imports nothing of. Itself it is copied on its own, for in a clone it lies elsewhere.
+LEFT_OUT = shutil.ignore_patterns(
+    "__pycache__", "*.pyi", "recipe", "cli", "data", "demo", "evaluation", "hub", "training"
+)
+OF_THE_COMMAND_LINE = ("__init__.py", "messages.py", "models.py")
 LEFT_OUT_OF_DEMO = shutil.ignore_patterns("__pycache__", "*.pyi", "make_*", "heatmaps.jpg", "screenshot.*", "space.py")
 
 APP = '''"""The Space's page; Hugging Face runs this file."""
@@ -34,12 +36,12 @@ From Python:
 ```python
 from gradio_client import Client, handle_file
 
-score, label, anomaly_map = Client("owner/space").predict(handle_file("photo.jpg"), api_name="/detect")
+score, label, anomaly_map = Client("{space_id}").predict(handle_file("photo.jpg"), api_name="/detect")
 ```
 """
 
 
-def stage_space(folder: Path, model_id: str, title: str) -> None:
+def stage_space(folder: Path, model_id: str, title: str, space_id: str) -> None:
     """
     Writes a complete Space into an empty folder: the README with its front matter, the app, requirements pinned to
     the versions that are installed here, and this package, which is not on PyPI.
@@ -48,6 +50,7 @@ def stage_space(folder: Path, model_id: str, title: str) -> None:
         folder (`Path`): an existing, empty folder.
         model_id (`str`): Hub id of the model to serve. The bundled model is offered beside it.
         title (`str`): the Space's title.
+        space_id (`str`): Hub id of the Space itself, for its example.
     """
     card = SpaceCardData(
         title=title,
@@ -62,12 +65,15 @@ def stage_space(folder: Path, model_id: str, title: str) -> None:
         models=[model_id],
         tags=["anomaly-detection", "zero-shot", "fb-clip"],
     )
-    body = BODY.format(title=title, model_id=model_id)
+    body = BODY.format(title=title, model_id=model_id, space_id=space_id)
     SpaceCard(f"---\n{card.to_yaml()}\n---\n\n{body}").save(folder / "README.md")
     (folder / "app.py").write_text(APP.format(model_id=model_id), encoding="utf-8")
     (folder / "requirements.txt").write_text("\n".join(pinned_requirements()) + "\n", encoding="utf-8")
     package = folder / "modeling_fbclip"
     shutil.copytree(PACKAGE, package, ignore=LEFT_OUT)
+    (package / "cli").mkdir()
+    for name in OF_THE_COMMAND_LINE:
+        shutil.copyfile(PACKAGE / "cli" / name, package / "cli" / name)
     shutil.copytree(Path(__file__).parent, package / "demo", ignore=LEFT_OUT_OF_DEMO)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from .stage import require_publishable, stage_model
+from .stage import require_publishable, stage_model, write_license
 from .upload import HubError, Pushed, Repository, require_repo_id
 
 SPACE_TITLE = "FB-CLIP anomaly detection"
@@ -20,7 +20,7 @@ class StagedFile(NamedTuple):
 
 
 def stage_folders(
-    model_dir: Path, repo_id: str, folder: Path, with_space: bool, evaluation: Path | None = None
+    model_dir: Path, repo_id: str, folder: Path, space_id: str | None = None, evaluation: Path | None = None
 ) -> list[StagedFile]:
     r"""
     Writes `folder/model` and, if wanted, `folder/space`, whose app loads the model from `repo_id`.
@@ -29,7 +29,7 @@ def stage_folders(
         model_dir (`Path`): Folder of a model and its processor.
         repo_id (`str`): `owner/name` of the model on the Hub.
         folder (`Path`): Where to write; neither of the two may be there.
-        with_space (`bool`): Whether there is to be a Space.
+        space_id (`str`, *optional*): `owner/name` of the Space; none is staged without it.
         evaluation (`Path`, *optional*): Report of `fbclip evaluate`. Defaults to `evaluation.json` in `model_dir`.
 
     Returns:
@@ -39,13 +39,14 @@ def stage_folders(
         `HubError`: The name is wrong.
         `OSError`, `ValueError`: The folder holds no model, or something that must not be published.
     """
-    require_repo_id(repo_id)
+    require_targets(repo_id, space_id)
     stage_model(model_dir, folder / "model", repo_id, evaluation)
-    if with_space:
+    if space_id is not None:
         from modeling_fbclip.demo.space import stage_space  # only a Space needs the app
 
         (folder / "space").mkdir()
-        stage_space(folder / "space", repo_id, SPACE_TITLE)
+        stage_space(folder / "space", repo_id, SPACE_TITLE, space_id)
+        write_license(folder / "space")
         require_publishable(folder / "space")
     return list(_files(folder))
 
@@ -72,6 +73,7 @@ def upload_folders(
     Raises:
         `HubError`: One of them was not published; the message says whether the other was.
     """
+    require_targets(repo_id, space_id, revision)
     model = Repository(repo_id, "model", private, revision, token)
     space = Repository(space_id, "space", private, None, token) if space_id else None
     pushed = [model.push(folder / "model")]
@@ -108,8 +110,19 @@ def push_to_hub(
     >>> push_to_hub(Path("my-model"), "owner/name", space_id="owner/name-demo")  # doctest: +SKIP
     ```"""
     with TemporaryDirectory(prefix="fbclip-push-") as folder:
-        stage_folders(model_dir, repo_id, Path(folder), space_id is not None, evaluation)
+        stage_folders(model_dir, repo_id, Path(folder), space_id, evaluation)
         return upload_folders(Path(folder), repo_id, space_id, private, revision, token)
+
+
+def require_targets(repo_id: str, space_id: str | None, revision: str | None = None) -> None:
+    r"""
+    Raises:
+        `HubError`: A name is wrong, or there is to be a Space of a model on another branch than the main one.
+    """
+    for name in filter(None, (repo_id, space_id)):
+        require_repo_id(name)
+    if space_id is not None and revision is not None:
+        raise HubError("a Space serves the main branch of a model; publish a revision without a Space.")
 
 
 def _files(folder: Path) -> Iterator[StagedFile]:

@@ -12,6 +12,8 @@ from modeling_fbclip.data.registry import identify
 
 # In a model's folder: what `fbclip evaluate --output` writes, or several such sets in one file.
 EVALUATION = "evaluation.json"
+# What training writes beside a model, and the card and a later evaluation read.
+RECORDS = ("recipe.json", "training_record.json")
 OWN_METHOD = "FB-CLIP"
 ALL = "all"  # kinds of defect
 TASK = "image-segmentation"
@@ -62,8 +64,16 @@ def read_results(folder: Path) -> list[ResultSet]:
         `ValueError`: The file is no report of an evaluation.
     """
     path = folder / EVALUATION
-    if not path.is_file():
-        return []
+    return read_report(path) if path.is_file() else []
+
+
+def read_report(path: Path) -> list[ResultSet]:
+    r"""
+    The sets of a report of an evaluation, wherever it lies.
+
+    Raises:
+        `ValueError`: The file is no report of an evaluation.
+    """
     report = read_json(path)
     try:
         return [_result_set(found) for found in report["sets"]] if "sets" in report else [_own_report(report)]

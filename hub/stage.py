@@ -4,12 +4,13 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import requires
+from importlib.metadata import distribution, requires
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import get_token
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -21,14 +22,28 @@ from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 from .card import render_card
-from .results import EVALUATION, eval_results_yaml, read_json, read_results
+from .results import EVALUATION, RECORDS, eval_results_yaml, read_json, read_results
+from .upload import is_hub_id
 
 HANDLER = Path(__file__).with_name("handler.py")
-# What training writes beside a model, and the card and a later evaluation read.
-RECORDS = ("recipe.json", "training_record.json")
+LICENSE_OF_CLONE = Path(__file__).parents[1] / "LICENSE"
+DISTRIBUTION = "modeling-fbclip"
 # What the code that travels with a model imports.
 NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
+# What a tokenizer says of how it was loaded, which is of no use elsewhere.
+LOADED_FROM = ("is_local", "local_files_only")
 PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
+# What the libraries raise when a model's files hold something else than they should.
+LOADING_ERRORS = (
+    AttributeError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
 HIDDEN_ALLOWED = {".eval_results", ".gitattributes"}
 SECRET = re.compile(
     rb"\bhf_[A-Za-z0-9]{30,}|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{40}|\bAKIA[0-9A-Z]{16}\b"
@@ -58,6 +73,7 @@ def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | 
         report = evaluation or model_dir / EVALUATION
         if evaluation is not None or report.is_file():
             _copy_json(report, target / EVALUATION)
+        write_license(target)
         shutil.copyfile(HANDLER, target / HANDLER.name)
         (target / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
         (target / "README.md").write_text(render_card(target, repo_id), encoding="utf-8")
@@ -85,6 +101,12 @@ def require_publishable(folder: Path) -> None:
             raise ValueError(f"{name}: seems to hold a token or a key, and is not published; remove it from the file.")
 
 
+def write_license(folder: Path) -> None:
+    """The package's, which lies with its metadata where it is installed, and at the top of a clone."""
+    text = distribution(DISTRIBUTION).read_text("licenses/LICENSE")
+    (folder / "LICENSE").write_text(text or LICENSE_OF_CLONE.read_text(encoding="utf-8"), encoding="utf-8")
+
+
 def _has_secret(content: bytes) -> bool:
     own = get_token()
     return SECRET.search(content) is not None or (own is not None and own.encode() in content)
@@ -101,10 +123,11 @@ def _save_model(model_dir: Path, target: Path) -> None:
             weights = load_file(model_dir / SAFE_WEIGHTS_NAME)
             model = _frame(config, weights)
         processor = FBCLIPProcessor.from_pretrained(model_dir)
-    except (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise ValueError(f"{model_dir}: cannot be loaded: {error}") from error
     _forget_folders(model.config, model_dir)
     model.save_pretrained(target, include_clip=config.includes_clip, state_dict=weights)
+    _forget_loading(processor)
     processor.save_pretrained(target)
 
 
@@ -122,16 +145,22 @@ def _require_model(model_dir: Path) -> None:
 
 def _forget_folders(config: FBCLIPConfig, model_dir: Path) -> None:
     """Folders of this machine are of no use elsewhere, and nobody's business."""
-    if config.clip_name_or_path is not None and Path(config.clip_name_or_path).is_absolute():
+    if config.clip_name_or_path is not None and not is_hub_id(config.clip_name_or_path):
         if not config.includes_clip:
             raise ValueError(
-                f"{model_dir}: holds the FB-CLIP parts alone, and their CLIP is a folder of this machine; "
-                "save it with `include_clip=True` first."
+                f"{model_dir}: holds the FB-CLIP parts alone, and their CLIP is a folder of this machine, "
+                "not of the Hub; save it with `include_clip=True` first."
             )
-        config.clip_name_or_path = None
+        config.clip_name_or_path = config.clip_revision = None
     clip_config: Any = config.clip_config
     for part in (clip_config, clip_config.text_config, clip_config.vision_config):
         part.name_or_path = ""  # may be such a folder too, and nothing reads it
+
+
+def _forget_loading(processor: FBCLIPProcessor) -> None:
+    if processor.tokenizer is not None:
+        for name in LOADED_FROM:
+            processor.tokenizer.init_kwargs.pop(name, None)
 
 
 def _frame(config: FBCLIPConfig, parts: dict[str, Tensor]) -> FBCLIPModel:
@@ -152,7 +181,7 @@ def _copy_json(source: Path, target: Path) -> None:
 
 def _requirements() -> Iterator[str]:
     """For an Inference Endpoint, whose image may hold an older transformers."""
-    for requirement in requires("modeling-fbclip") or []:
+    for requirement in requires(DISTRIBUTION) or []:
         name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
         if name in NEEDED and ";" not in requirement:
             yield requirement

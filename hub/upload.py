@@ -10,10 +10,25 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ge
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import parse_ratelimit_headers, validate_repo_id
 
+from .results import EVALUATION, RECORDS
+
 MESSAGE = "Upload by modeling-fbclip"
-# What an earlier push may have left that would be loaded in place of, or beside, what is there now.
-REPLACED = ("*.safetensors", "*.safetensors.index.json", "*.py", ".eval_results/*")
 RepoType = Literal["model", "space"]
+# What an earlier push may have left that would be loaded, or believed, in place of, or beside, what is there now.
+REPLACED: dict[RepoType, tuple[str, ...]] = {
+    "model": (
+        "*.safetensors",
+        "*.safetensors.index.json",
+        "pytorch_model*.bin",
+        "pytorch_model*.bin.index.json",
+        "*_fbclip.py",
+        "handler.py",
+        EVALUATION,
+        *RECORDS,
+        ".eval_results/*",
+    ),
+    "space": ("modeling_fbclip/*",),
+}
 
 
 class HubError(Exception):
@@ -84,14 +99,14 @@ class Repository:
     def push(self, folder: Path) -> Pushed:
         r"""
         Has the repository hold the folder's files, by one commit on top of what it held when it was opened. Files that
-        the folder does not have stay, but for weights, code and results of an earlier push.
+        the folder does not have stay, but for weights, code and records of an earlier push.
 
         Raises:
             `HubError`: It was refused or broken off, or somebody else wrote meanwhile. The repository is as it was.
         """
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         names = [path.relative_to(folder).as_posix() for path in paths]
-        stale = [name for name in self.files if name not in names and any(fnmatch(name, p) for p in REPLACED)]
+        stale = [name for name in self.files if name not in names and _is_replaced(name, self.repo_type)]
         with _one_line_errors(self):
             commit = self.api.create_commit(
                 self.repo_id,
@@ -107,6 +122,11 @@ class Repository:
         return Pushed(self.repo_type, self.repo_id, self.url, commit.oid, commit.oid != self.parent)
 
 
+def _is_replaced(name: str, repo_type: RepoType) -> bool:
+    # A pattern without a folder is for the top level alone, though * stands for slashes too.
+    return any(fnmatch(name, pattern) and ("/" in name) == ("/" in pattern) for pattern in REPLACED[repo_type])
+
+
 def require_repo_id(repo_id: str) -> None:
     r"""
     Raises:
@@ -118,6 +138,15 @@ def require_repo_id(repo_id: str) -> None:
         raise HubError(f"{repo_id}: no name for the Hub: {error}") from None
     if repo_id.count("/") != 1:
         raise HubError(f"{repo_id}: no name for the Hub, which are of the form owner/name.")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether this may be the name of something on the Hub, and is no folder here."""
+    try:
+        require_repo_id(name)
+    except HubError:
+        return False
+    return not Path(name).is_dir()
 
 
 @contextmanager

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BUNDLED_NAME = "bundled"
 NOTHING_DONE = 2
+ANY_SPACE = "owner/space"  # that a dry run stages where none is named
 
 
 def push(
@@ -69,33 +70,61 @@ def push(
     Example:
       fbclip push my-model owner/name --space owner/name-demo
     """
-    if stage is not None and stage.is_dir() and any(stage.iterdir()):
-        raise typer.BadParameter(f"{stage} is not empty; choose another folder", param_hint="--stage")
     quieten_libraries()
     from huggingface_hub.utils import disable_progress_bars
 
-    from modeling_fbclip.checkpoints import BUNDLED
-    from modeling_fbclip.hub import HubError, stage_folders, upload_folders
-    from modeling_fbclip.hub.upload import require_repo_id
+    from modeling_fbclip.hub import stage_folders, upload_folders
+    from modeling_fbclip.hub.publish import require_targets
+    from modeling_fbclip.hub.results import read_report
 
     if not sys.stderr.isatty():
         disable_progress_bars()
-    try:
-        for name in filter(None, (repo_id, space)):
-            require_repo_id(name)
-        source = BUNDLED if model_dir == BUNDLED_NAME else Path(model_dir)
-        with _folder(stage) as folder:
-            files = stage_folders(source, repo_id, folder, dry_run or space is not None, evaluation)
+    with _explained():
+        require_targets(repo_id, space, revision)
+        if evaluation is not None:
+            with _blamed_on("--evaluation"):
+                read_report(evaluation)
+        with _blamed_on("--stage"), _folder(stage) as folder:
+            with _blamed_on("MODEL_DIR"):
+                staged_space = space or (ANY_SPACE if dry_run else None)
+                files = stage_folders(_source(model_dir), repo_id, folder, staged_space, evaluation)
             pushed = [] if dry_run else upload_folders(folder, repo_id, space, private, revision)
+    _write(files, pushed, form)
+    kept = "" if stage is None else f" to {stage}"
+    typer.echo(f"staged{kept}, nothing uploaded" if dry_run else "\n".join(map(_sentence, pushed)), err=True)
+
+
+def _source(model_dir: str) -> Path:
+    from modeling_fbclip.checkpoints import BUNDLED
+
+    return BUNDLED if model_dir == BUNDLED_NAME else Path(model_dir)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of the Hub, and of a package that is not here, as one line."""
+    from modeling_fbclip.hub import HubError
+
+    try:
+        yield
     except HubError as error:
         failure = typer.TyperException(str(error))
         failure.exit_code = NOTHING_DONE
         raise failure from error
+    except ModuleNotFoundError as error:
+        raise typer.BadParameter(
+            f"the package {error.name!r}, which a Space needs, is missing; "
+            "install it by pip install 'modeling-fbclip[demo]'"
+        ) from error
+
+
+@contextmanager
+def _blamed_on(parameter: str) -> Iterator[None]:
+    """Errors about what the user gave as this parameter, as one line that says so."""
+    try:
+        yield
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(one_line(error), param_hint="MODEL_DIR") from error
-    _write(files, pushed, form)
-    kept = "" if stage is None else f" to {stage}"
-    typer.echo(f"staged{kept}, nothing uploaded" if dry_run else "\n".join(map(_sentence, pushed)), err=True)
+        raise typer.BadParameter(one_line(error), param_hint=parameter) from error
 
 
 @contextmanager
@@ -104,9 +133,12 @@ def _folder(stage: Path | None) -> Iterator[Path]:
     if stage is None:
         with TemporaryDirectory(prefix="fbclip-push-") as folder:
             yield Path(folder)
-    else:
-        with written_aside(stage) as folder:
-            yield folder
+        return
+    if stage.is_dir() and any(stage.iterdir()):
+        raise ValueError(f"{stage} is not empty; choose another folder")
+    with written_aside(stage.resolve()) as folder:
+        folder.mkdir()
+        yield folder
 
 
 def _write(files: "list[StagedFile]", pushed: "list[Pushed]", form: Format) -> None:

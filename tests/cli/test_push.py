@@ -1,9 +1,11 @@
 """`fbclip push` as far as it goes without a Hub: dry runs, and mistakes that are found before anything is asked."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from modeling_fbclip.demo import space
 
 from modeling_fbclip.checkpoints import BUNDLED
 
@@ -52,7 +54,13 @@ def test_listing_as_json_and_csv_has_bytes(fbclip, model_folder) -> None:
         (("bundled", "name"), "no name for the Hub, which are of the form owner/name"),
         (("bundled", "owner/name", "--space", "a b/c"), "a b/c: no name for the Hub"),
         (("bundled", "owner/name", "--evaluation", "missing.json"), "missing.json"),
-        (("bundled", "owner/name", "--stage", ".."), ".. is not empty"),
+        (("bundled", "owner/name", "--evaluation", __file__), "--evaluation: "),
+        (("bundled", "owner/name", "--stage", ".."), "--stage: .. is not empty"),
+        (("bundled", "owner/name", "--stage", f"{__file__}/x"), "--stage: "),
+        (
+            ("bundled", "owner/name", "--space", "owner/demo", "--revision", "try"),
+            "publish a revision without a Space",
+        ),
         (("bundled",), "OWNER/NAME"),
     ],
 )
@@ -62,6 +70,35 @@ def test_mistakes_are_one_line_and_leave_nothing(fbclip, arguments, said) -> Non
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
     assert list(Path().iterdir()) == []
+
+
+def test_stage_may_be_the_folder_that_one_is_in(fbclip, model_folder) -> None:
+    outcome = fbclip("push", model_folder, "owner/name", "--dry-run", "--stage", ".")
+    assert outcome.status == 0, outcome.err
+    assert {path.name for path in Path().iterdir()} == {"model", "space"}
+
+
+def test_a_space_without_gradio_is_one_line_that_says_what_to_install(fbclip, model_folder, monkeypatch) -> None:
+    def not_found(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(space, "version", not_found)
+    for arguments in (("--dry-run",), ("--space", "owner/demo")):
+        outcome = fbclip("push", model_folder, "owner/name", *arguments)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert "'gradio'" in outcome.err
+        assert "pip install 'modeling-fbclip[demo]'" in outcome.err
+        assert outcome.err.count("\n") == 1
+
+
+def test_a_configuration_of_wrong_types_is_one_line(fbclip, model_folder) -> None:
+    config = json.loads((model_folder / "config.json").read_text())
+    (model_folder / "config.json").write_text(json.dumps(config | {"image_size": "x"}))
+    outcome = fbclip("push", model_folder, "owner/name", "--dry-run")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "MODEL_DIR: " in outcome.err
+    assert "image_size" in outcome.err
+    assert outcome.err.count("\n") == 1
 
 
 def test_push_without_token_or_network_asked_for_is_one_line(fbclip, model_folder, monkeypatch) -> None:

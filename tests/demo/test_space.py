@@ -1,40 +1,70 @@
 """The folder of the Space: complete, and alone in an environment of its own it answers."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from gradio_client import Client, handle_file
 from modeling_fbclip.demo.space import stage_space
 
 from .conftest import EXAMPLES, wait_for
 
+IMPORT = """
+import json, sys
+import modeling_fbclip.demo.server
+from modeling_fbclip.demo.models import BUNDLED, Models
+Models().get(BUNDLED)
+found = [module.__file__ for name, module in sys.modules.items() if name.startswith("modeling_fbclip")]
+print(json.dumps(found))
+"""
 
-def test_the_staged_space_starts_alone_and_answers(tmp_path):
+
+@pytest.fixture
+def staged(tmp_path) -> Path:
     space = tmp_path / "space"
     space.mkdir()
-    stage_space(space, "owner/name", "A title: with a colon")
-    _, header, _ = (space / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    stage_space(space, "owner/name", "A title: with a colon", "owner/its-space")
+    return space
+
+
+def test_readme_shows_how_to_ask_this_very_space(staged):
+    assert 'Client("owner/its-space").predict(' in (staged / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_package_that_is_staged_is_all_that_the_demo_imports_and_little_more(staged):
+    package = staged / "modeling_fbclip"
+    assert not [name for name in ("data", "evaluation", "hub", "training") if (package / name).exists()]
+    assert not (package / "cli" / "push.py").exists()
+    # The package that is installed here would stand in for a file that is missing there.
+    done = subprocess.run([sys.executable, "-c", IMPORT], cwd=staged, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not [file for file in json.loads(done.stdout) if not Path(file).is_relative_to(staged)]
+
+
+def test_the_staged_space_starts_alone_and_answers(staged, tmp_path):
+    _, header, _ = (staged / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     front = yaml.safe_load(header)
     assert front["title"] == "A title: with a colon"
     assert (front["sdk"], front["python_version"], front["app_file"]) == ("gradio", "3.11", "app.py")
     assert front["models"] == ["owner/name"]
-    pins = (space / "requirements.txt").read_text().split()
+    pins = (staged / "requirements.txt").read_text().split()
     assert all(pin.count("==") == 1 and "+" not in pin for pin in pins)
     assert f"gradio=={front['sdk_version']}" in pins
-    staged = [str(path.relative_to(space)) for path in space.rglob("*") if path.is_file()]
-    assert not [name for name in staged if "__pycache__" in name or "/recipe/" in name or name.endswith(".pyi")]
-    assert len([name for name in staged if "/examples/" in name and name.endswith(".jpg")]) == 12
+    names = [str(path.relative_to(staged)) for path in staged.rglob("*") if path.is_file()]
+    assert not [name for name in names if "__pycache__" in name or "/recipe/" in name or name.endswith(".pyi")]
+    assert len([name for name in names if "/examples/" in name and name.endswith(".jpg")]) == 12
 
-    python = new_environment(tmp_path / "environment", space / "requirements.txt")
+    python = new_environment(tmp_path / "environment", staged / "requirements.txt")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     settings = {"GRADIO_SERVER_PORT": str(port), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen([python, "app.py"], cwd=space, env=kept | settings, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([python, "app.py"], cwd=staged, env=kept | settings, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(lambda: process.poll() is not None or answers(port), seconds=120)
         client = Client(f"http://127.0.0.1:{port}/", verbose=False, download_files=tmp_path / "downloads")

@@ -128,14 +128,16 @@ def test_push_is_one_commit_and_takes_away_what_would_be_loaded_instead(publishe
     repository = standin.repositories.get("model", place.repo("complete"))
     assert len(repository.messages()) == 2
     commit = repository.branches["main"]
-    stale = {"model-00001-of-00002.safetensors": {}, "old_fbclip.py": {}, "photo.md": {}}
+    stale = ["evaluation.json", "model-00001-of-00002.safetensors", "old_fbclip.py", "pytorch_model.bin"]
+    stale += ["recipe.json", "training_record.json", ".eval_results/fbclip.yaml"]
+    kept = ["photo.md", "train.py", "onnx/model.safetensors", "tools/my_fbclip.py"]
     file = repository.add(b"old")
-    repository.commit("main", commit, repository.files(commit) | dict.fromkeys(stale, file), "by hand")
+    repository.commit("main", commit, repository.files(commit) | dict.fromkeys(stale + kept, file), "by hand")
     outcome = fbclip("push", *_complete(published, place))
     assert outcome.status == 0, outcome.err
     assert len(repository.messages()) == 4
     left = set(repository.files(repository.branches["main"]))
-    assert left == {*repository.files(commit), "photo.md"}
+    assert left == {*repository.files(commit), *kept}
 
 
 def test_push_to_a_branch_leaves_main_as_it_is(published, place, standin, fbclip) -> None:

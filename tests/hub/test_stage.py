@@ -36,7 +36,8 @@ def test_folder_holds_what_a_hub_user_expects(staged: Path) -> None:
     code = {path.name for path in PACKAGE.glob("*_fbclip.py")}
     records = {name for name in ("recipe.json", "evaluation.json") if (BUNDLED / name).is_file()}
     files = {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json"}
-    assert names == files | code | records | {"README.md", "handler.py", "requirements.txt"}
+    assert names == files | code | records | {"LICENSE", "README.md", "handler.py", "requirements.txt"}
+    assert (staged / "LICENSE").read_text() == (PACKAGE.parent / "LICENSE").read_text()
     for name in code:
         assert (staged / name).read_text() == (PACKAGE / name).read_text()
 
@@ -76,9 +77,39 @@ def test_a_folder_of_this_machine_is_not_told(tiny_clip, tmp_path) -> None:
 
     model.save_pretrained(tmp_path / "parts", include_clip=False)
     FBCLIPProcessor.from_config(model.config).save_pretrained(tmp_path / "parts")
-    with pytest.raises(ValueError, match="their CLIP is a folder of this machine; save it with `include_clip=True`"):
+    with pytest.raises(
+        ValueError, match="their CLIP is a folder of this machine, not of the Hub; save it with `include_clip=True`"
+    ):
         stage_model(tmp_path / "parts", tmp_path / "staged-parts", "owner/name")
     assert not (tmp_path / "staged-parts").exists()
+
+
+@pytest.mark.parametrize("name", ["../secret-project/clip", "clip", "here/clip", "/home/ada/clip", "a/b/c"])
+def test_what_is_no_name_on_the_hub_is_not_told_either(copied, tmp_path, monkeypatch, name) -> None:
+    (tmp_path / "here" / "clip").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    path = copied / "config.json"
+    config = json.loads(path.read_text()) | {"clip_name_or_path": name, "clip_revision": "mine"}
+    path.write_text(json.dumps(config))
+    stage_model(copied, tmp_path / "staged", "owner/name")
+    staged = json.loads((tmp_path / "staged" / "config.json").read_text())
+    assert staged.get("clip_name_or_path") is staged.get("clip_revision") is None
+    card = (tmp_path / "staged" / "README.md").read_text()
+    assert "base_model" not in card
+    assert f"({name})" not in card
+    assert f"[{name}]" not in card
+
+    path.write_text(json.dumps(config | {"includes_clip": False}))
+    shutil.copyfile(copied / "model.safetensors", tmp_path / "all.safetensors")
+    parts = {name: w for name, w in load_file(tmp_path / "all.safetensors").items() if not name.startswith("clip.")}
+    save_file(parts, copied / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="not of the Hub"):
+        stage_model(copied, tmp_path / "staged-parts", "owner/name")
+
+
+def test_how_the_tokenizer_was_loaded_is_not_told(staged: Path) -> None:
+    tokenizer = json.loads((staged / "tokenizer_config.json").read_text())
+    assert not {"is_local", "local_files_only"} & tokenizer.keys()
 
 
 def test_the_parts_alone_stay_so_and_their_clip_is_not_fetched(parts_dir: Path, tmp_path) -> None:
