@@ -84,12 +84,11 @@ def evaluate(
     dataset = load_data(data, split, category)
     pipeline = load_pipeline(model, device, dtype)
     with one_line_errors(batch_size):
-        from accelerate import PartialState
-
         from modeling_fbclip.evaluation import evaluate as evaluate_model
+        from modeling_fbclip.evaluation.predict import join_processes
 
         network: Any = pipeline.model  # the base class's type is wider
-        is_main = PartialState().is_main_process
+        is_main = join_processes().is_main_process
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)  # better found impossible now than at the end
         aside = written_aside(plots) if plots is not None and is_main else nullcontext()

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modeling_fbclip.data.decoding import open_image
+from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
 from modeling_fbclip.data.loading import find_folder, load_anomaly_dataset
 from modeling_fbclip.data.registry import identify
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+from modeling_fbclip.images_fbclip import load_mask
 
 COLUMNS_LAYOUT = "columns"
 
@@ -67,9 +67,7 @@ def check_anomaly_dataset(
     tally = _Tally()
     for split in splits:
         dataset: Any = load_anomaly_dataset(name_or_path, split, layout=layout, streaming=True)
-        undecoded = type(dataset.features["image"])(decode=False)
-        rows = dataset.cast_column("image", undecoded).cast_column("mask", undecoded)
-        for row in progress(rows):
+        for row in progress(undecoded(dataset)):
             tally.add(split, row)
     categories = {category for _, category in tally.images}
     known = identify(categories)
@@ -122,7 +120,7 @@ def _problems(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     image_path = row["path"]
     size = mask = None
     try:
-        size = load_rgb_image(open_image(row["image"], image_path)).size
+        size = read_rgb(row["image"], image_path).size
     except ValueError as error:
         yield image_path, _reason(error, image_path)
     if row["mask"] is None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image as PILImage
 
+from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
@@ -36,5 +38,23 @@ def open_image(value: Any, name: str) -> Any:
         return value["path"]
     try:
         return PILImage.open(BytesIO(value["bytes"]))
+    except PILImage.DecompressionBombError as error:
+        raise ValueError(f"{name}: {error}") from error
     except OSError as error:
         raise ValueError(f"{name}: not an image, or in a format that Pillow cannot read.") from error
+
+
+def read_rgb(value: Any, name: str) -> PILImage.Image:
+    """A row's image in RGB; ValueError that names it if it cannot be read."""
+    return load_rgb_image(open_image(value, name), name)
+
+
+def marks_anything(mask: Any, name: str) -> bool:
+    """
+    Whether a row's mask has an anomalous pixel, where it alone tells the label. One that cannot be read counts as
+    if it had, so that the rows can be listed: whoever reads it next will say so.
+    """
+    try:
+        return mask is not None and bool(load_mask(open_image(mask, name), name).any())
+    except ValueError:
+        return True

@@ -48,7 +48,7 @@ def evaluate(
 
     Images are read as they are needed, and one category is held at a time. At 518 × 518 pixels an image costs about
     2.5 MB while its category is computed: a float32 map, a mask, and a copy of the map's pixels for sorting.
-    Launched with accelerate on several processes, all share the work and all return the same report.
+    Launched with accelerate on several processes, all share the work, of a stream too, and all return the same report.
 
     Args:
         model ([`FBCLIPModel`]): The model, on the device to use.

@@ -1,21 +1,22 @@
 """A labelled data set through the model: maps, masks and scores, one category at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from functools import partial
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import PartialState
+from accelerate.utils import gather_object, parse_flag_from_env
 from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader
 
-from modeling_fbclip.data.decoding import open_image, undecoded
+from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
 from modeling_fbclip.evaluation.metrics import BoolArray
 from modeling_fbclip.evaluation.overlap import image_digest
 from modeling_fbclip.evaluation.ranking import FloatArray
-from modeling_fbclip.images_fbclip import load_rgb_image
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
@@ -59,7 +60,7 @@ class Collator(NamedTuple):
 
     def __call__(self, rows: list[Row]) -> Batch:
         """The rows as a batch, or ValueError naming the image that cannot be read."""
-        images = [load_rgb_image(open_image(row["image"], _name(row)), _name(row)) for row in rows]
+        images = [read_rgb(row["image"], _name(row)) for row in rows]
         truths = [open_image(row.get("mask"), f"the mask of {_name(row)}") for row in rows]
         masks = self.evaluation_processor(masks=truths)["mask_labels"].numpy() > 0
         predictions = [
@@ -98,7 +99,8 @@ def predict(
 ) -> Iterator[Prediction]:
     r"""
     Predictions of all images in order, holding one batch at a time. Launched on several processes by accelerate, each
-    sees its share of the batches, and the main one yields all predictions.
+    sees its share of the batches, which are those of a single process, and the main one yields all predictions. A
+    stream is read by every process, but no image of another's batch is decoded.
 
     Args:
         model ([`FBCLIPModel`]), processor ([`FBCLIPProcessor`]): The model and what prepares its images.
@@ -106,39 +108,64 @@ def predict(
         dataset (`datasets.Dataset` or `datasets.IterableDataset`): Rows of `image` and `label`; `mask`, `category` and
             `path` are optional.
         batch_size (`int`): Images that the model sees at once, on each process.
-        num_workers (`int`, defaults to 0): Processes that read images.
+        num_workers (`int`, defaults to 0): Processes that read images; of a stream one at most, to keep it in order.
         with_digests (`bool`, defaults to `False`): Whether images are named by their pixels.
 
     Raises:
-        `ValueError`: If there is no image, if one or its label cannot be read, or if several processes are to share a
-            stream.
+        `ValueError`: If there is no image, or if one or its label cannot be read.
     """
     _require_columns(dataset)
-    accelerator = Accelerator()
-    several = accelerator.num_processes > 1
-    if several and isinstance(dataset, IterableDataset):
-        raise ValueError("A stream cannot be shared by several processes; load the data set without streaming.")
+    state = join_processes()
+    if state.num_processes > 1:
+        model.to(state.device)  # type: ignore[arg-type]
+    mine = _share(undecoded(dataset), batch_size, state.process_index, state.num_processes)
+    if isinstance(dataset, IterableDataset):
+        num_workers = min(num_workers, 1)
     collate = Collator(processor, evaluation_processor, with_digests)
     # A stream is a data set to PyTorch, by another class.
-    loader: DataLoader = DataLoader(undecoded(dataset), batch_size, collate_fn=collate, num_workers=num_workers)  # type: ignore[arg-type]
-    if several:
-        model.to(accelerator.device)
-        loader = accelerator.prepare_data_loader(loader, device_placement=False)
-    batch = None
-    for batch in loader:
-        outputs = model(batch.pixel_values.to(model.device, model.dtype))
-        results = evaluation_processor.post_process_anomaly_detection(outputs)
-        scores = processor.image_scores(outputs).tolist()
-        predictions = [
-            row._replace(score=score, anomaly_map=result["anomaly_map"].numpy())
-            for row, score, result in zip(batch.rows, scores, results, strict=True)
-        ]
-        if several:
-            predictions = accelerator.gather_for_metrics(predictions, use_gather_object=True)
-        if accelerator.is_main_process:
-            yield from predictions
-    if batch is None:
+    batches = iter(DataLoader(mine, batch_size, collate_fn=collate, num_workers=num_workers))  # type: ignore[arg-type]
+    count = 0
+    while any(everyones := gather_object([_next_predictions(batches, model, processor, evaluation_processor)])):
+        count += 1
+        if state.is_main_process:
+            yield from chain.from_iterable(everyones)
+    if count == 0:
         raise ValueError("The data set holds no image.")
+
+
+def join_processes() -> PartialState:
+    """The processes that share the work. Unlike an `Accelerator`, it leaves the precision of a training open."""
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+
+
+def _share(rows: Dataset | IterableDataset, batch_size: int, rank: int, size: int) -> Dataset | IterableDataset:
+    """Every `size`-th batch of the rows."""
+    if size == 1:
+        return rows
+    if isinstance(rows, IterableDataset):
+        mine = partial(_is_mine, batch_size=batch_size, rank=rank, size=size)
+        return rows.filter(mine, with_indices=True)
+    return rows.select([index for index in range(len(rows)) if _is_mine({}, index, batch_size, rank, size)])
+
+
+def _is_mine(_row: Row, index: int, batch_size: int, rank: int, size: int) -> bool:
+    return index // batch_size % size == rank
+
+
+def _next_predictions(
+    batches: Iterator[Batch], model: FBCLIPModel, processor: FBCLIPProcessor, evaluation_processor: FBCLIPProcessor
+) -> list[Prediction]:
+    """Those of one batch; none at the end."""
+    batch = next(batches, None)
+    if batch is None:
+        return []
+    outputs = model(batch.pixel_values.to(model.device, model.dtype))
+    results = evaluation_processor.post_process_anomaly_detection(outputs)
+    scores = processor.image_scores(outputs).tolist()
+    return [
+        row._replace(score=score, anomaly_map=result["anomaly_map"].numpy())
+        for row, score, result in zip(batch.rows, scores, results, strict=True)
+    ]
 
 
 def notifying(items: Iterable[Item], on_item: Callable[[], None] | None) -> Iterator[Item]:

@@ -80,6 +80,8 @@ def test_a_sorted_stream_gives_the_same_and_an_unsorted_one_is_refused(model, pr
     report = evaluate(model, processor, dataset, size=SIZE)
     stream = dataset.select([*range(0, 13, 2), *range(1, 13, 2)]).to_iterable_dataset()
     assert_same_numbers(evaluate(model, processor, stream, size=SIZE), report)
+    in_shards = dataset.sort("category").to_iterable_dataset(num_shards=3)
+    assert_same_numbers(evaluate(model, processor, in_shards, size=SIZE, num_workers=2), report)
     with pytest.raises(ValueError, match=r"'a' comes back after another; sort the stream"):
         evaluate(model, processor, dataset.to_iterable_dataset(), size=SIZE)
 
@@ -161,12 +163,15 @@ from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.evaluation import evaluate
 
 folder, rank = sys.argv[1:]
-report = evaluate(
-    FBCLIPModel.from_pretrained(folder), FBCLIPProcessor.from_pretrained(folder), load_from_disk(f"{folder}/data"),
-    size=(60, 64), batch_size=2,
-)
-with open(f"{folder}/report-{rank}.json", "w") as file:
-    json.dump(report, file)
+rows = load_from_disk(f"{folder}/data")
+stream = rows.select([*range(0, 13, 2), *range(1, 13, 2)]).to_iterable_dataset(num_shards=2)
+model, processor = FBCLIPModel.from_pretrained(folder), FBCLIPProcessor.from_pretrained(folder)
+reports = [
+    evaluate(model, processor, rows, size=(60, 64), batch_size=2),
+    evaluate(model, processor, stream, size=(60, 64), batch_size=2, num_workers=2),
+]
+with open(f"{folder}/reports-{rank}.json", "w") as file:
+    json.dump(reports, file)
 """
 
 
@@ -193,9 +198,10 @@ def test_two_processes_give_the_numbers_of_one(model, processor, dataset, tmp_pa
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-    reports = [json.loads(Path(tmp_path, f"report-{rank}.json").read_text()) for rank in range(2)]
+    reports = [json.loads(Path(tmp_path, f"reports-{rank}.json").read_text()) for rank in range(2)]
     assert reports[0] == reports[1]
-    assert_same_numbers(reports[0], evaluate(model, processor, dataset, size=SIZE, batch_size=2))
+    for report in reports[0]:
+        assert_same_numbers(report, evaluate(model, processor, dataset, size=SIZE, batch_size=2))
 
 
 def test_an_image_in_a_table_that_is_damaged_is_named(model, processor, dataset):

@@ -10,6 +10,7 @@ from datasets import Dataset
 from PIL import Image
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.evaluation import evaluate
 from modeling_fbclip.training import FBCLIPTrainingArguments, steps, train
 from modeling_fbclip.training.log import read_log
 from training.conftest import FEATURES, make_parts, trained_weights
@@ -158,6 +159,13 @@ def test_data_that_teach_nothing_are_refused(run, parts, tmp_path):
     (tmp_path / "parts/3.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"^parts/3\.png: its image or mask cannot be read"):
         run(parts, "other")
+
+
+def test_an_evaluation_leaves_the_precision_open(tiny_model, parts, tmp_path):
+    processor = FBCLIPProcessor.from_config(tiny_model.config)
+    evaluate(tiny_model, processor, parts, size=32)
+    train(tiny_model, processor, parts, FBCLIPTrainingArguments(tmp_path / "out", epochs=1, mixed_precision="bf16"))
+    assert len(read_log(tmp_path / "out")) == 2
 
 
 def test_half_precision_weights_are_refused(tiny_model, parts, tmp_path):
