@@ -9,7 +9,10 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 from safetensors import safe_open
 
+from modeling_fbclip.data.registry import identify
+
 from .results import flatten, markdown_table, model_index, read_circumstances, read_json, read_results
+from .upload import is_hub_id
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TAGS = ["anomaly-detection", "anomaly-localization", "zero-shot", "clip", "fb-clip"]
@@ -31,10 +34,11 @@ def render_card(folder: Path, repo_id: str) -> str:
     """
     config, processor = read_json(folder / "config.json"), read_json(folder / "processor_config.json")
     results = read_results(folder)
-    clip = config.get("clip_name_or_path")
+    clip, training = config.get("clip_name_or_path"), _training(folder)
     data = ModelCardData(
         base_model=clip,
         base_model_relation=None if clip is None else "finetune" if config["includes_clip"] else "adapter",
+        datasets=[training["hub_id"]] if training and training["hub_id"] else None,
         library_name="transformers",
         license="apache-2.0",
         model_name=repo_id.rpartition("/")[2] if results else None,
@@ -52,7 +56,7 @@ def render_card(folder: Path, repo_id: str) -> str:
         processor=processor,
         weights=_weights(folder),
         recipe=_recipe(folder),
-        training=_training(folder),
+        training=training,
         results=results,
         circumstances=read_circumstances(folder),
         table=markdown_table,
@@ -90,7 +94,15 @@ def _training(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = read_json(path)
-    return {"data": _section(record, "data"), "rows": list(_training_rows(record))}
+    data = _section(record, "data")
+    hub_id, categories = data.get("hub_id"), data.get("categories")
+    known = identify(categories) if isinstance(categories, list) else None
+    return {
+        "data": data,
+        "hub_id": hub_id if isinstance(hub_id, str) and is_hub_id(hub_id) else None,
+        "title": known.title if known else None,
+        "rows": list(_training_rows(record)),
+    }
 
 
 def _training_rows(record: dict[str, Any]) -> Iterator[dict[str, str]]:

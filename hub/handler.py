@@ -2,9 +2,10 @@
 The model on a Hugging Face Inference Endpoint.
 
 Request: `{"inputs": image, "parameters": {…}}`. An image is base64 text, or a list of such; the bytes of an image as
-the whole request do too. Parameters, all optional: `threshold`, `pixel_threshold`, and `prompts`, two texts of what a
-faultless and what a faulty image shows. Answer, of each image: `score`, `label`, `width`, `height`, and `anomaly_map`,
-a 16-bit PNG in base64 with 65535 for a probability of 1.
+the whole request do too. Parameters, all optional: `threshold` of the image, `pixel_threshold` of the mask, and
+`prompts`, two texts of what a faultless and what a faulty image shows. Answer, of each image: `score`, `label`,
+`width`, `height`, and two PNGs in base64: `anomaly_map` of 16 bits, with 65535 for a probability of 1, and `mask` of
+1 bit, white where a pixel is anomalous.
 """
 
 import base64
@@ -21,7 +22,8 @@ MAX_IMAGES = 16
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
-PARAMETERS = ("threshold", "pixel_threshold", "prompts")
+THRESHOLDS = ("threshold", "pixel_threshold")
+PARAMETERS = (*THRESHOLDS, "prompts")
 
 
 class EndpointHandler:
@@ -45,15 +47,30 @@ class EndpointHandler:
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
         """Raises ValueError for a request that cannot be answered; the endpoint sends its text back."""
+        if not isinstance(data, dict):
+            raise ValueError("the request is an object of inputs and parameters.")
         inputs = data.get("inputs")
-        parameters = data.get("parameters") or {}
-        if not isinstance(parameters, dict) or not set(parameters) <= set(PARAMETERS):
-            raise ValueError(f"parameters: an object of {', '.join(PARAMETERS)} and nothing else.")
+        parameters = _parameters(data.get("parameters") or {})
         images = inputs if isinstance(inputs, list) else [inputs]
         if not 1 <= len(images) <= MAX_IMAGES:
             raise ValueError(f"inputs: {len(images)} images; send 1 to {MAX_IMAGES} at once.")
         answers = [_answer(self.detect(picture, **parameters)) for picture in map(_picture, images)]
         return answers if isinstance(inputs, list) else answers[0]
+
+
+def _parameters(given: Any) -> dict[str, Any]:
+    """Those that are given; null stands for the model's own."""
+    if not isinstance(given, dict) or not set(given) <= set(PARAMETERS):
+        raise ValueError(f"parameters: an object of {', '.join(PARAMETERS)} and nothing else.")
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in THRESHOLDS:
+        value = given.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"parameters: {name} is a number from 0 to 1.")
+    prompts = given.get("prompts", ["", ""])
+    if not isinstance(prompts, list | tuple) or [type(text) for text in prompts] != [str, str]:
+        raise ValueError("parameters: prompts are two texts, what a faultless and what a faulty image shows.")
+    return given
 
 
 def _picture(image: Any) -> Image.Image:
@@ -79,13 +96,18 @@ def _picture(image: Any) -> Image.Image:
 
 def _answer(result: dict[str, Any]) -> dict[str, Any]:
     values = np.rint(result["anomaly_map"].numpy() * 65535).astype(np.uint16)
-    file = io.BytesIO()
-    Image.fromarray(values).save(file, format="PNG")
     height, width = values.shape
     return {
         "score": float(result["score"]),
         "label": result["label"],
         "width": width,
         "height": height,
-        "anomaly_map": base64.b64encode(file.getvalue()).decode(),
+        "anomaly_map": _png(values),
+        "mask": _png(result["mask"].numpy()),
     }
+
+
+def _png(values: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()

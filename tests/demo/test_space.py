@@ -1,18 +1,23 @@
 """The folder of the Space: complete, and alone in an environment of its own it answers."""
 
+import ast
 import json
 import os
 import socket
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from gradio_client import Client, handle_file
 from modeling_fbclip.demo.space import stage_space
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from .conftest import EXAMPLES, wait_for
+from .conftest import EXAMPLES, ROOT, wait_for
 
 IMPORT = """
 import json, sys
@@ -44,6 +49,18 @@ def test_the_package_that_is_staged_is_all_that_the_demo_imports_and_little_more
     done = subprocess.run([sys.executable, "-c", IMPORT], cwd=staged, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not [file for file in json.loads(done.stdout) if not Path(file).is_relative_to(staged)]
+
+
+def test_what_the_demo_imports_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + project["optional-dependencies"]["demo"]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    nodes = [node for file in (ROOT / "demo").glob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    owners = packages_distributions()
+    found = {owner for name in imported for owner in owners.get(name.partition(".")[0], [])}
+    assert {canonicalize_name(name) for name in found} - {"modeling-fbclip"} <= declared
 
 
 def test_the_staged_space_starts_alone_and_answers(staged, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 from modeling_fbclip.hub import render_card, stage_model
-from modeling_fbclip.hub.__main__ import PROJECT_CARD, project_card
+from modeling_fbclip.hub.__main__ import PROJECT_CARD
 
 from modeling_fbclip.checkpoints import BUNDLED, load_bundled
 from modeling_fbclip.data.registry import KNOWN_DATASETS
@@ -58,8 +58,10 @@ def metadata(card: str) -> dict:
     return ModelCard(card).data.to_dict()
 
 
-def test_card_of_the_project_is_up_to_date() -> None:
-    assert PROJECT_CARD.read_text(encoding="utf-8") == project_card(), "stale: run `make card`"
+def test_card_of_the_project_is_that_of_a_push(tmp_path) -> None:
+    stage_model(BUNDLED, tmp_path / "staged", "owner/name")
+    staged = (tmp_path / "staged" / "README.md").read_text(encoding="utf-8")
+    assert PROJECT_CARD.read_text(encoding="utf-8") == staged, "stale: run `make card`"
 
 
 def test_card_of_the_bundled_model_says_what_it_is() -> None:
@@ -71,7 +73,9 @@ def test_card_of_the_bundled_model_says_what_it_is() -> None:
     assert f"| {sum(parameter.numel() for parameter in model.parameters()):,}" in card.replace("parameters | ", "| ")
     assert f"image {processor.threshold:.4g}, pixel {processor.pixel_threshold:.4g}" in card
     assert f"| settings, seed | {recipe['settings']['seed']} |" in card
-    assert "arXiv:2603.19608" in card
+    for line in ("arXiv:2603.19608", "@inproceedings{hu2026fbclip,", "author    = {Hu, Ming and", "{35659-35669}"):
+        assert line in card
+    assert "(https://github.com/Xi-Mu-Yu/FB-CLIP)" in card
     data = metadata(card)
     assert data["license"] == "apache-2.0"
     assert data["library_name"] == "transformers"
@@ -146,6 +150,27 @@ def test_odd_records_are_told_as_they_are(folder: Path) -> None:
     card = render_card(folder, "ada/parts")
     assert "| arguments | own \\| script |" in card
     assert "No report of an evaluation is here." in card
+
+
+@pytest.mark.parametrize(
+    ("data", "datasets", "said"),
+    [
+        (
+            {"hub_id": "ada/parts-data"},
+            ["ada/parts-data"],
+            "images of [ada/parts-data](https://huggingface.co/datasets/ada",
+        ),
+        ({"hub_id": None, "categories": list(VISA.categories)}, None, "on 7 images of VisA:"),
+        ({"hub_id": None}, None, "on 7 images:"),
+        ({"hub_id": "../secret/data"}, None, "on 7 images:"),
+        ({"hub_id": 3}, None, "on 7 images:"),
+    ],
+)
+def test_data_of_a_training_are_named(folder: Path, data, datasets, said) -> None:
+    (folder / "training_record.json").write_text(json.dumps(RECORD | {"data": RECORD["data"] | data}))
+    card = render_card(folder, "ada/parts")
+    assert said in card
+    assert metadata(card).get("datasets") == datasets
 
 
 def test_record_of_a_training_is_told_without_the_images_digests(folder: Path) -> None:

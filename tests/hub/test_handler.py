@@ -11,6 +11,7 @@ from modeling_fbclip.hub import stage_model
 from PIL import Image
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
+from modeling_fbclip.checkpoints import BUNDLED, load_bundled
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,12 @@ def encoded(image: Image.Image) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+def mask_of(answer: dict) -> np.ndarray:
+    picture = Image.open(io.BytesIO(base64.b64decode(answer["mask"])))
+    assert (picture.format, picture.mode) == ("PNG", "1")
+    return np.asarray(picture)
+
+
 def test_answer_is_that_of_the_pipeline(handler, model_dir, synthetic_image) -> None:
     detect = ZeroShotAnomalyDetectionPipeline(
         model=FBCLIPModel.from_pretrained(model_dir), processor=FBCLIPProcessor.from_pretrained(model_dir)
@@ -50,6 +57,7 @@ def test_answer_is_that_of_the_pipeline(handler, model_dir, synthetic_image) -> 
     assert (answer["width"], answer["height"]) == synthetic_image.size
     values = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["anomaly_map"])))) / 65535
     np.testing.assert_allclose(values, wanted["anomaly_map"], atol=1e-5)
+    np.testing.assert_array_equal(mask_of(answer), wanted["mask"])
 
 
 def test_every_form_of_an_image_gives_the_same_answer(handler, synthetic_image) -> None:
@@ -64,6 +72,27 @@ def test_parameters_set_thresholds(handler, synthetic_image) -> None:
     text = encoded(synthetic_image)
     labels = [handler({"inputs": text, "parameters": {"threshold": value}})["label"] for value in (0.0, 1.0)]
     assert labels == ["anomalous", "normal"]
+    masks = [mask_of(handler({"inputs": text, "parameters": {"pixel_threshold": value}})) for value in (0, 1)]
+    assert masks[0].all()
+    assert not masks[1].any()
+    wanted = handler({"inputs": text})
+    assert (
+        handler({"inputs": text, "parameters": dict.fromkeys(("threshold", "pixel_threshold", "prompts"))}) == wanted
+    )
+
+
+def test_prompts_are_texts_of_the_two_states(module, handler, synthetic_image, tmp_path) -> None:
+    stage_model(BUNDLED, tmp_path / "bundled", "owner/name")
+    with_tokenizer = module.EndpointHandler(str(tmp_path / "bundled"))
+    model, processor = load_bundled()
+    detect = ZeroShotAnomalyDetectionPipeline(model=model, processor=processor, device="cpu")
+    request = {"inputs": encoded(synthetic_image)}
+    prompts = ["object with defect.", "object without defect."]
+    score = with_tokenizer(request | {"parameters": {"prompts": prompts}})["score"]
+    assert score == detect(synthetic_image, prompts=prompts)["score"]
+    assert score != with_tokenizer(request)["score"]
+    with pytest.raises(ValueError, match="has no tokenizer"):
+        handler(request | {"parameters": {"prompts": prompts}})
 
 
 @pytest.mark.parametrize(
@@ -81,6 +110,17 @@ def test_parameters_set_thresholds(handler, synthetic_image) -> None:
         ),
         ({"inputs": "abcd", "parameters": 3}, "parameters: an object"),
         ({"inputs": {"image": "abcd"}}, "dict is no image"),
+        ([], "the request is an object"),
+        (["abcd"], "the request is an object"),
+        *(
+            ({"inputs": "abcd", "parameters": {name: value}}, f"parameters: {name} is a number from 0 to 1")
+            for name in ("threshold", "pixel_threshold")
+            for value in ("x", [1], True, 1.5, float("nan"))
+        ),
+        *(
+            ({"inputs": "abcd", "parameters": {"prompts": value}}, "parameters: prompts are two texts")
+            for value in (3, "ab", ["a"], ["a", 3], ["a", "b", "c"], {"a": "b", "c": "d"})
+        ),
     ],
 )
 def test_wrong_requests_are_refused(handler, request_data, said) -> None:
