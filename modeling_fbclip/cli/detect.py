@@ -16,7 +16,7 @@ from modeling_fbclip.cli.models import WeightType, load_pipeline
 from modeling_fbclip.cli.processes import join_processes
 from modeling_fbclip.cli.reports import Format, Row, open_report
 from modeling_fbclip.cli.results import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
-from modeling_fbclip.cli.row_files import Done, RowFolder, model_digest
+from modeling_fbclip.cli.row_files import Done, RowFolder
 from modeling_fbclip.cli.sources import Item, Source, open_data, open_images
 
 
@@ -170,14 +170,16 @@ def _open_paths(
 
 def _settings(detector: Detector, batch_size: int) -> dict[str, Any]:
     """All that a row depends on, so that no file holds rows of two kinds."""
+    from modeling_fbclip.data.digests import preprocessing_of, weights_digest
+
     network, processor = detector.pipeline.model, detector.pipeline.processor
     own = {
         name: getattr(processor, name)
-        for name in ("image_size", "smoothing_sigma", "threshold", "pixel_threshold", "category_thresholds")
+        for name in ("image_size", "smoothing_sigma", "threshold", "score", "pixel_threshold", "category_thresholds")
     }
     pictures = {"overlays": detector.overlays, "maps": detector.maps}
-    numbers = {"weights": model_digest(network), "dtype": str(network.dtype), "batch_size": batch_size}
-    return numbers | own | detector.thresholds | pictures
+    numbers = {"weights": weights_digest(network), "dtype": str(network.dtype), "batch_size": batch_size}
+    return numbers | preprocessing_of(processor) | own | detector.thresholds | pictures
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Rows in files, one a process, each line written as soon as it is known: what a k
 A file's rows ascend, so that a run of any number of processes reads all files side by side and holds one row of each.
 """
 
-import hashlib
 import heapq
 import json
 import os
@@ -12,15 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from modeling_fbclip.cli.processes import Processes
 from modeling_fbclip.cli.reports import Row
 from modeling_fbclip.cli.results import written_aside
 from modeling_fbclip.cli.sources import Item
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 LINES, TABLE = ".jsonl", ".parquet"
 SETTINGS = "rows-settings.json"
@@ -116,17 +112,6 @@ class Done:
             earlier = self._row["path"]
             raise ValueError(f"its image {item.position} was {earlier} and is {item.path} now; choose another folder")
         return str(self._row["label"] or "error")
-
-
-def model_digest(model: "PreTrainedModel") -> str:
-    """Names a model by its weights' numbers."""
-    import torch
-
-    digest = hashlib.blake2b(digest_size=8)
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _require_same(settings: dict[str, Any], file: Path) -> None:

@@ -128,6 +128,11 @@ class FBCLIPTrainingArguments:
                     "leave it out, as the log is always there."
                 )
 
+    def record(self) -> dict[str, Any]:
+        """All that says how the model came about, as JSON has it."""
+        others = ("gradient_accumulation_steps", "gradient_checkpointing")
+        return self.result_record() | {name: getattr(self, name) for name in others}
+
     def result_record(self) -> dict[str, Any]:
         """The arguments that the result depends on, as JSON has them."""
         record = {name: getattr(self, name) for name in RESULT_ARGUMENTS}

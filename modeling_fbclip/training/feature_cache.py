@@ -1,7 +1,5 @@
 """Tokens of the frozen vision tower on a disk: computed once, mapped into memory in every epoch."""
 
-import hashlib
-import json
 import os
 import shutil
 import sys
@@ -14,30 +12,37 @@ from accelerate.utils import tqdm
 from datasets import Dataset
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from modeling_fbclip.backbone_fbclip import vision_layer_tokens
-from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.data.decoding import read_rgb
+from modeling_fbclip.data.digests import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.rows import row_name
-
-DIGEST_BYTES = 16
 
 
 class FeatureCache:
     r"""
     One safetensors file an image, named by the image's pixels, in a folder named by all that made it: the vision
-    tower's weights, the layers, the preprocessing and the number type. So what is there is never stale.
+    tower's weights, the layers, the preprocessing and the number types. So what is there is never stale.
 
     Args:
         folder (`Path`): Holds the caches of any models.
         model ([`FBCLIPModel`]): Computes the tokens.
         processor ([`FBCLIPProcessor`]): Prepares the images.
         dtype (`torch.dtype`): Of the tokens kept.
+        mixed_precision (`str`, defaults to `"no"`): What they are computed in, by accelerate's name.
     """
 
-    def __init__(self, folder: Path, model: FBCLIPModel, processor: FBCLIPProcessor, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: FBCLIPModel,
+        processor: FBCLIPProcessor,
+        dtype: torch.dtype,
+        mixed_precision: str = "no",
+    ) -> None:
         config = model.config
         height, width = processor.image_size
         self.grid = (height // config.patch_size, width // config.patch_size)
@@ -47,11 +52,11 @@ class FeatureCache:
             "tower": weights_digest(model.clip.vision_model),
             "config": config.clip_vision.to_dict(),
             "layers": list(config.feature_layers),
-            "preprocessing": processor.image_processor.to_dict(),
+            "preprocessing": preprocessing_of(processor),
             "dtype": str(dtype),
+            "mixed_precision": mixed_precision,
         }
-        key = hashlib.blake2b(json.dumps(made_by, sort_keys=True, default=str).encode(), digest_size=DIGEST_BYTES)
-        self.folder = folder / key.hexdigest()
+        self.folder = folder / settings_digest(made_by)
 
     def read(self, digest: str) -> Tensor:
         r"""
@@ -111,7 +116,7 @@ class FeatureCache:
     def _compute(
         self, rows: Sequence[dict], model: FBCLIPModel, processor: FBCLIPProcessor, accelerator: Accelerator
     ) -> None:
-        images = [load_rgb_image(row["image"], row_name(row, row["index"])) for row in rows]
+        images = [read_rgb(row["image"], row_name(row, row["index"])) for row in rows]
         pixel_values = processor(images=images)["pixel_values"].to(accelerator.device)
         with accelerator.autocast():
             layers = vision_layer_tokens(model.clip.vision_model, pixel_values, list(model.config.feature_layers))
@@ -148,12 +153,3 @@ class FeatureCache:
 
     def _file(self, digest: str) -> Path:
         return self.folder / f"{digest}.safetensors"
-
-
-def weights_digest(module: nn.Module) -> str:
-    """Names a module's weights by their numbers."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for name, weight in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype} ".encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

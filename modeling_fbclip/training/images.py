@@ -9,11 +9,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils import data
 
-from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.data.decoding import open_image, read_rgb
 from modeling_fbclip.loss_fbclip import IGNORE_INDEX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.feature_cache import FeatureCache
-from modeling_fbclip.training.rows import row_name
+from modeling_fbclip.training.rows import mask_name_of, row_name
 from modeling_fbclip.training.schedule import Draw
 from modeling_fbclip.training.synthetic import SyntheticAnomalies
 
@@ -23,7 +23,8 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
     Inputs of the model for each [`Draw`].
 
     Args:
-        rows (`datasets.Dataset`): With the columns `image`, `label`, and, as far as known, `mask` and `path`.
+        rows (`datasets.Dataset`): Undecoded, with the columns `image`, `label`, and, as far as known, `mask`
+            and `path`.
         processor ([`FBCLIPProcessor`]): Prepares images and masks.
         use_masks (`bool`): Whether the masks are trained on. Then a normal image without mask has an empty one.
         synthetic ([`SyntheticAnomalies`], *optional*): Paints anomalies into the images, which are all normal.
@@ -38,7 +39,7 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
         synthetic: SyntheticAnomalies | None = None,
         cache: FeatureCache | None = None,
     ) -> None:
-        # A row's images are decoded when the row is asked for, and tokens need none.
+        # A row's images are read when the row is asked for, and tokens need none.
         self.rows = rows if cache is None else rows.remove_columns("image")
         self.processor = processor
         self.use_masks = use_masks
@@ -48,20 +49,21 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         row = self.rows[draw.row]
         path = row_name(row, draw.row)
+        given_mask = open_image(row.get("mask"), mask_name_of(row, draw.row))
         if self.cache is not None:
             item: dict[str, Any] = {"layer_tokens": self.cache.read(row["digest"]), "grid": self.cache.grid}
-            mask, label = row.get("mask"), row["label"]
+            mask, label = given_mask, row["label"]
         else:
-            image, mask, label = self._picture(row, path, draw)
+            image, mask, label = self._picture(row, given_mask, path, draw)
             item = {"pixel_values": self.processor(images=[image])["pixel_values"][0]}
         mask_labels = self._mask_labels(mask, label)
         return item | {"labels": label, "mask_labels": mask_labels, "path": path, "counts": draw.counts}
 
-    def _picture(self, row: dict[str, Any], path: str, draw: Draw) -> tuple[Image.Image, Any, int]:
+    def _picture(self, row: dict[str, Any], mask: Any, path: str, draw: Draw) -> tuple[Image.Image, Any, int]:
         """Image, mask and label of a row, or of the anomaly made from it."""
-        image = load_rgb_image(row["image"], path)
+        image = read_rgb(row["image"], path)
         if self.synthetic is None:
-            return image, row.get("mask"), row["label"]
+            return image, mask, row["label"]
         image, mask = self.synthetic(image, draw)
         return image, mask, int(mask is not None)
 

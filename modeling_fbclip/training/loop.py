@@ -9,19 +9,25 @@ from datasets import Dataset
 from torch.optim import Adam
 from transformers import get_scheduler
 
+from modeling_fbclip.configuration_fbclip import FBCLIPConfig
+from modeling_fbclip.data.digests import preprocessing_of, settings_digest, weights_digest
+from modeling_fbclip.evaluation.overlap import trained_images
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
 from modeling_fbclip.training.checkpoints import Checkpoints, Progress, save_trained
-from modeling_fbclip.training.feature_cache import weights_digest
 from modeling_fbclip.training.log import TrainingLog
-from modeling_fbclip.training.record import fingerprint, training_record
+from modeling_fbclip.training.record import fingerprint, model_title, training_record
 from modeling_fbclip.training.setup import prepare_data, prepare_model, start_accelerator
 from modeling_fbclip.training.steps import training_step, validation_loss
 
 
 def train(
-    model: FBCLIPModel, processor: FBCLIPProcessor, dataset: Dataset, args: FBCLIPTrainingArguments
+    model: FBCLIPModel,
+    processor: FBCLIPProcessor,
+    dataset: Dataset,
+    args: FBCLIPTrainingArguments,
+    source: str | None = None,
 ) -> FBCLIPModel:
     r"""
     Fine-tunes the FB-CLIP parts of a model; its CLIP stays frozen. The recipe is the published one unless `args` say
@@ -34,8 +40,10 @@ def train(
         model ([`FBCLIPModel`]): In float32. It is trained in place.
         processor ([`FBCLIPProcessor`]): Prepares the images.
         dataset (`datasets.Dataset`): With the columns `image`, `label` (0 or 1) and, as far as known, `mask`,
-            `category` and `path`, as `load_anomaly_dataset` gives it.
+            `category` and `path`, as `load_anomaly_dataset` gives it. It needs a length, by which the steps are
+            planned: a stream (`datasets.IterableDataset`) is refused.
         args ([`FBCLIPTrainingArguments`]): Everything else.
+        source (`str`, *optional*): The data set's Hub id, for the record.
 
     Returns:
         [`FBCLIPModel`]: `model`, trained, in evaluation mode.
@@ -56,9 +64,11 @@ def train(
     >>> model = train(model, processor, load_anomaly_dataset("parts"), FBCLIPTrainingArguments("trained"))
     ```"""
     accelerator = start_accelerator(args)
+    start = {"model": model_title(model.name_or_path)}
+    trained_before = trained_images(model.name_or_path) or frozenset()
     prepare_model(model, args)
     data = prepare_data(dataset, model, processor, args, accelerator)
-    settings = args.result_record() | {"data": fingerprint(data.digests), "clip": weights_digest(model.clip)}
+    settings = args.result_record() | {"data": fingerprint(data.digests)} | _fixed(model, processor)
 
     num_steps, steps_per_epoch = data.schedule.num_steps, data.schedule.steps_per_epoch
     optimizer = Adam([w for w in model.parameters() if w.requires_grad], lr=args.learning_rate, betas=args.adam_betas)
@@ -93,10 +103,24 @@ def train(
         checkpoints.load_weights(progress.best, model)
     if accelerator.is_main_process:
         result = {"steps": progress.step, "checkpoint": progress.best, "validation_loss": progress.best_loss}
-        record = training_record(data.rows, data.digests, args.result_record(), result, accelerator)
+        arguments = args.record() | start
+        record = training_record(data.rows, data.digests, arguments, result, accelerator, source, trained_before)
         save_trained(Path(args.output_dir), model, processor, record)
     accelerator.wait_for_everyone()
+    model.name_or_path = str(args.output_dir)  # where its record is
     return model
+
+
+def _fixed(model: FBCLIPModel, processor: FBCLIPProcessor) -> dict[str, str]:
+    """Names what a run takes as it is: the frozen CLIP, the other numbers of the method, the preprocessing."""
+    numbers = {name: getattr(model.config, name) for name in FBCLIPConfig.__annotations__}
+    for place_of_clip in ("clip_config", "clip_name_or_path", "clip_revision", "includes_clip"):
+        del numbers[place_of_clip]
+    return {
+        "clip": weights_digest(model.clip),
+        "config": settings_digest(numbers),
+        "preprocessing": settings_digest(preprocessing_of(processor)),
+    }
 
 
 def _resume(checkpoints: Checkpoints, settings: dict[str, Any], resume: str | Path | None) -> Progress:

@@ -5,18 +5,21 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object, tqdm
 from datasets import Dataset
 
+from modeling_fbclip.checkpoints import BUNDLED
+from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
 from modeling_fbclip.evaluation.overlap import image_digest
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
-from modeling_fbclip.training.rows import row_name
+from modeling_fbclip.images_fbclip import load_mask
+from modeling_fbclip.training.rows import mask_name_of, row_name
 
 PACKAGES = ("modeling-fbclip", "torch", "transformers", "accelerate", "datasets", "numpy", "pillow", "safetensors")
 
@@ -37,26 +40,19 @@ def digest_rows(rows: Dataset, accelerator: Accelerator) -> list[RowDigest]:
         `ValueError`: An image or a mask cannot be read; the message names it.
     """
     mine = range(accelerator.process_index, len(rows), accelerator.num_processes)
+    files = undecoded(rows)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        digests = threads.map(lambda index: (index, _digest_row(_read_row(rows, index), index)), mine)
+        digests = threads.map(lambda index: (index, _digest_row(files[index], index)), mine)
         bar = tqdm(digests, total=len(mine), desc="reading images", disable=not sys.stderr.isatty(), leave=False)
         gathered = dict(gather_object(list(bar)))
     return [gathered[index] for index in range(len(rows))]
 
 
-def _read_row(rows: Dataset, index: int) -> dict[str, Any]:
-    try:
-        return rows[index]
-    except OSError as error:  # which need not name the file
-        paths = rows.select_columns(["path"])[index] if "path" in rows.column_names else {}
-        raise ValueError(f"{row_name(paths, index)}: its image or mask cannot be read ({error}).") from error
-
-
 def _digest_row(row: dict[str, Any], index: int) -> RowDigest:
-    name = row_name(row, index)
-    image = image_digest(load_rgb_image(row["image"], name))
-    mask = row.get("mask")
-    mask_bytes = b"" if mask is None else load_mask(mask, f"mask of {name}").tobytes()
+    name, mask_name = row_name(row, index), mask_name_of(row, index)
+    image = image_digest(read_rgb(row["image"], name))
+    mask = open_image(row.get("mask"), mask_name)
+    mask_bytes = b"" if mask is None else load_mask(mask, mask_name).tobytes()
     whole = hashlib.blake2b(f"{image} {row['label']} ".encode() + mask_bytes, digest_size=16).hexdigest()
     return RowDigest(image, whole, mask is not None)
 
@@ -66,18 +62,35 @@ def fingerprint(digests: Sequence[RowDigest]) -> str:
     return hashlib.blake2b("".join(sorted(digest.row for digest in digests)).encode(), digest_size=16).hexdigest()
 
 
+def model_title(name_or_path: str) -> str | None:
+    """
+    What a record calls a model: `"bundled"`, its Hub id or its folder's name, which tells nothing of the machine;
+    `None` of a model made in memory.
+    """
+    if not name_or_path:
+        return None
+    path = Path(name_or_path)
+    if path.resolve() == BUNDLED.resolve():
+        return "bundled"
+    is_hub_id = name_or_path.count("/") == 1 and not name_or_path.startswith(("/", ".", "~"))
+    return name_or_path if is_hub_id and not path.exists() else path.resolve().name
+
+
 def training_record(
     rows: Dataset,
     digests: Sequence[RowDigest],
     arguments: dict[str, Any],
     result: dict[str, Any],
     accelerator: Accelerator,
+    source: str | None,
+    trained_before: Collection[str],
 ) -> dict[str, Any]:
     """What the card and the evaluation read: arguments, data, result and environment, as JSON has them."""
     labels = Counter(rows["label"])
     return {
         "arguments": arguments,
         "data": {
+            "hub_id": source,
             "fingerprint": fingerprint(digests),
             "images": len(rows),
             "normal": labels[0],
@@ -93,5 +106,5 @@ def training_record(
             "num_processes": accelerator.num_processes,
             "packages": {name: version(name) for name in PACKAGES},
         },
-        "image_digests": sorted({digest.image for digest in digests}),
+        "image_digests": sorted({digest.image for digest in digests}.union(trained_before)),
     }

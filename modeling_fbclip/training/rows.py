@@ -12,6 +12,11 @@ def row_name(row: dict[str, Any], index: int) -> str:
     return row.get("path") or f"image {index}"
 
 
+def mask_name_of(row: dict[str, Any], index: int) -> str:
+    """What messages call a row's mask, which may have no file of its own."""
+    return f"the mask of {row_name(row, index)}"
+
+
 def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
     r"""
     All rows, or the normal ones where anomalies are to be `synthetic`.
@@ -20,7 +25,10 @@ def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
         `ValueError`: A column is missing, or there is nothing to learn from the rows.
     """
     if not isinstance(dataset, Dataset):
-        raise ValueError(f"`dataset` is a {type(dataset).__name__}, but must be a datasets.Dataset, not a stream.")
+        raise ValueError(
+            f"`dataset` is a {type(dataset).__name__}, but must be a datasets.Dataset, not a stream: "
+            "the steps are planned by its length."
+        )
     missing = {"image", "label"} - set(dataset.column_names)
     if missing:
         raise ValueError(f"`dataset` has no column {' and none '.join(sorted(missing))}; see load_anomaly_dataset.")

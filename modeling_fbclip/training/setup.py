@@ -9,6 +9,7 @@ from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin
 from datasets import Dataset, Value
 from torch.utils.data import DataLoader
 
+from modeling_fbclip.data.decoding import undecoded
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
@@ -86,13 +87,14 @@ def prepare_data(
     accelerator: Accelerator,
 ) -> TrainingData:
     """Reads every image once, fills the cache if there is one, and builds the loaders."""
-    rows = trainable_rows(dataset, args.synthetic)
+    rows = undecoded(trainable_rows(dataset, args.synthetic))
     digests = digest_rows(rows, accelerator)
     rows = rows.add_column("digest", [digest.image for digest in digests], feature=Value("string"))
     cache = None
     if args.cache_features is not None:
         model.to(accelerator.device)  # type: ignore[arg-type]
-        cache = FeatureCache(Path(args.cache_features), model, processor, getattr(torch, args.cache_dtype))
+        dtype = getattr(torch, args.cache_dtype)
+        cache = FeatureCache(Path(args.cache_features), model, processor, dtype, args.mixed_precision)
         cache.fill(rows, model, processor, args.batch_size, accelerator)
     # Where anomalous images have no masks, the empty ones of normal images would teach that maps are empty.
     use_masks = args.synthetic or any(

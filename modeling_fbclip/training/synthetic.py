@@ -7,7 +7,8 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.data.decoding import read_rgb
+from modeling_fbclip.training.rows import row_name
 from modeling_fbclip.training.schedule import Draw
 
 Pixels = NDArray[np.float32]  # (height, width, 3), from 0 to 1
@@ -59,7 +60,9 @@ class SyntheticAnomalies:
         if rng.random() < 0.5:
             texture = np.stack([cloud(rng, height, width, finest=64) for _ in range(3)], axis=2)
         else:
-            other = load_rgb_image(self.rows[int(rng.integers(len(self.rows)))]["image"])
+            index = int(rng.integers(len(self.rows)))
+            row = self.rows[index]
+            other = read_rgb(row["image"], row_name(row, index))
             turned = other.rotate(90 * int(rng.integers(1, 4)), expand=True).resize((width, height))
             texture = np.asarray(turned, dtype=np.float32)[:, :, rng.permutation(3)] / np.float32(255)
             texture = 1 - texture if rng.random() < 0.5 else texture

@@ -8,6 +8,8 @@ import sys
 import time
 import tracemalloc
 from collections import Counter
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
@@ -168,6 +170,20 @@ def test_rows_of_another_model_or_of_other_images_are_not_gone_on_with(detect, s
     assert (refused.status, refused.err.count("\n")) == (2, 1)
     assert "its image 0 was parts/b.png and is parts/a.png now" in refused.err
     Path("parts/a.png").unlink()
+
+    for place, name, value, said in (
+        ((), "score", "map_max", "score cls is now map_max"),
+        (("image_processor",), "image_mean", [0.5, 0.5, 0.5], "image_mean [0.48"),
+    ):
+        file = model_folder / "processor_config.json"
+        kept = file.read_text()
+        settings = json.loads(kept)
+        reduce(getitem, place, settings)[name] = value
+        file.write_text(json.dumps(settings))
+        refused = detect("parts", "--resume")
+        assert (refused.status, refused.err.count("\n")) == (2, 1)
+        assert f"holds rows of other settings ({said}" in refused.err
+        file.write_text(kept)
 
     weights = load_file(model_folder / "model.safetensors")
     weights["scale_weights"] += 1e-3

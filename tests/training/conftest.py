@@ -1,5 +1,7 @@
 """A small data set of images and masks, and runs of the trainer in a process of its own state."""
 
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,6 +51,21 @@ def make_parts(folder: Path, count: int = 6, masks: bool = True) -> Dataset:
             }
         )
     return Dataset.from_list(rows, features=FEATURES)
+
+
+def damaged_png(kind: str) -> bytes:
+    """A PNG that says to be gigantic, or the name of whose second part of pixels is none."""
+    side = 20_000 if kind == "gigantic" else 30
+    pixels = zlib.compress(bytes(30 * 91), level=0)
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)),
+        (b"IDAT", pixels[:1000]),
+        (b"IDAT" if kind == "gigantic" else b"\0\0\0\0", pixels[1000:]),
+        (b"IEND", b""),
+    ]
+    written = (struct.pack(">I", len(data)) + name + data for name, data in parts)
+    checks = (struct.pack(">I", zlib.crc32(name + data)) for name, data in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk + check for chunk, check in zip(written, checks, strict=True))
 
 
 @pytest.fixture

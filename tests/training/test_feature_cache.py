@@ -65,10 +65,10 @@ def test_a_cut_off_file_is_computed_again(run, parts, tmp_path, computed):
     assert not list((tmp_path / "cache").glob("*/*.partial"))
 
 
-def cache_of(folder, model, dtype=torch.bfloat16, image_size=32):
+def cache_of(folder, model, dtype=torch.bfloat16, image_size=32, precision="no"):
     processor = FBCLIPProcessor.from_config(model.config)
     processor = FBCLIPProcessor(processor.image_processor, image_size=image_size)
-    return FeatureCache(folder, model, processor, dtype), processor
+    return FeatureCache(folder, model, processor, dtype, precision), processor
 
 
 def test_whatever_makes_other_tokens_has_a_cache_of_its_own(tmp_path):
@@ -77,12 +77,19 @@ def test_whatever_makes_other_tokens_has_a_cache_of_its_own(tmp_path):
     assert cache_of(tmp_path, make_tiny_model())[0].folder == folders[0]
     folders.append(cache_of(tmp_path, model, dtype=torch.float32)[0].folder)
     folders.append(cache_of(tmp_path, model, image_size=64)[0].folder)
+    folders.append(cache_of(tmp_path, model, precision="bf16")[0].folder)
     model.config.feature_layers = [1, 2, 3]
     folders.append(cache_of(tmp_path, model)[0].folder)
     with torch.no_grad():
         model.clip.vision_model.encoder.layers[0].mlp.fc1.bias[0] += 1e-3
     folders.append(cache_of(tmp_path, model)[0].folder)
-    assert len(set(folders)) == 5
+    assert len(set(folders)) == 6
+
+
+def test_tokens_of_another_precision_are_computed_anew(run, parts, tmp_path, computed):
+    for number, precision in enumerate(("no", "bf16"), start=1):
+        run(parts, precision, epochs=1, cache_features=tmp_path / "cache", mixed_precision=precision)
+        assert sum(computed) == 6 * number
 
 
 def test_tokens_are_mapped_and_those_of_the_tower(parts, tmp_path):

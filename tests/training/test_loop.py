@@ -2,6 +2,7 @@
 
 import json
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -10,10 +11,12 @@ from datasets import Dataset
 from PIL import Image
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.checkpoints import BUNDLED
 from modeling_fbclip.evaluation import evaluate
 from modeling_fbclip.training import FBCLIPTrainingArguments, steps, train
 from modeling_fbclip.training.log import read_log
-from training.conftest import FEATURES, make_parts, trained_weights
+from modeling_fbclip.training.record import model_title
+from training.conftest import FEATURES, damaged_png, make_parts, trained_weights
 
 
 def test_a_run_learns_and_leaves_a_model_that_loads(run, parts, tmp_path):
@@ -35,10 +38,36 @@ def test_the_record_says_what_the_model_was_trained_on(run, parts, tmp_path):
     record = json.loads((tmp_path / "out/training_record.json").read_text())
     assert record["arguments"]["learning_rate"] == 1e-3
     counts = {"images": 6, "normal": 3, "anomalous": 3, "masks": 3, "categories": ["part"]}
-    assert record["data"] == counts | {"fingerprint": record["data"]["fingerprint"]}
+    assert record["data"] == counts | {"fingerprint": record["data"]["fingerprint"], "hub_id": None}
     assert len(record["image_digests"]) == 6
     assert {"python", "device", "num_processes", "packages"} <= record["environment"].keys()
+    expected = {"gradient_accumulation_steps": 1, "gradient_checkpointing": False, "model": None}
+    assert expected.items() <= record["arguments"].items()
     assert str(tmp_path) not in json.dumps(record)
+
+
+def test_the_record_goes_on_from_that_of_the_model_started_from(run, parts, tmp_path):
+    model = run(parts.select([0, 1, 2]), "first", epochs=1)
+    first = json.loads((tmp_path / "first/training_record.json").read_text())
+    processor = FBCLIPProcessor.from_config(model.config)
+    evaluated = evaluate(model, processor, parts, size=32)
+    assert evaluated["training_overlap"] == {"images": 3, "of": 6}
+    for name, start in (("second", FBCLIPModel.from_pretrained(tmp_path / "first")), ("third", model)):
+        args = FBCLIPTrainingArguments(tmp_path / name, epochs=1)
+        train(start, processor, parts.select([2, 3]), args, source="someone/parts")
+        record = json.loads((tmp_path / name / "training_record.json").read_text())
+        assert record["arguments"]["model"] == "first"
+        assert record["data"]["hub_id"] == "someone/parts"
+        assert record["data"]["images"] == 2
+        assert len(record["image_digests"]) == 4
+        assert set(first["image_digests"]) < set(record["image_digests"])
+        assert str(tmp_path) not in json.dumps(record)
+
+
+def test_models_are_called_what_tells_nothing_of_the_machine(tmp_path):
+    names = ("", str(BUNDLED), str(tmp_path / "secret/model/"), "../model", "user/model", str(tmp_path))
+    expected = [None, "bundled", "model", "model", "user/model", tmp_path.name]
+    assert [model_title(name) for name in names] == expected
 
 
 def test_the_fingerprint_is_that_of_the_pixels_in_any_order(run, tmp_path):
@@ -146,19 +175,34 @@ def test_arguments_that_make_no_sense_are_named(arguments, message, tmp_path):
         FBCLIPTrainingArguments(tmp_path, **arguments)
 
 
-def test_data_that_teach_nothing_are_refused(run, parts, tmp_path):
+def test_data_that_teach_nothing_are_refused(run, parts):
     normal = parts.filter(lambda row: row["label"] == 0)
     with pytest.raises(ValueError, match="leaves nothing to learn; train with `synthetic`"):
         run(normal)
     with pytest.raises(ValueError, match="no column label"):
         run(parts.remove_columns("label"))
-    with pytest.raises(ValueError, match=r"but must be a datasets\.Dataset, not a stream"):
+    with pytest.raises(ValueError, match=r"but must be a datasets\.Dataset, not a stream: the steps are planned by"):
         run(parts.to_iterable_dataset())
     with pytest.raises(ValueError, match="`batch_size` is 2, but 1 processes with 3 accumulation steps"):
         run(parts, batch_size=2, gradient_accumulation_steps=3)
-    (tmp_path / "parts/3.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"^parts/3\.png: its image or mask cannot be read"):
-        run(parts, "other")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"no picture", "not an image"),
+        (damaged_png("gigantic"), "exceeds limit"),
+        (damaged_png("broken"), "the image is damaged or cut off"),
+    ],
+)
+def test_an_image_that_cannot_be_read_is_named_in_a_file_and_in_a_table(run, parts, tmp_path, content, said):
+    table = parts.cast_column("image", datasets.Image(decode=False)).to_list()
+    table[3]["image"] = {"path": None, "bytes": content}
+    with pytest.raises(ValueError, match=rf"^parts/3\.png: .*{said}"):
+        run(Dataset.from_list(table, features=FEATURES), "table")
+    (tmp_path / "parts/3.png").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/parts/3\.png: .*{said}"):
+        run(parts, "files")
 
 
 def test_an_evaluation_leaves_the_precision_open(tiny_model, parts, tmp_path):

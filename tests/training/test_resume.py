@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.training import loop
+from modeling_fbclip.training import FBCLIPTrainingArguments, loop, train
 from modeling_fbclip.training.log import read_log
 from training.conftest import make_parts, trained_weights
 
@@ -170,6 +171,26 @@ def test_a_run_with_other_settings_or_data_is_not_gone_on_with(run, parts, tmp_p
         run(make_parts(tmp_path / "more", count=8), epochs=1, resume="auto")
     with pytest.raises(ValueError, match="out: is not empty"):
         run(parts, epochs=1)
+
+
+def test_a_run_with_another_preprocessing_or_model_is_not_gone_on_with(run, parts, tmp_path):
+    run(parts, epochs=1)
+
+    def resume(processor, **numbers):
+        model = make_tiny_model()
+        for name, value in numbers.items():
+            setattr(model.config, name, value)
+        train(model, processor, parts, FBCLIPTrainingArguments(tmp_path / "out", 1, learning_rate=1e-3, resume="auto"))
+
+    config = make_tiny_model().config
+    resume(FBCLIPProcessor.from_config(config))
+    darker = FBCLIPProcessor.from_config(config)
+    darker.image_processor.image_mean = [0.4, 0.4, 0.4]
+    for processor in (darker, FBCLIPProcessor(image_size=40)):
+        with pytest.raises(ValueError, match=r"of another run \(preprocessing was \w+, is \w+\)"):
+            resume(processor)
+    with pytest.raises(ValueError, match=r"of another run \(config was \w+, is \w+\)"):
+        resume(FBCLIPProcessor.from_config(config), dice_weight=0.3)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.bin", "progress.json", "scheduler.bin"])

@@ -1,0 +1,36 @@
+"""Names for weights and settings by their content."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+
+DIGEST_BYTES = 16
+
+
+def weights_digest(module: "nn.Module") -> str:
+    """Names a module's weights by their numbers."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for name, weight in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype} ".encode())
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Names settings by their values, in any order."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def preprocessing_of(processor: "FBCLIPProcessor") -> dict[str, Any]:
+    """How a processor makes pixels into numbers, without what saving adds."""
+    settings = processor.image_processor.to_dict()
+    return {name: value for name, value in settings.items() if name not in ("auto_map", "image_processor_type")}
