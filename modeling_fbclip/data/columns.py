@@ -17,8 +17,8 @@ from datasets import (
     load_from_disk,
 )
 
+from modeling_fbclip.data.decoding import marks_anything
 from modeling_fbclip.data.layouts.base import ANOMALY, GOOD, is_normal
-from modeling_fbclip.images_fbclip import load_mask
 
 # What our columns are called elsewhere, the likeliest name first. An image may have any name.
 COLUMN_NAMES = {
@@ -68,14 +68,13 @@ class _Reader(NamedTuple):
         """All that is not a picture."""
         path = f"{self.place}[{index}]"
         if self.label is not None:
-            label = int(not is_normal(self._text(row, self.label)))
+            label = self._label(row, self.label, path)
         elif self.mask is not None:
-            mask = row[self.mask] and Image().decode_example(row[self.mask])
-            label = int(mask is not None and bool(load_mask(mask, path).any()))
+            label = int(marks_anything(row[self.mask], path))
         else:
-            label = int(self.defect is not None and not is_normal(self._text(row, self.defect)))
-        defect = self._text(row, self.defect) if self.defect else ANOMALY
-        category = self._text(row, self.category) if self.category else self.title
+            label = 0 if self.defect is None else self._label(row, self.defect, path)
+        defect = self._text(row, self.defect) or ANOMALY
+        category = self._text(row, self.category) or self.title
         return {"label": label, "category": category, "defect": defect if label else GOOD, "path": path}
 
     def whole_row(self, row: Mapping[str, Any], index: int) -> dict[str, Any]:
@@ -86,7 +85,16 @@ class _Reader(NamedTuple):
         columns = [self.label, self.category, self.defect, self.mask if self.label is None else None]
         return list(dict.fromkeys(column for column in columns if column is not None))
 
-    def _text(self, row: Mapping[str, Any], column: str) -> str:
+    def _label(self, row: Mapping[str, Any], column: str, path: str) -> int:
+        text = self._text(row, column)
+        if text is None:
+            raise ValueError(f"{path}: has no label, as its {column!r} is {row[column]}; label it or leave it out.")
+        return int(not is_normal(text))
+
+    def _text(self, row: Mapping[str, Any], column: str | None) -> str | None:
+        """What a column says; `None` if there is none, or if it says nothing: as unlabelled splits do, by -1."""
+        if column is None or row[column] is None or row[column] == -1 or row[column] != row[column]:
+            return None
         feature = self.features[column]
         return str(feature.int2str(row[column]) if isinstance(feature, ClassLabel) else row[column])
 
@@ -114,6 +122,9 @@ def load_columns(
     rows = _add_descriptions(dataset, reader)
     if categories is None:
         return rows
+    if missing := sorted(set(categories) - set(rows["category"])):
+        known = ", ".join(dict.fromkeys(rows["category"]))
+        raise ValueError(f"{name}: has no category {missing[0]!r} in {split!r}, but {known}.")
     return rows.select([index for index, category in enumerate(rows["category"]) if category in categories])
 
 

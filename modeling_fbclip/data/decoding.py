@@ -1,5 +1,6 @@
 """Images of a data set read by us rather than by `datasets`, whose errors do not name the file."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,14 +35,24 @@ def open_image(value: Any, name: str) -> Any:
     """
     if not isinstance(value, dict):
         return value
-    if value["bytes"] is None:
+    if value["bytes"] is None and "://" not in (value["path"] or ""):
         return value["path"]
     try:
-        return PILImage.open(BytesIO(value["bytes"]))
+        return PILImage.open(BytesIO(_content(value)))
     except PILImage.DecompressionBombError as error:
         raise ValueError(f"{name}: {error}") from error
     except OSError as error:
         raise ValueError(f"{name}: not an image, or in a format that Pillow cannot read.") from error
+
+
+def _content(value: Mapping[str, Any]) -> bytes:
+    """The bytes in the table, or those of a file that is streamed."""
+    if value["bytes"] is not None:
+        return value["bytes"]
+    from datasets.utils.file_utils import xopen
+
+    with xopen(value["path"], "rb") as file:
+        return file.read()
 
 
 def read_rgb(value: Any, name: str) -> PILImage.Image:

@@ -92,3 +92,14 @@ def test_tables_are_checked(tmp_path):
     assert findings.counts == [Count("train", "tables", 1, 0, 0), Count("test", "tables", 1, 2, 2)]
     place = tmp_path / "tables/test[1]"
     assert [oddity[2:] for oddity in findings.oddities] == [(str(place), "mask of 8 by 4 pixels, image of 8 by 8")]
+
+
+def test_a_damaged_mask_that_tells_the_label_is_one_oddity(save):
+    images = [f"kos0{part}/Part0.jpg" for part in (1, 2, 3)]
+    root = save("KolektorSDD", images, ["kos01/Part0_label.bmp"], ["kos02/Part0_label.bmp", "kos03/Part0_label.bmp"])
+    (root / "kos02/Part0_label.bmp").write_text("text")
+    findings = check_anomaly_dataset(root)
+    assert (findings.layout, findings.counts) == ("kolektor", [Count("test", "KolektorSDD", 1, 2, 3)])
+    assert oddities(findings, root) == [
+        ("kos02/Part0_label.bmp", "not an image, or in a format that Pillow cannot read")
+    ]

@@ -244,6 +244,20 @@ def test_meta_json_of_dagm_and_of_absolute_paths_and_without_masks(save, rows):
     ]
 
 
+def test_meta_json_may_have_numbers_as_text(save, rows):
+    root = save("prepared", ["1.png", "2.png", "3.png"])
+    values = zip(("1.png", "2.png", "3.png"), ("0", "1", False), strict=True)
+    write_meta(root, test={"colon": [entry(name, anomaly=value) for name, value in values]})
+    assert [row[2] for row in rows(root)] == [0, 1, 0]
+
+
+def test_a_kind_has_masks_of_its_own_and_shared_ones(save, rows):
+    root = save(
+        "parts", ["good/1.png", "bad/2.png", "bad/3.png"], ["masks/bad/2_mask.png", "masks/2.png", "masks/3.png"]
+    )
+    assert [row[1] for row in rows(root)] == ["masks/bad/2_mask.png", "masks/3.png", None]
+
+
 def test_plain_folders(save, rows):
     root = save(
         "parts",
@@ -343,6 +357,11 @@ def test_a_set_that_links_lead_out_of_is_read(save, rows, tmp_path):
     [
         ("meta.json", "{", "meta.json: is not readable as JSON"),
         ("meta.json", '{"test": {"a": [{"img_path": "1.png"}]}}', "meta.json: an entry has no 'anomaly'"),
+        (
+            "meta.json",
+            '{"test": {"a": [{"img_path": "good/1.png", "mask_path": "", "anomaly": "bad"}]}}',
+            "meta.json: 'anomaly' is 'bad', but must be 0 or 1",
+        ),
         ("meta.json", '{"test": {"a": [7]}}', "meta.json: an entry has no 'anomaly'"),
         ("metadata.jsonl", "{", "metadata.jsonl: is not readable as JSON lines"),
         ("split_csv/1cls.csv", "object,split\ncandle,test\n", "1cls.csv: an entry has no 'image'"),

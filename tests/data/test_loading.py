@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 
 import datasets
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from modeling_fbclip.data import load_anomaly_dataset
+from modeling_fbclip.data.decoding import read_rgb
 from modeling_fbclip.images_fbclip import load_mask
 
 MARKED = np.eye(8, dtype=np.uint8)
@@ -135,6 +137,7 @@ def test_mistakes_are_one_line(save, tables, tmp_path):
         (("someone/parts",), {"layout": "visa"}, "layout='visa' is for folders"),
         ((tmp_path / "tables", "train"), {}, "tables: cannot be loaded (has no split 'train', but 'test')"),
         ((tmp_path / "tables",), {"columns": {"mask": "no"}}, "columns={'mask': 'no'}, but it has photo, "),
+        ((tmp_path / "tables",), {"category": "screw"}, "tables: has no category 'screw' in 'test', but a, b"),
         ((tmp_path / "texts",), {}, "texts: has no column of images, but category"),
     ]
     for arguments, options, said in cases:
@@ -167,3 +170,45 @@ def test_the_package_and_its_command_do_not_import_datasets():
         "sys.exit('datasets' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("name", "feature", "unknown"),
+    [
+        ("label", datasets.Value("int64"), None),
+        ("label", datasets.Value("int64"), -1),
+        ("label", datasets.Value("float64"), float("nan")),
+        ("label", datasets.ClassLabel(names=["good", "bad"]), -1),
+        ("label", datasets.ClassLabel(names=["good", "bad"]), None),
+        ("defect", datasets.Value("string"), None),
+    ],
+)
+def test_a_row_without_label_is_named(tables, tmp_path, name, feature, unknown, streaming):
+    tables = tables.remove_columns(["ground_truth", "state"])
+    known = "good" if name == "defect" else 0
+    tables.add_column(name, [known, known, unknown, known], feature=feature).save_to_disk(tmp_path / "tables")
+    with pytest.raises(ValueError, match=rf"tables/test\[2\]: has no label, as its '{name}' is {unknown};"):
+        list(load_anomaly_dataset(tmp_path / "tables", streaming=streaming))
+
+
+def test_a_kind_of_defect_that_is_not_known_is_an_anomaly(tables, tmp_path):
+    kinds = datasets.ClassLabel(names=["good", "cut"])
+    tables = tables.add_column("label", [0, 0, 1, 1]).add_column("defect", [0, None, 1, None], feature=kinds)
+    tables.save_to_disk(tmp_path / "tables")
+    assert list(load_anomaly_dataset(tmp_path / "tables")["defect"]) == ["good", "good", "cut", "anomaly"]
+
+
+def test_a_damaged_mask_in_a_table_does_not_keep_the_rows_from_being_listed(tables, tmp_path):
+    rows = tables.cast_column("ground_truth", datasets.Image(decode=False)).to_list()
+    rows[1]["ground_truth"]["bytes"] = b"no mask"
+    datasets.Dataset.from_list(rows, features=tables.features).save_to_disk(tmp_path / "tables")
+    assert list(load_anomaly_dataset(tmp_path / "tables")["label"]) == [0, 1, 1, 1]
+
+
+def test_a_file_that_is_streamed_is_read_from_where_it_is(save, tmp_path):
+    image = save("parts", ["1.png"]) / "1.png"
+    with zipfile.ZipFile(tmp_path / "parts.zip", "w") as archive:
+        archive.write(image, "1.png")
+    value = {"path": f"zip://1.png::{tmp_path}/parts.zip", "bytes": None}
+    assert read_rgb(value, "1").tobytes() == Image.open(image).tobytes()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from modeling_fbclip.data.decoding import marks_anything
 from modeling_fbclip.data.layouts.base import (
     ANOMALY,
     GOOD,
@@ -12,7 +13,6 @@ from modeling_fbclip.data.layouts.base import (
     folders_in,
     images_in,
 )
-from modeling_fbclip.images_fbclip import load_mask
 
 ENDING = "_label"
 
@@ -36,7 +36,7 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
             if image.stem not in masks:
                 mask = masks.get(image.stem + ENDING)
                 # Normal images have a mask too: only its pixels tell.
-                label = int(mask is not None and bool(load_mask(mask).any()))
+                label = int(marks_anything(mask, str(mask)))
                 yield Sample(image, mask, label, ROOT_CATEGORY, ANOMALY if label else GOOD)
 
 

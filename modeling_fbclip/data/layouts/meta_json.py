@@ -39,13 +39,24 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
     classes = _classes(root)[split]
     for category in categories:
         for entry in classes[category]:
-            label = int(bool(get(entry, "anomaly", listed_in)))
+            label = _label(entry, listed_in)
             image = file_inside(root, get(entry, "img_path", listed_in), listed_in)
             mask_path = get(entry, "mask_path", listed_in)
             mask = file_inside(root, mask_path, listed_in) if mask_path else None
             specie = get(entry, "specie_name", listed_in) or ANOMALY
             # The released code takes a folder in place of a mask for none at all.
             yield Sample(image, None if mask and mask.is_dir() else mask, label, category, specie if label else GOOD)
+
+
+def _label(entry: object, listed_in: Path) -> int:
+    anomaly = get(entry, "anomaly", listed_in)
+    try:
+        number = float(anomaly)
+    except (TypeError, ValueError):
+        number = -1
+    if number not in (0, 1):
+        raise ValueError(f"{listed_in}: 'anomaly' is {anomaly!r}, but must be 0 or 1.")
+    return int(number)
 
 
 META_JSON = Layout("meta-json", "meta.json", _find, _read)

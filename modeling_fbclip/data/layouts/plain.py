@@ -38,7 +38,7 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
                 continue
             own = {stem: m for name in MASK_FOLDERS for stem, m in masks_in(folder / name / kind.name).items()}
             for image in images_in(kind):
-                yield Sample(image, mask_of(image, own or shared), 1, category, kind.name)
+                yield Sample(image, mask_of(image, own) or mask_of(image, shared), 1, category, kind.name)
 
 
 PLAIN = Layout("plain", "good/", _find, _read)
