@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.utils import yaml_dump
@@ -48,12 +48,16 @@ def read_json(path: Path) -> dict[str, Any]:
         `ValueError`: The file cannot be read, or holds no JSON object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as JSON ({error}).") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: holds no JSON object.")
     return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def read_results(folder: Path) -> list[ResultSet]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BUNDLED_NAME = "bundled"
 NOTHING_DONE = 2
+SECRET_NEEDED = "until it has a token that may: add one in its settings on the Hub, as a secret named HF_TOKEN"
 ANY_SPACE = "owner/space"  # that a dry run stages where none is named
 
 
@@ -40,7 +41,8 @@ def push(
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make what is new private.")] = False,
     revision: Annotated[
-        str | None, typer.Option(help="Branch of the model, made if missing.", show_default="the main one")
+        str | None,
+        typer.Option(help="Branch of the model, made if missing; not with --space.", show_default="the main one"),
     ] = None,
     evaluation: Annotated[
         Path | None,
@@ -92,6 +94,8 @@ def push(
     _write(files, pushed, form)
     kept = "" if stage is None else f" to {stage}"
     typer.echo(f"staged{kept}, nothing uploaded" if dry_run else "\n".join(map(_sentence, pushed)), err=True)
+    if private and space is not None:
+        typer.echo(f"{space} cannot read the private {repo_id} {SECRET_NEEDED}", err=True)
 
 
 def _source(model_dir: str) -> Path:

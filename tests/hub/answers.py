@@ -81,6 +81,13 @@ class Answers:
         self.repositories.create(kind, repo_id, private=asked.get("visibility") == "private")
         return _json(answer)
 
+    def delete_repo(self, request: Request) -> Answer:
+        asked = request.json()
+        owner, kind = asked["organization"] or request.user, asked.get("type", "model")
+        self.writable(request, kind, f"{owner}/{asked['name']}")
+        self.repositories.delete(kind, f"{owner}/{asked['name']}")
+        return Answer()
+
     def validate_yaml(self, request: Request) -> Answer:
         asked = request.json()
         front = re.match(r"---\n(.*?)\n---\n", asked["content"], re.DOTALL)
@@ -230,6 +237,7 @@ API = r"/api/(models|spaces)/([^/]+/[^/]+)"
 ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("GET", r"/api/whoami-v2", Answers.whoami),
     ("POST", r"/api/repos/create", Answers.create_repo),
+    ("DELETE", r"/api/repos/delete", Answers.delete_repo),
     ("POST", r"/api/validate-yaml", Answers.validate_yaml),
     ("GET", API, Answers.repo_info),
     ("GET", rf"{API}/revision/([^/]+)", Answers.repo_info),

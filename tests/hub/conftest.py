@@ -3,10 +3,11 @@
 import itertools
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,14 @@ SHELL = Path(__file__).with_name("shell.py")
 TOKEN = "hf_" + "standinXstandinXstandinXstandinX"
 OTHERS_TOKEN = "hf_" + "somebodyelseXsomebodyelseXsomebo"
 SEEDS = itertools.count(100)
-REAL = os.environ.get("FBCLIP_HUB_TEST")  # owner/name on the real Hub, with HF_TOKEN
+REAL = os.environ.get("FBCLIP_HUB_TEST")  # owner/name on the real Hub, with HF_TOKEN; names begin with it
+DELETE = """
+import sys
+from huggingface_hub import HfApi
+for repo_id in sys.argv[1:]:
+    for repo_type in ("model", "space"):
+        HfApi().delete_repo(repo_id, repo_type=repo_type, missing_ok=True)
+"""
 
 
 class Outcome(NamedTuple):
@@ -39,9 +47,17 @@ class Place:
     token: str
     environment: dict[str, str]
     standin: StandInHub | None
+    named: set[str] = field(default_factory=set)
 
     def repo(self, suffix: str) -> str:
-        return f"{self.owner}/{self.name}-{suffix}"
+        repo_id = f"{self.owner}/{self.name}-{suffix}"
+        self.named.add(repo_id)
+        return repo_id
+
+    def clear(self) -> None:
+        """Deletes every model and Space that has been named here."""
+        environment = self.environment | {"HF_TOKEN": self.token}
+        subprocess.run([sys.executable, "-c", DELETE, *sorted(self.named)], env=environment, check=True)
 
 
 def environment_for(endpoint: str | None, home: Path) -> dict[str, str]:
@@ -59,7 +75,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         if "HF_TOKEN" not in os.environ:
             pytest.fail("FBCLIP_HUB_TEST is set; set HF_TOKEN too, to a token that may write there")
         owner, _, name = REAL.partition("/")
-        yield Place(owner, name, os.environ["HF_TOKEN"], environment_for(None, home), None)
+        # A name that nobody has, so that what is deleted at the end was made here.
+        name = f"{name}-{secrets.token_hex(4)}"
+        real = Place(owner, name, os.environ["HF_TOKEN"], environment_for(None, home), None)
+        yield real
+        real.clear()
         return
     with StandInHub(tmp_path_factory.mktemp("hub") / "files", {TOKEN: "ada", OTHERS_TOKEN: "bob"}) as standin:
         yield Place("ada", "parts", TOKEN, environment_for(standin.endpoint, home), standin)

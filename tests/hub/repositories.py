@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,6 @@ class Repositories:
         files = {".gitattributes": repository.add(attributes.encode())}
         repository.commit("main", None, files, "initial commit")
         return repository
+
+    def delete(self, kind: str, repo_id: str) -> None:
+        shutil.rmtree(self.folder / kind / repo_id)

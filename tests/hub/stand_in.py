@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = json.dumps({"error": refusal.message}).encode()
             self._send(Answer(content, refusal.headers, refusal.status))
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_any  # noqa: N815
+    do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = do_any  # noqa: N815
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":

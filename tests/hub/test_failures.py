@@ -60,6 +60,17 @@ def test_the_same_push_succeeds_after_a_failure(standin, place, fbclip, model_di
     assert len(repository.messages()) == 2
 
 
+def test_a_space_that_fails_after_its_model_is_told_apart(standin, place, fbclip, model_dir) -> None:
+    model, space = place.repo("half"), place.repo("half-show")
+    standin.fail("POST /api/spaces/.*/commit/", 500)
+    outcome = fbclip("push", model_dir, model, "--space", space)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "the model is published, its Space is not: the Hub failed (500)" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert len(standin.repositories.get("model", model).messages()) == 2
+    assert len(standin.repositories.get("space", space).messages()) == 1
+
+
 def test_a_commit_of_somebody_else_is_not_overwritten(standin, repo_id, fbclip, other_dir) -> None:
     repository = standin.repositories.get("model", repo_id)
     commit = repository.branches["main"]

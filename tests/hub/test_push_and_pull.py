@@ -1,5 +1,6 @@
 """What `fbclip push` publishes loads anywhere, with the same numbers; a push is one commit, or none."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -25,6 +26,12 @@ PUBLISH = """
     api.create_commit(
         repo_id, [CommitOperationAdd(path.name, path) for path in Path(folder).iterdir()], commit_message="CLIP"
     )
+"""
+PUSH = """
+    import json, sys
+    from pathlib import Path
+    from modeling_fbclip.hub import push_to_hub
+    print(json.dumps(push_to_hub(Path(sys.argv[1]), sys.argv[2], space_id=sys.argv[3])))
 """
 PULL = """
     import base64, json, sys
@@ -153,10 +160,54 @@ def test_push_to_a_branch_leaves_main_as_it_is(published, place, standin, fbclip
 def test_model_and_space_are_published_private(place, standin, fbclip, model_dir) -> None:
     outcome = fbclip("push", model_dir, place.repo("secret"), "--space", place.repo("show"), "--private")
     assert outcome.status == 0, outcome.err
+    assert f"{place.repo('show')} cannot read the private {place.repo('secret')} until" in outcome.err
+    assert "as a secret named HF_TOKEN" in outcome.err
     for kind, suffix in (("model", "secret"), ("space", "show")):
         repository = standin.repositories.get(kind, place.repo(suffix))
         assert repository.private
         assert "README.md" in repository.files(repository.branches["main"])
+
+
+def test_second_push_of_model_and_space_changes_neither(place, fbclip, model_dir) -> None:
+    arguments = ("push", model_dir, place.repo("twice"), "--space", place.repo("twice-show"), "--format", "json")
+    first, second = (fbclip(*arguments) for _ in range(2))
+    assert second.status == 0, second.err
+    before, after = (json.loads(outcome.out)["pushed"] for outcome in (first, second))
+    assert [repository["changed"] for repository in before + after] == [True, True, False, False]
+    assert [repository["commit"] for repository in before] == [repository["commit"] for repository in after]
+    assert "secret" not in second.err
+
+
+def test_a_space_has_only_the_modules_of_the_newest_push(place, standin, fbclip, model_dir) -> None:
+    arguments = ("push", model_dir, place.repo("newest"), "--space", place.repo("newest-show"))
+    assert fbclip(*arguments).status == 0
+    repository = standin.repositories.get("space", place.repo("newest-show"))
+    commit = repository.branches["main"]
+    files = repository.files(commit)
+    old = {name: repository.add(b"old") for name in ("modeling_fbclip/old/module.py", "modeling_fbclip/old.py")}
+    kept = {name: repository.add(b"kept") for name in ("own.py", "handler.py", "own/modeling_fbclip.py")}
+    repository.commit("main", commit, files | old | kept, "by hand")
+    assert fbclip(*arguments).status == 0
+    assert set(repository.files(repository.branches["main"])) == {*files, *kept}
+
+
+def test_push_from_python_returns_what_is_published(place, model_dir) -> None:
+    environment = place.environment | {"HF_TOKEN": place.token}
+    arguments = (model_dir, place.repo("python"), place.repo("python-show"))
+    first, second = (json.loads(run_python(PUSH, *arguments, environment=environment)) for _ in range(2))
+    assert [pushed[:2] for pushed in first] == [["model", arguments[1]], ["space", arguments[2]]]
+    assert [pushed[-1] for pushed in first + second] == [True, True, False, False]
+    assert first[0][2].endswith(arguments[1])
+
+
+@pytest.mark.usefixtures("published")
+def test_names_can_be_cleared_away(place: Place, standin, fbclip, model_dir) -> None:
+    cleared = dataclasses.replace(place, name="cleared", named=set())
+    names = cleared.repo("model"), cleared.repo("show")
+    assert fbclip("push", model_dir, names[0], "--space", names[1]).status == 0
+    cleared.clear()
+    assert standin.repositories.get("model", names[0]) is standin.repositories.get("space", names[1]) is None
+    assert standin.repositories.get("model", place.repo("complete")) is not None
 
 
 def test_waits_when_the_hub_asks_to_and_goes_on_after_a_hitch(place, standin, fbclip, other_dir) -> None:
