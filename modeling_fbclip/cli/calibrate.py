@@ -11,7 +11,7 @@ from modeling_fbclip.cli.evaluate import load_data, one_line_errors
 from modeling_fbclip.cli.inputs import ImageFinder
 from modeling_fbclip.cli.models import WeightType, load_pipeline
 from modeling_fbclip.cli.progress import progress_bar
-from modeling_fbclip.cli.results import written_aside
+from modeling_fbclip.data.writing import written_aside
 
 
 class Criterion(StrEnum):
@@ -42,6 +42,9 @@ def calibrate(
         bool, typer.Option("--per-category", help="Thresholds for each category too, beside those for all.")
     ] = False,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    layout: Annotated[
+        str | None, typer.Option(help="Layout to read DATA by.", show_default="the one recognised")
+    ] = None,
     category: Annotated[
         list[str] | None, typer.Option(help="A category to use; may be repeated.", show_default="all")
     ] = None,
@@ -57,7 +60,8 @@ def calibrate(
 
     With 'conformal', a new good image is called anomalous, or shows an anomalous pixel, with a probability of
     --target-fpr at most. That takes 99 good images for 0.01, 19 for 0.05. Of a labelled data set, it uses the
-    good ones only. If --output is the model's own folder, its processor alone is replaced.
+    good ones only. If --output is the model's own folder, its processor alone is replaced; else the records
+    of its training go with it.
 
     \b
     Example:
@@ -66,7 +70,8 @@ def calibrate(
     in_place = model is not None and Path(model).is_dir() and output.resolve() == Path(model).resolve()
     if output.is_dir() and any(output.iterdir()) and not (force or in_place):
         raise typer.BadParameter(f"{output} is not empty; choose another folder, or --force", param_hint="--output")
-    dataset = None if (photographs := _photographs(data, output)) else load_data(data, split, category)
+    photographs = _photographs(data, output) if layout is None else []
+    dataset = None if photographs else load_data(data, split, category, layout)
     if photographs and (per_category or criterion is not Criterion.CONFORMAL):
         raise typer.BadParameter(
             f"{data} holds images without labels, which only --criterion conformal takes", param_hint="DATA"
@@ -75,6 +80,7 @@ def calibrate(
     with one_line_errors(batch_size):
         from modeling_fbclip.evaluation import calibrate as from_normal
         from modeling_fbclip.evaluation import calibrate_dataset
+        from modeling_fbclip.evaluation.overlap import copy_records
 
         network: Any = pipeline.model  # the base class's type is wider
         processor = pipeline.processor
@@ -90,6 +96,7 @@ def calibrate(
         with written_aside(output) as aside:
             if not in_place:
                 network.save_pretrained(aside)
+                copy_records(network.name_or_path, aside)
             processor.save_pretrained(aside)
     for name, (threshold, pixel_threshold, count) in found.items():
         print(f"{name}: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from {count} images")

@@ -8,7 +8,7 @@ import typer
 
 from modeling_fbclip.cli.messages import one_line
 from modeling_fbclip.cli.models import quieten_libraries, require_folder_or_hub_id
-from modeling_fbclip.cli.results import written_aside
+from modeling_fbclip.data.writing import written_aside
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

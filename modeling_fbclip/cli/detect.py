@@ -42,6 +42,9 @@ def detect(
         str | None, typer.Option(help="Folder or Hub id of a data set, in place of PATH.", show_default="none")
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    layout: Annotated[
+        str | None, typer.Option(help="Layout to read the data set by.", show_default="the one recognised")
+    ] = None,
     streaming: Annotated[
         bool, typer.Option("--streaming", help="Read the data set as it comes, without downloading it first.")
     ] = False,
@@ -103,11 +106,11 @@ def detect(
     form = _choose_format(form, resume or processes.size > 1)
     if data is None:
         finder = ImageFinder(recursive, output, (OVERLAY_SUFFIX, MAP_SUFFIX))
-        source = _open_paths(paths, finder, category, streaming, batch_size)
+        source = _open_paths(paths, finder, category, layout, streaming, batch_size)
     elif paths:
         raise typer.BadParameter("name images or a data set, not both", param_hint="--data")
     else:
-        source = open_data(data, split, category, streaming, batch_size)
+        source = open_data(data, split, category, layout, streaming, batch_size)
     pipeline = load_pipeline(model, device or processes.device, dtype)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
     thresholds = {name: value for name, value in given.items() if value is not None}
@@ -124,7 +127,7 @@ def detect(
         if form in FILES:
             folder = RowFolder(output, processes)
             if processes.rank == 0:
-                images = {"data": data, "split": split if data else None, "category": category}
+                images = {"data": data, "split": split if data else None, "category": category, "layout": layout}
                 folder.prepare(_settings(detector, batch_size) | images, resume)
             processes.wait()
             seen = detect_all(source, detector, processes, folder.done(), folder.writer())
@@ -157,12 +160,18 @@ def _choose_format(form: RowFormat | None, to_files: bool) -> RowFormat:
 
 
 def _open_paths(
-    paths: list[str] | None, finder: ImageFinder, category: list[str] | None, streaming: bool, batch_size: int
+    paths: list[str] | None,
+    finder: ImageFinder,
+    category: list[str] | None,
+    layout: str | None,
+    streaming: bool,
+    batch_size: int,
 ) -> Source:
     if not paths:
         raise typer.BadParameter("name images, or a data set by --data", param_hint="PATH")
-    if streaming:
-        raise typer.BadParameter("is for a data set, by --data", param_hint="--streaming")
+    for option, given in (("--streaming", streaming), ("--layout", layout)):
+        if given:
+            raise typer.BadParameter("is for a data set, by --data", param_hint=option)
     if category is not None and len(category) > 1:
         raise typer.BadParameter("images named by PATH are of one category", param_hint="--category")
     return open_images(paths, finder, category[0] if category else None, batch_size)

@@ -16,7 +16,7 @@ from rich.text import Text
 from modeling_fbclip.cli.messages import one_line
 from modeling_fbclip.cli.models import WeightType, load_pipeline
 from modeling_fbclip.cli.progress import progress_bar
-from modeling_fbclip.cli.results import written_aside
+from modeling_fbclip.data.writing import written_aside
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -52,6 +52,12 @@ def evaluate(
         Path | None, typer.Option(dir_okay=False, help="JSON file for the report.", show_default="none")
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    layout: Annotated[
+        str | None, typer.Option(help="Layout to read DATA by.", show_default="the one recognised")
+    ] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read DATA as it comes, without downloading it first.")
+    ] = False,
     category: Annotated[
         list[str] | None, typer.Option(help="A category to evaluate; may be repeated.", show_default="all")
     ] = None,
@@ -75,13 +81,14 @@ def evaluate(
     """
     Measure a model on a labelled data set, as the paper does.
 
-    A metric that is undefined, for there is but one class, is n/a, and left out of the mean.
+    A metric that is undefined, for there is but one class, is n/a, and left out of the mean. Several devices:
+    accelerate launch -m modeling_fbclip.cli evaluate …
 
     \b
     Example:
       fbclip evaluate data/mvtec --output report.json --plots figures
     """
-    dataset = load_data(data, split, category)
+    dataset = load_data(data, split, category, layout, streaming)
     pipeline = load_pipeline(model, device, dtype)
     with one_line_errors(batch_size):
         from modeling_fbclip.evaluation import evaluate as evaluate_model
@@ -93,7 +100,7 @@ def evaluate(
             output.parent.mkdir(parents=True, exist_ok=True)  # better found impossible now than at the end
         aside = written_aside(plots) if plots is not None and is_main else nullcontext()
         with progress_bar() as progress, aside as figures:
-            task = progress.add_task("evaluate", total=len(dataset), visible=is_main)
+            task = progress.add_task("evaluate", total=None if streaming else len(dataset), visible=is_main)
             report = evaluate_model(
                 network,
                 pipeline.processor,
@@ -111,9 +118,11 @@ def evaluate(
             _print(report, form)
 
 
-def load_data(data: str, split: str, category: list[str] | None) -> "Dataset":
+def load_data(
+    data: str, split: str, category: list[str] | None, layout: str | None, streaming: bool = False
+) -> "Dataset":
     """
-    A labelled data set by its folder or Hub id.
+    A labelled data set by its folder or Hub id; an `IterableDataset` if it is to be streamed.
 
     Raises:
         typer.BadParameter: if it cannot be read, or a library for it is missing.
@@ -121,7 +130,7 @@ def load_data(data: str, split: str, category: list[str] | None) -> "Dataset":
     try:
         from modeling_fbclip.data import load_anomaly_dataset
 
-        dataset: Any = load_anomaly_dataset(data, split=split, category=category)
+        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category, streaming=streaming)
         return dataset
     except (ImportError, OSError, ValueError) as error:
         raise typer.BadParameter(one_line(error), param_hint="DATA") from error

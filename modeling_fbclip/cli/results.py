@@ -1,14 +1,12 @@
-"""Files that a command writes: where each goes, and never half of one."""
+"""Pictures that a command writes: where each goes."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
 from modeling_fbclip.cli.inputs import absolute
+from modeling_fbclip.data.writing import written_aside
 
 OVERLAY_SUFFIX = ".overlay.png"
 MAP_SUFFIX = ".map.png"
@@ -34,30 +32,3 @@ class ResultFolder(NamedTuple):
         with written_aside(target) as aside:
             picture.save(aside, format="PNG")
         return target
-
-
-@contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
-    """
-    A path beside `target` to write a file or a folder to: it becomes `target` when all went well, and goes away
-    when not. Of a folder that is there already, files of the same names are replaced and the others stay. What a
-    killed run has left of the same target goes away too.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.fbclip.tmp")
-    _remove(aside)
-    try:
-        yield aside
-        if aside.is_dir() and target.is_dir():
-            for file in aside.iterdir():
-                file.replace(target / file.name)
-        else:
-            aside.replace(target)
-    finally:
-        _remove(aside)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from modeling_fbclip.cli.processes import Processes
 from modeling_fbclip.cli.reports import Row
-from modeling_fbclip.cli.results import written_aside
 from modeling_fbclip.cli.sources import Item
+from modeling_fbclip.data.writing import written_aside
 
 LINES, TABLE = ".jsonl", ".parquet"
 SETTINGS = "rows-settings.json"
@@ -115,7 +115,12 @@ class Done:
 
 
 def _require_same(settings: dict[str, Any], file: Path) -> None:
-    earlier = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        earlier = None
+    if not isinstance(earlier, dict):
+        raise ValueError(f"{file}: is damaged; choose another folder")
     now = json.loads(json.dumps(settings))  # tuples are lists in a file
     others = [
         f"{name} {earlier.get(name)} is now {value}" for name, value in now.items() if earlier.get(name) != value
@@ -160,9 +165,11 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith("\n"):
                 return  # another process is at it
             try:
-                yield json.loads(line)
-            except ValueError as error:
+                row = json.loads(line)
+                _key(row), row["path"], row["label"]
+            except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{file}: line {number} is damaged; choose another folder") from error
+            yield row
 
 
 def _read_parquet(file: Path) -> Iterator[dict[str, Any]]:

@@ -78,7 +78,9 @@ def open_images(paths: Sequence[str], finder: ImageFinder, category: str | None,
     return Source(batches, lambda: sum(1 for path in paths for _ in finder.find(path)), folder)
 
 
-def open_data(data: str, split: str, categories: list[str] | None, streaming: bool, batch_size: int) -> Source:
+def open_data(
+    data: str, split: str, categories: list[str] | None, layout: str | None, streaming: bool, batch_size: int
+) -> Source:
     """
     A data set by its folder or Hub id.
 
@@ -91,7 +93,7 @@ def open_data(data: str, split: str, categories: list[str] | None, streaming: bo
         from modeling_fbclip.data import load_anomaly_dataset
         from modeling_fbclip.data.decoding import undecoded
 
-        dataset: Any = load_anomaly_dataset(data, split=split, category=categories, streaming=streaming)
+        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=categories, streaming=streaming)
         dataset = undecoded(dataset)
     except ModuleNotFoundError as error:
         raise typer.BadParameter(
@@ -149,11 +151,11 @@ def _read_row(dataset: "Dataset", index: int, path: str) -> "Image":
 
 
 def _read_value(value: Any, path: str) -> "Image":
-    from modeling_fbclip.data.decoding import open_image
+    from modeling_fbclip.data.decoding import read_rgb
 
     if value is None:
         raise ValueError("there is no image")
-    return _read(open_image(value, path), path)
+    return read_rgb(value, path)
 
 
 def _read(image: Any, path: str) -> "Image":

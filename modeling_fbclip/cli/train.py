@@ -22,6 +22,9 @@ def train(
         str | None, typer.Option(help="Folder or Hub id of a model to start from.", show_default="the bundled one")
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    layout: Annotated[
+        str | None, typer.Option(help="Layout to read DATA by.", show_default="the one recognised")
+    ] = None,
     category: Annotated[
         list[str] | None, typer.Option(help="A category to train on; may be repeated.", show_default="all")
     ] = None,
@@ -76,6 +79,7 @@ def train(
     Fine-tune a model on a labelled data set, as published unless told otherwise.
 
     Images without masks train the image score alone. With --synthetic, DATA may also be a folder of good images.
+    DATA is read whole, never streamed: the steps are planned by its length.
     Kill it at any time: the same command with --resume auto goes on, to the same result. Several devices:
     accelerate launch -m modeling_fbclip.cli train …
 
@@ -83,8 +87,8 @@ def train(
     Example:
       fbclip train data/mvtec --output trained --validation-fraction 0.1
     """
-    dataset = _good_images(data) if synthetic else None
-    dataset = load_data(data, split, category) if dataset is None else dataset
+    dataset = _good_images(data) if synthetic and layout is None else None
+    dataset = load_data(data, split, category, layout) if dataset is None else dataset
     loaded = load_pipeline(model, "cpu", WeightType.FLOAT32)
     network: Any = loaded.model  # the base class's type is wider
     with one_line_errors(batch_size):
@@ -117,7 +121,7 @@ def train(
             report_to=list(report_to or []),
         )
         try:
-            train_model(network, loaded.processor, dataset, args)
+            train_model(network, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
         except FloatingPointError as error:
             raise typer.BadParameter(one_line(error)) from error
         if PartialState().is_main_process:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset
 
-from modeling_fbclip.data.decoding import open_image, undecoded
+from modeling_fbclip.data.decoding import read_rgb, undecoded
 from modeling_fbclip.evaluation.metrics import pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, notifying, predict, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
@@ -160,7 +160,7 @@ def calibrate_dataset(
     if criterion == "conformal":
         images_needed(target_fpr)
         normal = dataset.select(np.flatnonzero(np.asarray(dataset["label"]) == 0))
-        images = (open_image(image, f"image {row}") for row, image in enumerate(undecoded(normal)["image"]))
+        images = _named_images(normal)
         measured = _scores_and_peaks(model, processor, images, batch_size, on_image)
         for name, rows in _groups(normal, per_category):
             with _naming(name):
@@ -178,6 +178,13 @@ def calibrate_dataset(
             if name != EVERYTHING
         }
     return found
+
+
+def _named_images(dataset: Dataset) -> Iterator[ImageSource]:
+    """The images one by one; errors of those in a table name their row."""
+    columns = [name for name in ("image", "path") if name in dataset.column_names]
+    for index, row in enumerate(undecoded(dataset.select_columns(columns))):
+        yield read_rgb(row["image"], row.get("path") or f"image {index}")
 
 
 def _groups(dataset: Dataset, per_category: bool) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from transformers.utils import cached_file
 
 # In a model's folder: {"image_digests": ["…", …], …}, with `image_digest` of each image trained on.
 TRAINING_RECORD = "training_record.json"
+# Of the weights, whatever the thresholds are.
+RECORDS = (TRAINING_RECORD, "recipe.json")
 
 
 def image_digest(image: Image.Image) -> str:
@@ -36,15 +39,27 @@ def trained_images(model_name: str | None) -> frozenset[str] | None:
     Raises:
         `ValueError`: If the record cannot be read.
     """
-    if not model_name or (not Path(model_name).is_dir() and model_name.count("/") != 1):
-        return None
-    path = cached_file(model_name, TRAINING_RECORD, _raise_exceptions_for_missing_entries=False)
+    path = _file_of(model_name, TRAINING_RECORD)
     if path is None:
         return None
     try:
-        return frozenset(json.loads(Path(path).read_text(encoding="utf-8"))["image_digests"])
+        return frozenset(json.loads(path.read_text(encoding="utf-8"))["image_digests"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: no record of training images ({error}); remove it or train again.") from error
+
+
+def copy_records(model_name: str | None, folder: Path) -> None:
+    """Copies what tells how a model's weights came about, as far as its folder or Hub repository has it."""
+    for name in RECORDS:
+        if (record := _file_of(model_name, name)) is not None:
+            shutil.copyfile(record, folder / name)
+
+
+def _file_of(model_name: str | None, file: str) -> Path | None:
+    if not model_name or (not Path(model_name).is_dir() and model_name.count("/") != 1):
+        return None
+    path = cached_file(model_name, file, _raise_exceptions_for_missing_entries=False)
+    return None if path is None else Path(path)
 
 
 def training_overlap(trained: frozenset[str] | None, evaluated: Sequence[str | None]) -> dict[str, Any] | None:

@@ -1,11 +1,8 @@
 """Checkpoints of a run: written aside and renamed, so that each is whole or not there."""
 
 import json
-import os
 import pickle
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from modeling_fbclip.data.writing import written_aside
 from modeling_fbclip.evaluation.overlap import TRAINING_RECORD
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
@@ -24,7 +22,7 @@ PROGRESS_FILE = "progress.json"
 WEIGHTS_FILE = "model.safetensors"
 # What the libraries raise when a disk is full or a file is damaged.
 WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
-READ_ERRORS = (OSError, RuntimeError, SafetensorError, ValueError, KeyError, TypeError, pickle.UnpicklingError)
+READ_ERRORS = (*WRITE_ERRORS, AttributeError, KeyError, TypeError, ValueError, pickle.UnpicklingError)
 
 
 @dataclass
@@ -74,11 +72,15 @@ class Checkpoints:
         self.accelerator.wait_for_everyone()
         try:
             with written_aside(target, owner=main) as aside:
+                if main:
+                    aside.mkdir()
                 self.accelerator.wait_for_everyone()
                 self.accelerator.save_state(str(aside))
                 if main:
                     (aside / PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
                 self.accelerator.wait_for_everyone()
+                if main and target.exists():
+                    shutil.rmtree(target)
         except WRITE_ERRORS as error:
             last = self.newest()
             kept = "there is no earlier one" if last is None else f"the last good one is {last}"
@@ -155,35 +157,6 @@ def save_trained(folder: Path, model: FBCLIPModel, processor: FBCLIPProcessor, r
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def written_aside(target: Path, owner: bool = True) -> Iterator[Path]:
-    """
-    A folder that becomes `target` when all went well, and goes away when not. Of several processes that write to it,
-    the `owner` makes and renames it.
-    """
-    aside = target.with_name(f".{target.name}.partial")
-    if owner:
-        shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
-        aside.mkdir(parents=True)
-    try:
-        yield aside
-        if owner:
-            _flush(aside)
-            if target.exists():
-                shutil.rmtree(target)
-            aside.replace(target)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-
-
-def _flush(folder: Path) -> None:
-    """Has the disk hold what was written: a rename may otherwise outlive it when the machine fails."""
-    for file in folder.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
 
 
 def _reason(error: Exception) -> str:

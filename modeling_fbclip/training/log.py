@@ -58,7 +58,16 @@ class TrainingLog:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log. A last one that a kill cut off is left out."""
+    """The lines of a run's log. One that a kill cut off, or that is damaged, is left out."""
     file = folder / LOG_FILE
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if file.exists() else []
+    values = (_values(line) for line in lines if line.endswith("\n"))
+    return [line for line in values if line is not None]
+
+
+def _values(line: str) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line)
+        return values if isinstance(values["step"], int) else None
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -62,7 +62,7 @@ def fingerprint(digests: Sequence[RowDigest]) -> str:
     return hashlib.blake2b("".join(sorted(digest.row for digest in digests)).encode(), digest_size=16).hexdigest()
 
 
-def model_title(name_or_path: str) -> str | None:
+def model_title(name_or_path: str | None) -> str | None:
     """
     What a record calls a model: `"bundled"`, its Hub id or its folder's name, which tells nothing of the machine;
     `None` of a model made in memory.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.evaluation.overlap import trained_images
 
 
 @pytest.fixture
@@ -101,3 +102,34 @@ def test_a_damaged_image_is_named(calibrate, good):
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
     assert "4.png" in outcome.err
     assert list(Path().iterdir()) == []
+
+
+def test_records_of_the_training_go_with_the_model(calibrate, good, model_folder):
+    for name in ("training_record.json", "recipe.json", "evaluation.json"):
+        (model_folder / name).write_text(f'{{"image_digests": ["{name}"]}}')
+    assert calibrate(good, "--output", "calibrated", "--target-fpr", 0.1).status == 0
+    copied = {path.name for path in Path("calibrated").iterdir()}
+    assert copied >= {"training_record.json", "recipe.json"}
+    assert "evaluation.json" not in copied  # of other thresholds
+    assert trained_images("calibrated") == {"training_record.json"}
+
+
+def test_categories_have_thresholds_of_their_own_by_f1(calibrate, fbclip, good, save_photograph):  # noqa: ARG001
+    for seed, name in enumerate(("bolt/test/good", "bolt/test/bent", "nut/test/good", "nut/test/torn")):
+        for index in range(2):
+            save_photograph(f"data/{name}/{index}.png", seed=10 * seed + index)
+    outcome = calibrate("data", "--output", "calibrated", "--criterion", "f1_max", "--per-category")
+    assert outcome.status == 0, outcome.err
+    assert [line.split(":")[0] for line in outcome.out.splitlines()] == ["all images", "bolt", "nut"]
+    assert [line.split(", ")[-1] for line in outcome.out.splitlines()] == [f"from {n} images" for n in (8, 4, 4)]
+    processor = FBCLIPProcessor.from_pretrained("calibrated")
+    assert list(processor.category_thresholds) == ["bolt", "nut"]
+    assert f"bolt: threshold {processor.category_thresholds['bolt']['threshold']:.4f}," in outcome.out
+    detected = fbclip("detect", "--data", "data", "--model", "calibrated", "--format", "csv")
+    assert "score from the category's threshold on" in detected.err
+
+
+def test_data_are_read_by_the_layout_that_is_named(calibrate, good):
+    outcome = calibrate(good, "--output", "calibrated", "--target-fpr", 0.1, "--layout", "good-only")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.startswith("all images: threshold ")

@@ -103,7 +103,7 @@ def test_a_killed_run_is_resumed_to_the_rows_of_a_whole_one(detect, parts, model
     late.write_bytes(pixels)
     lines = rows.read_text()
     rows.write_text(lines[:-20])  # the sixth is cut through
-    Path("cut/.6.png.map.png.fbclip.tmp").write_text("half")
+    Path("cut/.6.png.map.png.partial").write_text("half")
 
     calls.clear()
     outcome = detect(*arguments, "--output", "cut", "--resume")
@@ -388,3 +388,30 @@ def test_an_unknown_category_is_one_line(detect, model_folder, save_photograph):
     outcome = detect("photo.png", "--category", "bolt")
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
     assert "`category_thresholds['bolt']` is 2, but must be between 0 and 1" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("rows-settings.json", "[]", "outputs/rows-settings.json: is damaged"),
+        ("rows-settings.json", "{", "outputs/rows-settings.json: is damaged"),
+        ("rows-00000-of-00001.jsonl", "{}\n", "outputs/rows-00000-of-00001.jsonl: line 1 is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named(detect, save_photograph, file, content, said):
+    save_photograph("photo.png")
+    detect("photo.png", "--format", "jsonl")
+    Path("outputs", file).write_text(content)
+    outcome = detect("photo.png", "--resume")
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert f"{said}; choose another folder" in outcome.err
+
+
+def test_a_data_set_is_read_by_the_layout_that_is_named(detect, save_photograph):
+    for seed in range(2):
+        save_photograph(f"parts/{seed}.png", seed=seed)
+    outcome = detect("--data", "parts", "--layout", "good-only", "--format", "json")
+    assert [row["category"] for row in json.loads(outcome.out)] == ["parts", "parts"]
+    outcome = detect("parts", "--layout", "good-only")
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert "--layout" in outcome.err

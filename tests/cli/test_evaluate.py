@@ -1,6 +1,9 @@
 """`fbclip evaluate`: one report in three forms, figures, and mistakes in one line that leave nothing behind."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +107,26 @@ def test_a_folder_that_is_none_is_named(evaluate):
     outcome = evaluate(path="typo")
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
     assert "typo" in outcome.err
+
+
+def test_two_launched_processes_and_a_stream_give_the_report_of_one(evaluate, data, model_folder):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
+    command += ["-m", "modeling_fbclip.cli", "evaluate", data, "--model", model_folder, "--size", 48]
+    command += ["--streaming", "--batch-size", 2, "--format", "json"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
+    two = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, env=environment)
+    assert two.returncode == 0, two.stderr
+    one = evaluate("--batch-size", 2, "--format", "json")
+    report, expected = json.loads(two.stdout), json.loads(one.out)
+    assert report["mean"] == pytest.approx(expected["mean"], abs=1e-6)
+    assert report["categories"]["cap"] == pytest.approx(expected["categories"]["cap"], abs=1e-6)
+    assert (report["counts"], report["settings"]) == (expected["counts"], expected["settings"])
+    streamed = evaluate("--streaming", "--workers", 2, "--batch-size", 2, "--format", "json")
+    assert json.loads(streamed.out) == expected
+
+
+def test_data_are_read_by_the_layout_that_is_named(evaluate, data):
+    arguments = ["--format", "json", "--layout", "good-only"]
+    outcome = evaluate(*arguments, path=data / "cap/test/good")
+    assert outcome.status == 0, outcome.err
+    assert json.loads(outcome.out)["counts"]["good"]["normal"] == 3

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
+from training.conftest import damaged_png
+
+from modeling_fbclip.data import load_anomaly_dataset
+from modeling_fbclip.training import steps
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +93,7 @@ def test_good_images_alone_train_with_synthetic(train, data):
         (["--report-to", "paper"], "`report_to` has 'paper'"),
         (["--resume", "nowhere"], "nowhere: cannot be resumed"),
         (["--category", "screw"], "screw"),
+        (["--layout", "visa"], "no data set found; looked for split_csv/1cls.csv"),
     ],
 )
 def test_mistakes_are_one_line(train, arguments, message, tmp_path):
@@ -105,3 +110,50 @@ def test_an_output_folder_in_use_is_not_trained_into(train, tmp_path):
     outcome = train()
     assert outcome.status == 2
     assert "trained: is not empty; choose another output folder, or resume with 'auto'" in outcome.err
+
+
+@pytest.mark.parametrize("kind", ["gigantic", "broken"])
+def test_a_damaged_image_is_one_line(train, data, kind):
+    damaged = data / "tile/test/scratch/1.png"
+    damaged.write_bytes(damaged_png(kind))
+    outcome = train()
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert f"{damaged}: " in outcome.err
+
+
+def test_a_loss_that_is_not_finite_is_one_line(train, monkeypatch):
+    forward = steps._forward
+
+    def spoilt(model, batch):
+        output = forward(model, batch)
+        output.image_scores = output.image_scores * float("nan")
+        output.image_focal_loss = output.image_scores.mean()
+        return output
+
+    monkeypatch.setattr(steps, "_forward", spoilt)
+    outcome = train("--batch-size", 1)
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "step 1: the loss is not finite (loss nan, " in outcome.err
+    assert ".png" in outcome.err
+
+
+def test_the_record_names_a_data_set_of_the_hub(
+    train, fbclip, data, model_folder, tmp_path, monkeypatch
+):
+    def load(name, **options):
+        return load_anomaly_dataset({"someone/parts": data}.get(name, name), **options)
+
+    monkeypatch.setattr("modeling_fbclip.data.load_anomaly_dataset", load)
+    assert train("--epochs", 1).status == 0
+    arguments = ["--model", model_folder, "--output", tmp_path / "hub", "--epochs", 1]
+    assert fbclip("train", "someone/parts", *arguments).status == 0
+    records = [json.loads((tmp_path / name / "training_record.json").read_text()) for name in ("trained", "hub")]
+    assert [record["data"]["hub_id"] for record in records] == [None, "someone/parts"]
+    assert {record["arguments"]["model"] for record in records} == {"model"}
+
+
+def test_data_are_read_by_the_layout_that_is_named(fbclip, data, model_folder, tmp_path):
+    arguments = ["--model", model_folder, "--output", tmp_path / "out", "--epochs", 1, "--synthetic"]
+    outcome = fbclip("train", data / "tile/test/good", *arguments, "--layout", "good-only")
+    assert outcome.status == 0, outcome.err
+    assert json.loads((tmp_path / "out/training_record.json").read_text())["data"]["normal"] == 2

@@ -1,5 +1,6 @@
 """Thresholds: what conformal prediction promises, what labels say, and that both arrive in the processor's file."""
 
+import datasets
 import numpy as np
 import pytest
 from hypothesis import given
@@ -137,3 +138,10 @@ def test_a_category_that_does_not_suffice_is_named(model, processor, dataset):
     with pytest.raises(ValueError, match="`criterion` is 'best', but must be one of 'conformal'"):
         calibrate_dataset(model, processor, dataset, "best")
     assert (processor.threshold, processor.pixel_threshold) == (0.5, 0.5)
+
+
+def test_a_damaged_image_in_a_table_is_named_by_its_path(model, processor, dataset):
+    rows = dataset.cast_column("image", datasets.Image(decode=False)).to_list()
+    rows[2]["image"] = {"path": None, "bytes": b"no image"}
+    with pytest.raises(ValueError, match=r"^a/2\.png: not an image"):
+        calibrate_dataset(model, processor, make_dataset(rows), target_fpr=0.2)
