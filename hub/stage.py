@@ -176,7 +176,7 @@ def _frame(config: FBCLIPConfig, parts: dict[str, Tensor]) -> FBCLIPModel:
 
 
 def _copy_json(source: Path, target: Path) -> None:
-    target.write_text(json.dumps(read_json(source), indent=2) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(read_json(source), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _requirements() -> Iterator[str]:

@@ -32,6 +32,17 @@ def test_dry_run_stages_model_and_space_and_lists_them_with_sizes(fbclip) -> Non
     size = (BUNDLED / "model.safetensors").stat().st_size
     assert ["model", "model.safetensors", f"{size / 1e6:.1f}", "MB"] in lines
     assert "owner/name" in Path("staged/space/app.py").read_text()
+    assert Path("staged/model/LICENSE").read_text() == Path("staged/space/LICENSE").read_text()
+    assert 'Client("owner/space")' in Path("staged/space/README.md").read_text()
+
+
+def test_dry_run_of_a_private_model_and_a_named_space(fbclip, model_folder) -> None:
+    arguments = ("--space", "owner/demo", "--private", "--dry-run", "--stage", "staged")
+    outcome = fbclip("push", model_folder, "owner/name", *arguments)
+    assert outcome.status == 0, outcome.err
+    assert 'Client("owner/demo")' in Path("staged/space/README.md").read_text()
+    assert "owner/demo cannot read the private owner/name until it has a token" in outcome.err
+    assert "as a secret named HF_TOKEN" in outcome.err
 
 
 def test_listing_as_json_and_csv_has_bytes(fbclip, model_folder) -> None:
