@@ -137,9 +137,7 @@ def test_a_loss_that_is_not_finite_is_one_line(train, monkeypatch):
     assert ".png" in outcome.err
 
 
-def test_the_record_names_a_data_set_of_the_hub(
-    train, fbclip, data, model_folder, tmp_path, monkeypatch
-):
+def test_the_record_names_a_data_set_of_the_hub(train, fbclip, data, model_folder, tmp_path, monkeypatch):
     def load(name, **options):
         return load_anomaly_dataset({"someone/parts": data}.get(name, name), **options)
 
