@@ -9,7 +9,7 @@ IMAGES ?= demo/examples
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
-.PHONY: help detect demo test check chromium benchmark benchmark-tiny card figure tiny clean
+.PHONY: help detect demo test check chromium benchmark benchmark-tiny benchmark-finetuning card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
 	$(BIN)/fbclip detect $(IMAGES) --output outputs
@@ -49,6 +49,9 @@ endif
 
 benchmark-tiny: $(VENV)/test.stamp  ## the bundled model and baselines on a folder of data sets: DATA=
 	$(BIN)/python tests/benchmark_tiny.py "$(DATA)"
+
+benchmark-finetuning: $(VENV)/test.stamp  ## the bundled model before and after fine-tuning on half a data set: DATA=
+	$(BIN)/python tests/benchmark_finetuning.py "$(DATA)"
 
 clean:
 	rm -rf $(VENV) outputs

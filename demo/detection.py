@@ -44,9 +44,9 @@ class Detector:
         self._forward = ON_LENT_GPU(self._run)
 
     def own_settings(self, model: str) -> tuple[str, str, float, float]:
-        """The model's own prompts, and its thresholds for images and for pixels."""
+        """The model's own prompts, and its thresholds for images and for pixels, as fine as the sliders."""
         processor = self.models.get(model).processor
-        return *self.own_prompts(model), processor.threshold, processor.pixel_threshold
+        return *self.own_prompts(model), round(processor.threshold, 3), round(processor.pixel_threshold, 3)
 
     def own_prompts(self, model: str) -> Prompts:
         """The model's own texts of the normal and the anomalous state; empty if it has no tokenizer to spell them."""

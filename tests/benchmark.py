@@ -17,10 +17,12 @@ from statistics import median
 from typing import Any
 
 import torch
+from benchmark_detect import measure_detect
 from evaluation.benchmark_aupro import measure_aupro
 from reference import reference_head
 from rich.console import Console
 from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
 from training.benchmark_training import measure_training
 
 from conftest import in_official_names
@@ -58,6 +60,7 @@ def main() -> None:
     config = FBCLIPConfig(**(SMALL if arguments.small else {}))
     model = FBCLIPModel(config).eval().to(device)
     training = measure_training(model, measure)
+    flops = count_flops(model)
     rows = []
     dtypes = [torch.float32, torch.bfloat16]
     if not computes_bfloat16(device.type):
@@ -72,13 +75,33 @@ def main() -> None:
         "image_size": config.image_size,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "measurements": rows,
+        "tflop": flops,
         "training": training,
         "aupro": measure_aupro(),
+        "detect": measure_detect(),
         "ratios": [ratios(rows[start : start + len(PARTS)]) for start in range(0, len(rows), len(PARTS))],
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(report, indent=2))
     print_report(report, arguments.output)
+
+
+@torch.inference_mode()
+def count_flops(model: FBCLIPModel) -> dict[str, float]:
+    """10¹² floating point operations an image, text features kept; on a CPU, without the products of attention."""
+    size = model.config.image_size
+    pixels = torch.zeros(1, 3, size, size, device=model.device)
+    model(pixels)
+    found = {}
+    calls = {
+        "vision tower": lambda: vision_layer_tokens(model.clip.vision_model, pixels, model.config.feature_layers),
+        "whole model": lambda: model(pixels),
+    }
+    for name, call in calls.items():
+        with FlopCounterMode(display=False) as counter:
+            call()
+        found[name] = counter.get_total_flops() / 1e12
+    return found
 
 
 @torch.inference_mode()
@@ -191,12 +214,17 @@ def print_report(report: dict[str, Any], output: Path) -> None:
             f"the vision tower ({row['vision_tower_and_reference_head_to_vision_tower']:.2f} with the literal head), "
             f"head {row['reference_head_to_head']:.1f} times faster than that"
         )
+    for part, count in report["tflop"].items():
+        console.print(f"{part}: {count:.2f} TFLOP an image, without attention's products on a CPU")
     print_training(report["training"], console)
     aupro = report["aupro"]
     console.print(
         f"exact AUPRO of {aupro['maps']} maps of 518 pixels: {aupro['aupro_seconds']:.1f} s; the published one by a "
         f"loop over 200 thresholds: {aupro['published_loop_seconds']:.0f} s"
     )
+    for part, figures in report["detect"].items():
+        for name, value in figures.items():
+            console.print(f"fbclip detect, {part}, {name}: {value:.1f}")
     console.print(f"Written to {output}")
 
 

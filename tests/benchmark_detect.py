@@ -1,0 +1,120 @@
+"""What `fbclip detect` costs beside the model: the processor's work on an image, and memory over many images.
+
+Part of `make benchmark`; by itself, `.venv/bin/python tests/benchmark_detect.py`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from PIL import Image
+
+from conftest import make_tiny_model
+from modeling_fbclip import FBCLIPConfig, FBCLIPProcessor
+from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.rendering import map_to_png16, render_overlay
+
+EXAMPLES = Path(__file__).parents[1] / "demo" / "examples"
+SIDE = 1024
+COUNTS = (300, 3000)
+# The system's own count of a child's memory would begin with that of this process.
+RUN_AND_TELL_PEAK = """
+import atexit, pathlib
+status = lambda: pathlib.Path("/proc/self/status").read_text().splitlines()
+atexit.register(lambda: print(*(line for line in status() if line.startswith("VmHWM"))))
+from modeling_fbclip.cli.__main__ import main
+main()
+"""
+
+
+def measure_detect() -> dict[str, Any]:
+    """Milliseconds an image of one megapixel, bytes written for it, and megabytes of a process over many images."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return {"image": measure_image(Path(folder)), "many": measure_many(Path(folder))}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def measure_image(folder: Path) -> dict[str, float]:
+    """On one thread, medians over four sample photographs that were enlarged, three times each."""
+    processor = FBCLIPProcessor.from_config(FBCLIPConfig())
+    found: dict[str, list[float]] = {}
+
+    def timed(name: str, call: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = call()
+        found.setdefault(name, []).append(1000 * (time.perf_counter() - start))
+        return result
+
+    for example in 3 * sorted(EXAMPLES.glob("*.jpg"))[:4]:
+        path = folder / "photo.jpg"
+        Image.open(example).convert("RGB").resize((SIDE, SIDE)).save(path, quality=90)
+        outputs = {"image_scores": torch.rand(1), "anomaly_maps": torch.rand(1, 37, 37)}
+        picture = timed("decode", lambda path=path: load_rgb_image(path))
+        timed("resize and normalise", lambda picture=picture: processor(images=picture))
+        (result,) = timed(
+            "map",
+            lambda outputs=outputs: processor.post_process_anomaly_detection(outputs, target_sizes=[(SIDE, SIDE)]),
+        )
+        overlay = timed(
+            "overlay",
+            lambda picture=picture, result=result: render_overlay(picture, result["anomaly_map"], result["mask"]),
+        )
+        timed("overlay as PNG", lambda overlay=overlay: overlay.save(folder / "overlay.png"))
+        timed("map as PNG", lambda result=result: map_to_png16(result["anomaly_map"]).save(folder / "map.png"))
+    sizes = {f"{name}_bytes": (folder / name).stat().st_size for name in ("photo.jpg", "overlay.png", "map.png")}
+    return {name: median(times) for name, times in found.items()} | sizes
+
+
+def measure_many(folder: Path) -> dict[str, float]:
+    """A tiny model's peak memory after few and many images, bytes a row, and seconds to skip all that is done."""
+    model = make_tiny_model()
+    model.save_pretrained(folder / "model")
+    FBCLIPProcessor.from_config(model.config).save_pretrained(folder / "model")
+    (folder / "parts").mkdir()
+    result: dict[str, float] = {}
+    for start, count in zip((0, *COUNTS), COUNTS, strict=False):
+        for index in range(start, count):
+            Image.new("RGB", (64, 64), (index % 256, index // 256, 0)).save(folder / "parts" / f"{index:05}.png")
+        result[f"peak MB after {count}"], _ = run_detect(folder, f"after-{count}")
+    rows = (folder / f"after-{COUNTS[-1]}" / "rows-00000-of-00001.jsonl").read_bytes().splitlines()
+    assert len(rows) == COUNTS[-1]
+    assert json.loads(rows[0])["error"] is None
+    _, nothing = run_detect(folder, "one", photographs="parts/00000.png")
+    _, skipping = run_detect(folder, f"after-{COUNTS[-1]}")
+    return result | {"bytes a row": median(map(len, rows)), f"seconds to skip {COUNTS[-1]}": skipping - nothing}
+
+
+def run_detect(folder: Path, output: str, photographs: str = "parts") -> tuple[float, float]:
+    """Peak megabytes and seconds of one run, which goes on where it was."""
+    arguments = ["detect", photographs, "--model", "model", "--output", output, "--resume"]
+    arguments += ["--no-overlays", "--no-maps", "--format", "jsonl"]
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_AND_TELL_PEAK, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+        text=True,
+    )
+    seconds = time.perf_counter() - start
+    return int(done.stdout.split()[-2]) * 1024 / 1e6, seconds
+
+
+if __name__ == "__main__":
+    for part, figures in measure_detect().items():
+        for name, value in figures.items():
+            print(f"{part}, {name}: {value:.1f}")
