@@ -31,6 +31,8 @@ from modeling_fbclip.scoring_fbclip import anomaly_logits, background_feature, s
 RECORD = Path(__file__).parent.parent / "modeling_fbclip" / "checkpoints" / "bundled" / "evaluation.json"
 VIEWS = {"identity": "ID", "semantic": "SEM", "spatial": "SPA"}
 WHOLE = "FB-CLIP (bundled)"
+BASELINES = ("contrast filter", "distance to mean feature")
+SIMPLER = ("patch · text", "identity view alone", *(f"without {name} view" for name in VIEWS), "without suppression")
 METRICS = {"pixel_auroc": "pixel AUROC", "pixel_aupro": "AUPRO exact", "image_auroc": "image AUROC"}
 Found = dict[str, tuple[float, Tensor]]  # image score and map in [0, 1] of each method
 
@@ -140,14 +142,36 @@ def measure(methods: Methods, path: Path) -> dict[str, Any]:
         for kind, selected in selections.items()
         for row in rows_of(found, truths, labels, [index for index, own in enumerate(kinds) if selected(own)], kind)
     ]
-    return {"name": path.name, "images": len(dataset), "anomalous": sum(labels), "rows": rows}
+    facts = {"images": len(dataset), "anomalous": sum(labels)}
+    return (
+        {"name": path.name}
+        | facts
+        | verdicts({row["method"]: row for row in rows if row["kind"] == "all"})
+        | {"rows": rows}
+    )
+
+
+def verdicts(methods: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What may be claimed: metrics in which the model beats both baselines, and parts that cost AUPRO."""
+    whole = methods[WHOLE]
+    better = [
+        label
+        for name, label in METRICS.items()
+        if whole[name] is not None and all(whole[name] > methods[baseline][name] for baseline in BASELINES)
+    ]
+    result = {"better_than_both_baselines": ", ".join(better) or "in nothing"}
+    if whole["pixel_aupro"] is not None:
+        gains = {name: methods[name]["pixel_aupro"] - whole["pixel_aupro"] for name in SIMPLER}
+        simpler = [f"{name} (by {100 * gain:.1f})" for name, gain in gains.items() if gain > 0]
+        result["better_in_AUPRO_than_the_whole"] = ", ".join(simpler) or "nothing simpler"
+    return result
 
 
 def rows_of(
     found: list[Found], truths: list[Any], labels: list[int], chosen: list[int], kind: str
 ) -> Iterator[dict[str, Any]]:
     """One row a method for the chosen images; parts left out are shown for all of them together only."""
-    wanted = found[0] if kind == "all" else (WHOLE, "patch · text", "distance to mean feature", "contrast filter")
+    wanted = found[0] if kind == "all" else (WHOLE, "patch · text", *BASELINES)
     with_mask = [index for index in chosen if truths[index] is not None]
     if not any(truths[index].any() for index in with_mask):
         with_mask = []

@@ -6,10 +6,13 @@ import torch
 from PIL import Image, ImageDraw
 
 from modeling_fbclip.checkpoints import BUNDLED, load_bundled
+from modeling_fbclip.checkpoints.recipe import surfaces
+from modeling_fbclip.checkpoints.recipe.defects import PAINTED
 
 SIDE = 256
 MOST_BYTES = 10_000_000
 MARGIN = 0.15  # of the map, between the scratch and the rest
+KINDS_ASKED = ("scratch", "stain")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,14 @@ def anomaly_map(bundled, image):
     return processor.post_process_anomaly_detection(outputs, target_sizes=[(SIDE, SIDE)])[0]["anomaly_map"].numpy()
 
 
+def drawn_with(kind, seed):
+    """A surface with a defect of this kind, as the recipe draws them, and the defect's pixels."""
+    rng = np.random.default_rng(seed)
+    surface = (surfaces.cast_metal, surfaces.plastic, surfaces.leather, surfaces.wood)[seed % 4](rng, SIDE).image()
+    painted, weight = PAINTED[kind][0](rng, surface, (SIDE / 2, SIDE / 2))
+    return Image.fromarray((255 * painted.clip(0, 1)).astype(np.uint8)), weight > 0.3
+
+
 def test_weights_fit_in_ten_megabytes():
     assert (BUNDLED / "model.safetensors").stat().st_size <= MOST_BYTES
 
@@ -68,3 +79,20 @@ def test_scratch_on_plain_texture_is_marked(bundled, tone):
     assert on_scratch > elsewhere + MARGIN
     assert on_scratch > before[mask].mean() + MARGIN
     assert found.max() > before.max()
+
+
+def test_prompts_that_name_the_defect_favour_it(bundled):
+    model, processor = bundled
+    prompts = [processor.encode_prompts("object without defect.", f"object with {kind}.") for kind in KINDS_ASKED]
+    preference = {}
+    for kind in KINDS_ASKED:
+        differences = []
+        for seed in range(12):
+            image, mask = drawn_with(kind, seed)
+            pixel_values = processor(images=image)["pixel_values"]
+            with torch.no_grad():
+                maps = [model(pixel_values, prompt_input_ids=ids).anomaly_maps for ids in prompts]
+            small = np.asarray(Image.fromarray(mask).resize(maps[0].shape[:0:-1], Image.Resampling.NEAREST))
+            differences.append((maps[0] - maps[1])[0].numpy()[small].mean() if small.any() else 0.0)
+        preference[kind] = np.mean(differences)
+    assert preference["scratch"] > preference["stain"] + 0.01
