@@ -27,7 +27,7 @@ class Settings:
     feature_layers: tuple[int, ...] = (3, 4, 5, 6)
     distill_steps: int = 800
     critic_steps: int = 400
-    clip_steps: int = 850
+    clip_steps: int = 640
     widen_steps: int = 60
     fbclip_steps: int = 80
     fbclip_batch_size: int = 8
