@@ -148,7 +148,9 @@ def test_the_camera_takes_a_photograph(page):
     page.one("#photo button[aria-label='Capture from camera']").click()
     grant = "//*[@id='photo']//button[contains(., 'Webcam')]"
     wait_for(lambda: page.browser.find_elements(By.XPATH, grant))[0].click()
-    page.one("#photo button[aria-label='capture photo']").click()
+    capture = page.one("#photo button[aria-label='capture photo']")
+    wait_for(lambda: page.browser.execute_script(CAMERA_SHOWS))
+    capture.click()
     assert re.fullmatch(r"0\.\d{3}", page.text("#one .score"))
     # Gradio's camera asks how far an upload without a name is, which is none.
     assert all("upload_progress?upload_id= " in error or "Response" in error for error in page.errors())
@@ -208,6 +210,12 @@ def test_a_phone_shows_everything_in_its_width(page, demo, scheme):
         emulate("Emulation.clearDeviceMetricsOverride", {})
         emulate("Emulation.setEmulatedMedia", {"features": []})
 
+
+# A photograph taken before the first frame is empty.
+CAMERA_SHOWS = """
+const video = document.querySelector("#photo video");
+return video !== null && video.readyState >= 2 && video.videoWidth > 0;
+"""
 
 # Mean of red, green and blue, of the verdict's text and of what lies behind it.
 LUMINANCES = """
