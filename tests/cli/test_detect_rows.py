@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset, Features, Image, IterableDataset, Value, load_dataset
+from PIL import Image as PILImage
 from safetensors.torch import load_file, save_file
 
 from modeling_fbclip import ZeroShotAnomalyDetectionPipeline
@@ -87,8 +88,7 @@ def test_a_killed_run_is_resumed_to_the_rows_of_a_whole_one(detect, parts, model
     detect(*arguments, "--output", "whole")
     late = parts / "6.png"
     pixels = late.read_bytes()
-    late.unlink()
-    os.mkfifo(late)  # reading it waits for good
+    PILImage.new("RGB", (6000, 6000)).save(late)  # keeps the run busy until it is killed
     command = [sys.executable, "-m", "modeling_fbclip.cli", "detect", *arguments]
     command += ["--model", model_folder, "--output", "cut", "--resume"]
     rows = Path("cut/rows-00000-of-00001.jsonl")
@@ -99,7 +99,6 @@ def test_a_killed_run_is_resumed_to_the_rows_of_a_whole_one(detect, parts, model
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-    late.unlink()
     late.write_bytes(pixels)
     lines = rows.read_text()
     rows.write_text(lines[:-20])  # the sixth is cut through
