@@ -50,12 +50,8 @@ class Handlers:
         progress: gr.Progress = PROGRESS,
     ) -> tuple[None, str]:
         """A photograph was dropped or taken: empties the drop zone and shows the result."""
-        try:
-            with self.uploads.read([file] if file else []) as photos:
-                self._find(Tab.ONE, photos, (model, normal, anomalous), request, progress)
-        except ValueError as error:
-            return None, message(str(error))
-        return None, self._show(Tab.ONE, View(fade, threshold, pixel_threshold), request)
+        view = View(fade, threshold, pixel_threshold)
+        return self._take(Tab.ONE, [file] if file else [], (model, normal, anomalous), view, request, progress)
 
     def take_example(
         self,
@@ -90,12 +86,8 @@ class Handlers:
         progress: gr.Progress = PROGRESS,
     ) -> tuple[None, str]:
         """Several photographs were dropped."""
-        try:
-            with self.uploads.read(files or []) as photos:
-                self._find(Tab.MANY, photos, (model, normal, anomalous), request, progress)
-        except ValueError as error:
-            return None, message(str(error))
-        return None, self._show(Tab.MANY, View(fade, threshold, pixel_threshold), request)
+        view = View(fade, threshold, pixel_threshold)
+        return self._take(Tab.MANY, files or [], (model, normal, anomalous), view, request, progress)
 
     def draw(self, fade: float, threshold: float, pixel_threshold: float, request: gr.Request) -> list[str]:
         """A slider was moved: both tabs anew, without the model."""
@@ -151,6 +143,23 @@ class Handlers:
     def _await_model(self, model: str, progress: gr.Progress) -> None:
         if not self.models.is_loaded(model):
             progress(0, desc=f"Loading {model}")
+
+    def _take(
+        self,
+        tab: Tab,
+        files: list[File],
+        settings: tuple[str, str, str],
+        view: View,
+        request: gr.Request,
+        progress: gr.Progress,
+    ) -> tuple[None, str]:
+        """Empties the drop zone and shows what is found in its files, or what is wrong with them."""
+        try:
+            with self.uploads.read(files) as photos:
+                self._find(tab, photos, settings, request, progress)
+        except ValueError as error:
+            return None, message(str(error))
+        return None, self._show(tab, view, request)
 
     def _find(
         self,

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from modeling_fbclip.cli.models import DAMAGE
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
@@ -34,16 +35,7 @@ NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
 LOADED_FROM = ("is_local", "local_files_only")
 PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 # What the libraries raise when a model's files hold something else than they should.
-LOADING_ERRORS = (
-    AttributeError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    StrictDataclassError,
-    TypeError,
-    ValueError,
-)
+LOADING_ERRORS = (OSError, SafetensorError, StrictDataclassError, *DAMAGE)
 HIDDEN_ALLOWED = {".eval_results", ".gitattributes"}
 SECRET = re.compile(
     rb"\bhf_[A-Za-z0-9]{30,}|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{40}|\bAKIA[0-9A-Z]{16}\b"

@@ -18,7 +18,7 @@ from rich.table import Table
 from modeling_fbclip.cli.messages import one_line
 from modeling_fbclip.cli.models import quieten_libraries
 from modeling_fbclip.cli.reports import Format
-from modeling_fbclip.cli.results import written_aside
+from modeling_fbclip.data.writing import written_aside
 
 if TYPE_CHECKING:
     from modeling_fbclip.hub import Pushed, StagedFile

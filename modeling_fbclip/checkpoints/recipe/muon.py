@@ -35,8 +35,10 @@ class Muon(torch.optim.Optimizer):
         for parameter in alike:
             gradient = parameter.grad
             assert gradient is not None
-            momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(gradient))
-            momentum.lerp_(gradient, 1 - MOMENTUM)
+            state = self.state[parameter]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(gradient)
+            momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
             updates.append(gradient.lerp(momentum, MOMENTUM))
         adjusted = rate * ADAMW_RMS * math.sqrt(max(alike[0].shape))
         for parameter, update in zip(alike, orthogonal(torch.stack(updates)), strict=True):
