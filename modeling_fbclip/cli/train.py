@@ -53,6 +53,18 @@ def train(
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="Paint anomalies into DATA's good images; use no other.")
     ] = False,
+    freeze_attention: Annotated[
+        bool, typer.Option("--freeze-attention", help="Train the text branch and the scales' weights alone.")
+    ] = False,
+    focal_gamma: Annotated[
+        float | None, typer.Option(help="Exponent of the focal losses; 0: cross entropy.", show_default="the model's")
+    ] = None,
+    dice_weight: Annotated[
+        float | None, typer.Option(help="Weight of the dice loss.", show_default="the model's")
+    ] = None,
+    consistency_weight: Annotated[
+        float | None, typer.Option(help="Weight of the consistency loss.", show_default="the model's")
+    ] = None,
     cache_features: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Folder to keep the frozen tower's tokens in.", show_default="none"),
@@ -112,6 +124,10 @@ def train(
             gradient_checkpointing=gradient_checkpointing,
             validation_fraction=validation_fraction,
             synthetic=synthetic,
+            freeze_attention=freeze_attention,
+            focal_gamma=focal_gamma,
+            dice_weight=dice_weight,
+            consistency_weight=consistency_weight,
             cache_features=cache_features,
             cache_dtype=cache_dtype,
             checkpoint_steps=checkpoint_steps,

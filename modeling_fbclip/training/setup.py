@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from modeling_fbclip.data.decoding import undecoded
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
-from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
+from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
 from modeling_fbclip.training.feature_cache import FeatureCache
 from modeling_fbclip.training.images import TrainingImages, collate
 from modeling_fbclip.training.record import RowDigest, digest_rows
@@ -73,6 +73,10 @@ def prepare_model(model: FBCLIPModel, args: FBCLIPTrainingArguments) -> None:
         raise ValueError(f"The model's weights are {dtypes.pop()}; load it with dtype=torch.float32 to train it.")
     model.train()
     model.clip.eval()
+    model.attention.requires_grad_(not args.freeze_attention)
+    for name in LOSS_ARGUMENTS:
+        if getattr(args, name) is not None:
+            setattr(model.config, name, getattr(args, name))
     if args.gradient_checkpointing:
         # The first is the name since transformers 5.23, the second the earlier one.
         enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)

@@ -1,5 +1,7 @@
 """The recipe: images that depend on seed and index alone, honest masks, a run that ends in a model and resumes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,23 @@ def test_masks_are_where_the_image_changed():
     assert strong_inside / strong > 0.97
 
 
+def test_calibration_sees_surfaces_that_training_does_not():
+    def drawn(stage):
+        make_surface = training.images(SMOKE, stage).make_surface
+        return {make_surface(np.random.default_rng(seed), 32).name for seed in range(40)}
+
+    assert drawn("calibration") == drawn("unfamiliar") == {"surface"}
+    assert drawn("clip") <= set(NAMES)
+    assert "surface" not in NAMES
+
+
+def test_learning_rate_starts_anew_at_half_its_height():
+    rates = [training.learning_rate(step, 100) for step in range(200)]
+    assert rates[4] == 1
+    assert rates[99] < 0.02
+    assert [2 * rate for rate in rates[100:]] == rates[:100]
+
+
 def test_every_surface_has_its_name_in_the_vocabulary():
     drawn = {maker(np.random.default_rng(0), 64).name for maker, _ in SURFACES}
     assert drawn == set(NAMES)
@@ -60,7 +79,7 @@ def toy_stage(tmp_path, monkeypatch):
     """`train` on a single number that follows the images' mean; `stop_at` raises before that step."""
     monkeypatch.setattr(training, "SAVE_SECONDS", 0)
 
-    def run(folder, stop_at=None, settings=SMOKE):
+    def run(folder, stop_at=None, settings=SMOKE, stage="distill", steps=6):
         torch.manual_seed(0)
         module, calls = nn.Linear(1, 1), []
 
@@ -73,7 +92,7 @@ def toy_stage(tmp_path, monkeypatch):
 
         work = tmp_path / folder
         work.mkdir(exist_ok=True)
-        training.train("distill", module, loss, ProceduralImages(0, 32), settings, work, 6, 2, 0.1, 0)
+        training.train(stage, module, loss, ProceduralImages(0, 32), settings, work, steps, 2, 0.1, 0, cycle=6)
         return module, len(calls)
 
     return run
@@ -86,6 +105,22 @@ def test_stopped_stage_resumes_to_the_same_weights(toy_stage):
     resumed, calls = toy_stage("stopped")
     assert calls == 3  # steps 4, 5 and 6
     assert torch.equal(resumed.weight, whole.weight)
+
+
+def test_finished_stage_goes_on_for_another_cycle(toy_stage):
+    whole, _ = toy_stage("whole", stage="clip", steps=12)
+    toy_stage("longer", stage="clip", steps=6)
+    longer, calls = toy_stage("longer", stage="clip", steps=12)
+    assert calls == 6
+    assert torch.equal(longer.weight, whole.weight)
+    with pytest.raises(ValueError, match=r"clip\.pt: made with other settings"):
+        toy_stage("longer", stage="clip", steps=6)
+
+
+@pytest.mark.parametrize(("stage", "redone"), [("critic", False), ("clip", False), ("widen", True)])
+def test_longer_clip_stage_redoes_what_follows(stage, redone):
+    shorter, longer = (replace(SMOKE, clip_steps=steps).record(stage) for steps in (3, 6))
+    assert (shorter != longer) == redone
 
 
 def test_work_folder_of_other_settings_is_refused(toy_stage):

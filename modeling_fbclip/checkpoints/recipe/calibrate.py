@@ -1,4 +1,7 @@
-"""Stage D: smoothing, image score and thresholds, chosen on held-out procedural images; figures on others."""
+"""Stage D: smoothing, image score and thresholds, chosen on surfaces that the model has not seen; figures on others.
+
+A user's surface is not among those trained on either: on familiar ones the image score (CLS) looks better than it is.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from .vocabulary import build_tokenizer
 
 logger = logging.getLogger("modeling_fbclip.recipe")
 NORMAL_IMAGES_BELOW, NORMAL_PIXELS_BELOW = 0.9, 0.995
-SIGMAS = (2.0, 4.0, 6.0, 8.0, 12.0)  # pixels at the size that is detected at
+SIGMAS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)  # pixels at the size that is detected at
 
 
 @torch.no_grad()
@@ -60,6 +63,7 @@ def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, 
         "threshold": round(processor.threshold, 4),
         "pixel_threshold": round(processor.pixel_threshold, 4),
         "validation": figures(processor, held_out(model, settings, "validation")),
+        "unfamiliar": figures(processor, held_out(model, settings, "unfamiliar")),
     }
     logger.info("calibration: %s", record)
     return processor, record

@@ -116,7 +116,7 @@ def train_clip(
     size, batch = settings.image_size, settings.batch_size
     seconds = train(
         "clip", student, loss, images(settings, "clip", size), settings, work,
-        settings.clip_steps, batch, 8e-4, workers,
+        settings.clip_steps, batch, 8e-4, workers, settings.clip_cycle,
     )  # fmt: skip
     narrow = clip_figures(student.clip, settings, size)
     size, batch = settings.detect_size, max(1, batch // 4)

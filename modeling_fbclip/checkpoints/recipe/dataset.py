@@ -16,7 +16,7 @@ from .defects import BREAK, BUILT, KINDS, PAINTED
 from .noise import Array, Generator, mix
 from .scenes import random_surface
 from .shapes import blob, pick, radius
-from .surfaces import Surface
+from .surfaces import Maker, Surface
 
 VISIBLE = 0.03  # a defect that changes its pixels by less on average is left out
 NORMAL = "normal"
@@ -33,9 +33,9 @@ class Scene:
     kind: str | None
 
 
-def scene(rng: Generator, size: int) -> Scene:
+def scene(rng: Generator, size: int, make_surface: Maker = random_surface) -> Scene:
     """A surface, alone or as a part before a background, every other one with a defect."""
-    surface = random_surface(rng, size)
+    surface = make_surface(rng, size)
     clean = surface.image()
     whole = np.ones((size, size), dtype=np.float32)
     outline, behind = whole, clean
@@ -114,14 +114,14 @@ class Batch(TypedDict):
 
 
 class ProceduralImages(Dataset):
-    """Rendered images by index."""
+    """Rendered images by index, of the surfaces that `make_surface` draws."""
 
-    def __init__(self, seed: int, size: int) -> None:
-        self.seed, self.size = seed, size
+    def __init__(self, seed: int, size: int, make_surface: Maker = random_surface) -> None:
+        self.seed, self.size, self.make_surface = seed, size, make_surface
 
     def __getitem__(self, index: int) -> Item:
         rng = np.random.default_rng((self.seed, index))
-        drawn = scene(rng, self.size)
+        drawn = scene(rng, self.size, self.make_surface)
         pixels = nuisances.photograph(rng, drawn.image)
         return {
             "pixels": torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))),

@@ -12,6 +12,7 @@ class Settings:
     """Everything that decides the weights. Steps are optimiser steps of `batch_size` images.
 
     `image_size` is the side in pixels of the training images, `detect_size` that of the images given to FB-CLIP.
+    The learning rate of stage "clip" starts anew every `clip_cycle` steps.
     """
 
     seed: int = 42
@@ -27,8 +28,9 @@ class Settings:
     feature_layers: tuple[int, ...] = (3, 4, 5, 6)
     distill_steps: int = 800
     critic_steps: int = 400
-    clip_steps: int = 640
-    widen_steps: int = 60
+    clip_steps: int = 1280
+    clip_cycle: int = 640
+    widen_steps: int = 100
     fbclip_steps: int = 80
     fbclip_batch_size: int = 8
     fbclip_size: int = 128
@@ -57,12 +59,19 @@ class Settings:
         )
 
     def record(self, stage: str | None = None) -> dict[str, object]:
-        """All settings, or those that a stage depends on: other stages may be made longer without redoing it."""
-        others = {f"{other}_steps" for other in STAGES if other != stage} if stage else set()
-        return {name: value for name, value in asdict(self).items() if name not in others}
+        """All settings, or those that a stage depends on: later stages may be made longer without redoing it.
+
+        Nor does it depend on `clip_steps` itself: that stage goes on, cycle by cycle.
+        """
+        unused = {f"{later}_steps" for later in STAGES[STAGES.index(stage) + 1 :]} if stage else set()
+        if stage == "clip":
+            unused.add("clip_steps")
+        return {name: value for name, value in asdict(self).items() if name not in unused}
 
 
 # Seeds are drawn apart: images of one stage are never seen in another, nor in validation.
 STAGE_OFFSETS = {
     "distill": 1, "clip": 2, "fbclip": 3, "validation": 4, "calibration": 5, "statistics": 6, "widen": 7, "critic": 8,
+    "unfamiliar": 9,
 }  # fmt: skip
+UNFAMILIAR_STAGES = ("calibration", "unfamiliar")

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from .dataset import ProceduralImages, collate
 from .muon import Muon
-from .settings import STAGE_OFFSETS, Settings
+from .settings import STAGE_OFFSETS, UNFAMILIAR_STAGES, Settings
+from .unfamiliar import unfamiliar_surface
 
 logger = logging.getLogger("modeling_fbclip.recipe")
 SAVE_SECONDS = 60
@@ -36,8 +37,9 @@ def computes_bfloat16(kind: str) -> bool:
 
 
 def images(settings: Settings, stage: str, size: int | None = None) -> ProceduralImages:
-    """The images of one stage."""
-    return ProceduralImages(settings.seed * 1000 + STAGE_OFFSETS[stage], size or settings.image_size)
+    """The images of one stage; of some, on surfaces that no other stage has."""
+    makers = (unfamiliar_surface,) if stage in UNFAMILIAR_STAGES else ()
+    return ProceduralImages(settings.seed * 1000 + STAGE_OFFSETS[stage], size or settings.image_size, *makers)
 
 
 def batches(dataset: ProceduralImages, first: int, steps: int, batch_size: int, workers: int) -> DataLoader:
@@ -46,12 +48,16 @@ def batches(dataset: ProceduralImages, first: int, steps: int, batch_size: int, 
     return DataLoader(dataset, batch_sampler=order, collate_fn=collate, num_workers=workers)  # type: ignore[arg-type]
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Share of the peak: linear warm-up over the first twentieth, then a cosine down to a hundredth."""
-    warm = max(1, steps // 20)
+def learning_rate(step: int, cycle: int) -> float:
+    """Share of the peak: linear warm-up over the first twentieth, then a cosine down to a hundredth.
+
+    After `cycle` steps the same begins anew at half the height (warm restarts: Loshchilov & Hutter, 2017), so that a
+    finished run can be made longer.
+    """
+    height, step, warm = 0.5 ** (step // cycle), step % cycle, max(1, cycle // 20)
     if step < warm:
-        return (step + 1) / warm
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+        return height * (step + 1) / warm
+    return height * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, cycle - warm))))
 
 
 def optimizers(module: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
@@ -78,9 +84,11 @@ def save_aside(state: dict, path: Path) -> None:
 
 def train(
     name: str, module: nn.Module, loss_function: LossFunction, dataset: ProceduralImages, settings: Settings,
-    work: Path, steps: int, batch_size: int, peak: float, workers: int,
+    work: Path, steps: int, batch_size: int, peak: float, workers: int, cycle: int | None = None,
 ) -> float:  # fmt: skip
     """Trains what in `module` requires gradients, from where the last run stopped; returns the seconds it took in all.
+
+    The learning rate takes one cycle of `steps`, or one every `cycle` steps.
 
     Raises:
         ValueError: If `work` holds the stage of a run with other settings.
@@ -90,7 +98,7 @@ def train(
     path, first, seconds = work / f"{name}.pt", 0, 0.0
     if path.exists():
         state = torch.load(path, map_location=settings.device, weights_only=True)
-        if state["settings"] != settings.record(name):
+        if state["settings"] != settings.record(name) or state["step"] > steps:
             raise ValueError(f"{path}: made with other settings; choose another --work folder or delete this one")
         module.load_state_dict(state["module"])
         for optimizer, kept in zip(chosen, state["optimizers"], strict=True):
@@ -107,7 +115,7 @@ def train(
     loader = batches(dataset, first, steps, batch_size, workers)
     for step, batch in enumerate(tqdm(loader, desc=name, initial=first, total=steps, mininterval=2), first):
         for group in (group for optimizer in chosen for group in optimizer.param_groups):
-            group["lr"] = group["peak"] * learning_rate(step, steps)
+            group["lr"] = group["peak"] * learning_rate(step, cycle or steps)
         losses = loss_function({k: v.to(settings.device) if isinstance(v, Tensor) else v for k, v in batch.items()})
         module.zero_grad()
         sum(losses.values()).backward()  # type: ignore[union-attr]
