@@ -60,10 +60,13 @@ def start_near_identity(model: FBCLIPModel) -> None:
 
 
 def train_fbclip(clip: CLIPModel, settings: Settings, work: Path, workers: int) -> tuple[FBCLIPModel, dict[str, int]]:
-    """Runs stage C."""
+    """Runs stage C. The model's configuration keeps the published loss, for whoever trains on."""
     torch.manual_seed(settings.seed)
     model = build_fbclip(clip, settings).train()
     model.to(settings.device)  # type: ignore[arg-type]
+    published = model.config.focal_gamma, model.config.consistency_weight
+    model.config.focal_gamma = settings.fbclip_focal_gamma
+    model.config.consistency_weight = settings.fbclip_consistency_weight
 
     def loss(batch: Batch) -> dict[str, Tensor]:
         output = model(normalise(batch["pixels"]), labels=(batch["kind"] >= 0).long(), mask_labels=batch["mask"])
@@ -80,5 +83,5 @@ def train_fbclip(clip: CLIPModel, settings: Settings, work: Path, workers: int) 
     )  # fmt: skip
     record = {"seconds": round(seconds)}
     logger.info("fbclip: %s", record)
-    model.eval()
-    return model, record
+    model.config.focal_gamma, model.config.consistency_weight = published
+    return model.eval(), record

@@ -12,7 +12,8 @@ class Settings:
     """Everything that decides the weights. Steps are optimiser steps of `batch_size` images.
 
     `image_size` is the side in pixels of the training images, `detect_size` that of the images given to FB-CLIP.
-    The learning rate of stage "clip" starts anew every `clip_cycle` steps.
+    The learning rate of stage "clip" starts anew every `clip_cycle` steps. Stage "fbclip" has two numbers of the loss
+    of its own: with the published ones it forgets more of what CLIP knows of unfamiliar surfaces.
     """
 
     seed: int = 42
@@ -35,6 +36,8 @@ class Settings:
     fbclip_batch_size: int = 8
     fbclip_size: int = 128
     fbclip_rate: float = 5e-4
+    fbclip_focal_gamma: float = 0.0
+    fbclip_consistency_weight: float = 0.0
     smoothing_sigma: float = 4.0
     validation_images: int = 192
 
