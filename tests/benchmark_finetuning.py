@@ -29,11 +29,11 @@ METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "pixel_au
 SPLIT_SEED = 0
 # Chosen on quarters: the two halves of the half that is trained on.
 RECIPE: dict[str, Any] = {
-    "epochs": 8,
-    "learning_rate": 1e-3,
+    "epochs": 2,
+    "learning_rate": 5e-4,
     "lr_scheduler": "cosine",
-    "freeze_attention": True,
     "focal_gamma": 0.0,
+    "consistency_weight": 0.0,
 }
 
 
@@ -48,9 +48,7 @@ def fine_tuned(training: Dataset, test: Dataset, seed: int) -> dict[str, float]:
     """The metrics of the bundled model after one run of the recipe."""
     model, processor = load_bundled()
     with tempfile.TemporaryDirectory() as folder:
-        # Kept as they are (float32), the tower's tokens change no result.
-        kept = {"cache_features": f"{folder}/tokens", "cache_dtype": "float32"}
-        train(model, processor, training, FBCLIPTrainingArguments(f"{folder}/out", seed=seed, **kept, **RECIPE))
+        train(model, processor, training, FBCLIPTrainingArguments(folder, seed=seed, **RECIPE))
     return measured(model, processor, test)
 
 

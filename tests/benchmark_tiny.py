@@ -45,6 +45,10 @@ class Methods:
         self.grid = tuple(side // model.config.patch_size for side in processor.image_size)
         self.evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE)
         self.evaluation.smoothing_sigma = processor.smoothing_sigma * EVALUATION_SIZE / processor.image_size[0]
+        # Baselines are smoothed as published, however the model's own maps are.
+        self.baseline = FBCLIPProcessor(processor.image_processor, score="map_max")
+        self.baseline_evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE)
+        self.baseline_evaluation.smoothing_sigma *= EVALUATION_SIZE / processor.image_size[0]
 
     @torch.inference_mode()
     def __call__(self, image: Any) -> Found:
@@ -106,11 +110,14 @@ class Methods:
         return self._result(output, self.processor.score)
 
     def _of_map(self, anomaly_map: Tensor) -> tuple[float, Tensor]:
-        return self._result({"image_scores": anomaly_map.amax((1, 2)), "anomaly_maps": anomaly_map}, "map_max")
+        output = {"image_scores": anomaly_map.amax((1, 2)), "anomaly_maps": anomaly_map}
+        found = self.baseline_evaluation.post_process_anomaly_detection(output)[0]["anomaly_map"]
+        return self.baseline.image_scores(output).item(), found
 
     def _result(self, output: Any, score: str) -> tuple[float, Tensor]:
-        reader = FBCLIPProcessor(self.processor.image_processor, smoothing_sigma=self.processor.smoothing_sigma)
-        reader.score = score
+        reader = FBCLIPProcessor(
+            self.processor.image_processor, smoothing_sigma=self.processor.smoothing_sigma, score=score
+        )
         anomaly_map = self.evaluation.post_process_anomaly_detection(output)[0]["anomaly_map"]
         return reader.image_scores(output).item(), anomaly_map
 

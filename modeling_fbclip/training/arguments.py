@@ -58,9 +58,10 @@ class FBCLIPTrainingArguments:
         synthetic (`bool`, defaults to `False`): Train on the normal images alone, and on anomalies that are painted
             into half of them, anew in each epoch.
         freeze_attention (`bool`, defaults to `False`): Train the text branch and the weights of the scales alone, in a
-            third of the time. With a hundred images, the attention of the bundled model gets worse by training.
+            third of the time.
         focal_gamma (`float`, *optional*): Exponent of the focal losses: the larger, the less counts what is told right
-            already. Defaults to the model's, 4 as published; 0 gives plain cross entropy.
+            already. Defaults to the model's, 4 as published; 0 gives plain cross entropy, by which the bundled model learns more
+            from a hundred images.
         dice_weight, consistency_weight (`float`, *optional*): Weights of the two other losses. Default to the model's,
             0.2 and 0.15 as published.
         cache_features (`str` or `Path`, *optional*): Folder that keeps the frozen vision tower's tokens, which are

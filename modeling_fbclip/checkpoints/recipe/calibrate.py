@@ -22,6 +22,7 @@ from .vocabulary import build_tokenizer
 logger = logging.getLogger("modeling_fbclip.recipe")
 NORMAL_IMAGES_BELOW, NORMAL_PIXELS_BELOW = 0.9, 0.995
 SIGMAS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)  # pixels at the size that is detected at
+SMOOTHING_TOLERANCE = 0.005  # of AUPRO, less than its noise
 
 
 @torch.no_grad()
@@ -70,12 +71,13 @@ def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, 
 
 
 def choose_smoothing(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:
-    """Sets the sigma with the best AUPRO; the AUPRO of each."""
+    """Sets the largest sigma whose AUPRO is as good as the best but for noise; the AUPRO of each."""
     result = {}
     for sigma in SIGMAS:
         processor.smoothing_sigma = sigma
         result[str(sigma)] = figures(processor, found)["pixel_aupro"]
-    processor.smoothing_sigma = float(max(result, key=lambda sigma: result[sigma]))
+    enough = max(result.values()) - SMOOTHING_TOLERANCE
+    processor.smoothing_sigma = max(float(sigma) for sigma, aupro in result.items() if aupro >= enough)
     return result
 
 
