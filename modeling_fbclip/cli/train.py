@@ -53,9 +53,6 @@ def train(
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="Paint anomalies into DATA's good images; use no other.")
     ] = False,
-    freeze_attention: Annotated[
-        bool, typer.Option("--freeze-attention", help="Train the text branch and the scales' weights alone.")
-    ] = False,
     focal_gamma: Annotated[
         float | None, typer.Option(help="Exponent of the focal losses; 0: cross entropy.", show_default="the model's")
     ] = None,
@@ -124,7 +121,6 @@ def train(
             gradient_checkpointing=gradient_checkpointing,
             validation_fraction=validation_fraction,
             synthetic=synthetic,
-            freeze_attention=freeze_attention,
             focal_gamma=focal_gamma,
             dice_weight=dice_weight,
             consistency_weight=consistency_weight,

@@ -26,7 +26,6 @@ RESULT_ARGUMENTS = (
     "mixed_precision",
     "validation_fraction",
     "synthetic",
-    "freeze_attention",
     *LOSS_ARGUMENTS,
 )
 
@@ -57,11 +56,9 @@ class FBCLIPTrainingArguments:
             model of the epoch with the least loss on it is kept; without it, that of the last epoch.
         synthetic (`bool`, defaults to `False`): Train on the normal images alone, and on anomalies that are painted
             into half of them, anew in each epoch.
-        freeze_attention (`bool`, defaults to `False`): Train the text branch and the weights of the scales alone, in a
-            third of the time.
         focal_gamma (`float`, *optional*): Exponent of the focal losses: the larger, the less counts what is told right
-            already. Defaults to the model's, 4 as published; 0 gives plain cross entropy, by which the bundled model learns more
-            from a hundred images.
+            already. Defaults to the model's, 4 as published; 0 gives plain cross entropy, by which the bundled model
+            learns more from a hundred images.
         dice_weight, consistency_weight (`float`, *optional*): Weights of the two other losses. Default to the model's,
             0.2 and 0.15 as published.
         cache_features (`str` or `Path`, *optional*): Folder that keeps the frozen vision tower's tokens, which are
@@ -94,7 +91,6 @@ class FBCLIPTrainingArguments:
     gradient_checkpointing: bool = False
     validation_fraction: float = 0.0
     synthetic: bool = False
-    freeze_attention: bool = False
     focal_gamma: float | None = None
     dice_weight: float | None = None
     consistency_weight: float | None = None

@@ -73,7 +73,6 @@ def prepare_model(model: FBCLIPModel, args: FBCLIPTrainingArguments) -> None:
         raise ValueError(f"The model's weights are {dtypes.pop()}; load it with dtype=torch.float32 to train it.")
     model.train()
     model.clip.eval()
-    model.attention.requires_grad_(not args.freeze_attention)
     for name in LOSS_ARGUMENTS:
         if getattr(args, name) is not None:
             setattr(model.config, name, getattr(args, name))

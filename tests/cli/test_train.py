@@ -64,14 +64,14 @@ def test_every_option_reaches_the_run(train, tmp_path):
     options = "--epochs 1 --batch-size 2 --learning-rate 1e-3 --seed 7 --lr-scheduler constant_with_warmup "
     options += "--warmup-steps 1 --max-grad-norm 1 --mixed-precision bf16 --gradient-accumulation-steps 2 "
     options += "--gradient-checkpointing --validation-fraction 0.5 --cache-dtype float32 --checkpoint-steps 1 "
-    options += "--checkpoint-limit 1 --resume auto --workers 1 --freeze-attention "
+    options += "--checkpoint-limit 1 --resume auto --workers 1 "
     options += "--focal-gamma 1 --dice-weight 0.5 --consistency-weight 0"
     outcome = train(*options.split(), "--cache-features", tmp_path / "cache")
     assert outcome.status == 0, outcome.err
     arguments = json.loads((tmp_path / "trained/training_record.json").read_text())["arguments"]
     expected = {"epochs": 1, "batch_size": 2, "learning_rate": 1e-3, "seed": 7, "warmup_steps": 1}
     expected |= {"lr_scheduler": "constant_with_warmup", "max_grad_norm": 1.0, "mixed_precision": "bf16"}
-    expected |= {"validation_fraction": 0.5, "cache_dtype": "float32", "freeze_attention": True}
+    expected |= {"validation_fraction": 0.5, "cache_dtype": "float32"}
     expected |= {"focal_gamma": 1.0, "dice_weight": 0.5, "consistency_weight": 0.0}
     assert expected.items() <= arguments.items()
     assert len(list((tmp_path / "cache").glob("*/*.safetensors"))) == 4
