@@ -45,7 +45,7 @@ class Methods:
         self.grid = tuple(side // model.config.patch_size for side in processor.image_size)
         self.evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE)
         self.evaluation.smoothing_sigma = processor.smoothing_sigma * EVALUATION_SIZE / processor.image_size[0]
-        # Baselines are smoothed as published, however the model's own maps are.
+        # Baselines are smoothed by the default, however the model's own maps are.
         self.baseline = FBCLIPProcessor(processor.image_processor, score="map_max")
         self.baseline_evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE)
         self.baseline_evaluation.smoothing_sigma *= EVALUATION_SIZE / processor.image_size[0]

@@ -26,7 +26,6 @@ RESULT_ARGUMENTS = (
     "mixed_precision",
     "validation_fraction",
     "synthetic",
-    *LOSS_ARGUMENTS,
 )
 
 
@@ -57,10 +56,9 @@ class FBCLIPTrainingArguments:
         synthetic (`bool`, defaults to `False`): Train on the normal images alone, and on anomalies that are painted
             into half of them, anew in each epoch.
         focal_gamma (`float`, *optional*): Exponent of the focal losses: the larger, the less counts what is told right
-            already. Defaults to the model's, 4 as published; 0 gives plain cross entropy, by which the bundled model
-            learns more from a hundred images.
+            already. Defaults to the model's, 4 as published; 0 gives plain cross entropy.
         dice_weight, consistency_weight (`float`, *optional*): Weights of the two other losses. Default to the model's,
-            0.2 and 0.15 as published.
+            0.2 and 0.15 as published. All three stay in the trained model's configuration.
         cache_features (`str` or `Path`, *optional*): Folder that keeps the frozen vision tower's tokens, which are
             then computed once. About 14 MB an image for ViT-L/14 at 518 pixels in bfloat16.
         cache_dtype (`str`, defaults to `"bfloat16"`): Number type of the tokens kept, or `"float32"`.

@@ -14,7 +14,7 @@ from modeling_fbclip.data.digests import preprocessing_of, settings_digest, weig
 from modeling_fbclip.evaluation.overlap import trained_images
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
-from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
+from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
 from modeling_fbclip.training.checkpoints import Checkpoints, Progress, save_trained
 from modeling_fbclip.training.log import TrainingLog
 from modeling_fbclip.training.record import fingerprint, model_title, training_record
@@ -103,7 +103,7 @@ def train(
         checkpoints.load_weights(progress.best, model)
     if accelerator.is_main_process:
         result = {"steps": progress.step, "checkpoint": progress.best, "validation_loss": progress.best_loss}
-        arguments = args.record() | start
+        arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS} | start
         record = training_record(data.rows, data.digests, arguments, result, accelerator, source, trained_before)
         save_trained(Path(args.output_dir), model, processor, record)
     accelerator.wait_for_everyone()

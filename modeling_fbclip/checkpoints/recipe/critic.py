@@ -64,7 +64,7 @@ def train_critic(teacher: Teacher, settings: Settings, work: Path, workers: int)
 
     seconds = train(
         "critic", critic, loss, images(settings, "critic"), settings, work,
-        settings.critic_steps, settings.batch_size, 2e-3, workers,
+        settings.batch_size, 2e-3, workers,
     )  # fmt: skip
     record: dict[str, object] = {"seconds": round(seconds)}
     logger.info("critic: %s", record)

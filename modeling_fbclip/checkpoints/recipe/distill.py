@@ -90,7 +90,7 @@ def distil(settings: Settings, work: Path, workers: int) -> tuple[Distiller, Tea
 
     seconds = train(
         "distill", student, loss, images(settings, "distill"), settings, work,
-        settings.distill_steps, settings.batch_size, 1e-3, workers,
+        settings.batch_size, 1e-3, workers,
     )  # fmt: skip
     record = {"seconds": round(seconds), "held_out_cosine": held_out(student, teacher, settings)}
     logger.info("distill: %s", record)

@@ -1,4 +1,4 @@
-"""Stage C: the FB-CLIP parts on the frozen CLIP, with the paper's losses."""
+"""Stage C: the FB-CLIP parts on the frozen CLIP, with cross entropy and dice; see `Settings` for why."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def build_fbclip(clip: CLIPModel, settings: Settings) -> FBCLIPModel:
         prompt_input_ids=encode(fbclip_prompts()).tolist(),
         attention_heads=settings.vision_width // HEAD_WIDTH,
         attention_head_dim=HEAD_WIDTH,
-        smoothing_sigma=settings.smoothing_sigma,
     )
     start_near_identity(model)
     return model
@@ -79,7 +78,7 @@ def train_fbclip(clip: CLIPModel, settings: Settings, work: Path, workers: int) 
 
     seconds = train(
         "fbclip", model, loss, images(settings, "fbclip", settings.fbclip_size), settings, work,
-        settings.fbclip_steps, settings.fbclip_batch_size, settings.fbclip_rate, workers,
+        settings.fbclip_batch_size, settings.fbclip_rate, workers,
     )  # fmt: skip
     record = {"seconds": round(seconds)}
     logger.info("fbclip: %s", record)

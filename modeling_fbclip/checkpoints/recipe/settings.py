@@ -38,7 +38,6 @@ class Settings:
     fbclip_rate: float = 5e-4
     fbclip_focal_gamma: float = 0.0
     fbclip_consistency_weight: float = 0.0
-    smoothing_sigma: float = 4.0
     validation_images: int = 192
 
     def smoke(self) -> Settings:
@@ -53,7 +52,8 @@ class Settings:
             projection=32,
             distill_steps=3,
             critic_steps=3,
-            clip_steps=3,
+            clip_steps=4,
+            clip_cycle=2,
             widen_steps=2,
             fbclip_steps=3,
             fbclip_batch_size=2,
@@ -61,15 +61,24 @@ class Settings:
             validation_images=16,
         )
 
-    def record(self, stage: str | None = None) -> dict[str, object]:
-        """All settings, or those that a stage depends on: later stages may be made longer without redoing it.
+    def __post_init__(self) -> None:
+        if self.clip_steps % self.clip_cycle:
+            raise ValueError(f"clip_steps is {self.clip_steps}, but must be a multiple of {self.clip_cycle}, a cycle.")
 
-        Nor does it depend on `clip_steps` itself: that stage goes on, cycle by cycle.
+    def steps(self, stage: str) -> int:
+        """Optimiser steps of a stage."""
+        return int(getattr(self, f"{stage}_steps"))
+
+    def record(self, stage: str | None = None) -> dict[str, object]:
+        """All settings, or those that a stage may depend on: its own, those of earlier stages, and the common ones.
+
+        Stage "clip" does not depend on `clip_steps`: it goes on, cycle by cycle.
         """
-        unused = {f"{later}_steps" for later in STAGES[STAGES.index(stage) + 1 :]} if stage else set()
-        if stage == "clip":
-            unused.add("clip_steps")
-        return {name: value for name, value in asdict(self).items() if name not in unused}
+        later = tuple(f"{each}_" for each in STAGES[STAGES.index(stage) + 1 :]) if stage else ()
+        unused = {None: (), "clip": ("clip_steps", "validation_images")}.get(stage, ("validation_images",))
+        return {
+            name: value for name, value in asdict(self).items() if not name.startswith(later) and name not in unused
+        }
 
 
 # Seeds are drawn apart: images of one stage are never seen in another, nor in validation.

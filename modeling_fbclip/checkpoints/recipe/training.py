@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .dataset import ProceduralImages, collate
 from .muon import Muon
+from .scenes import random_surface
 from .settings import STAGE_OFFSETS, UNFAMILIAR_STAGES, Settings
 from .unfamiliar import unfamiliar_surface
 
@@ -38,8 +39,8 @@ def computes_bfloat16(kind: str) -> bool:
 
 def images(settings: Settings, stage: str, size: int | None = None) -> ProceduralImages:
     """The images of one stage; of some, on surfaces that no other stage has."""
-    makers = (unfamiliar_surface,) if stage in UNFAMILIAR_STAGES else ()
-    return ProceduralImages(settings.seed * 1000 + STAGE_OFFSETS[stage], size or settings.image_size, *makers)
+    make_surface = unfamiliar_surface if stage in UNFAMILIAR_STAGES else random_surface
+    return ProceduralImages(settings.seed * 1000 + STAGE_OFFSETS[stage], size or settings.image_size, make_surface)
 
 
 def batches(dataset: ProceduralImages, first: int, steps: int, batch_size: int, workers: int) -> DataLoader:
@@ -82,24 +83,42 @@ def save_aside(state: dict, path: Path) -> None:
     aside.replace(path)
 
 
+def checkpoint(name: str, settings: Settings, work: Path) -> dict[str, Any] | None:
+    """What is kept of a stage, finished or not.
+
+    Raises:
+        ValueError: If it is of a run with other settings, or has more steps than are asked for.
+    """
+    path = work / f"{name}.pt"
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location=settings.device, weights_only=True)
+    if state["settings"] != settings.record(name):
+        raise ValueError(
+            f"{path}: made with other settings; delete it and what later stages made, or choose another --work folder"
+        )
+    if state["step"] > settings.steps(name):
+        raise ValueError(f"{path}: has {state['step']} steps already; ask for no fewer, or choose another --work")
+    return state
+
+
 def train(
     name: str, module: nn.Module, loss_function: LossFunction, dataset: ProceduralImages, settings: Settings,
-    work: Path, steps: int, batch_size: int, peak: float, workers: int, cycle: int | None = None,
+    work: Path, batch_size: int, peak: float, workers: int, cycle: int | None = None,
 ) -> float:  # fmt: skip
     """Trains what in `module` requires gradients, from where the last run stopped; returns the seconds it took in all.
 
-    The learning rate takes one cycle of `steps`, or one every `cycle` steps.
+    The learning rate takes one cycle, or one every `cycle` steps.
 
     Raises:
-        ValueError: If `work` holds the stage of a run with other settings.
+        ValueError: See `checkpoint`.
     """
+    steps = settings.steps(name)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     chosen = optimizers(module, peak)
     path, first, seconds = work / f"{name}.pt", 0, 0.0
-    if path.exists():
-        state = torch.load(path, map_location=settings.device, weights_only=True)
-        if state["settings"] != settings.record(name) or state["step"] > steps:
-            raise ValueError(f"{path}: made with other settings; choose another --work folder or delete this one")
+    state = checkpoint(name, settings, work)
+    if state is not None:
         module.load_state_dict(state["module"])
         for optimizer, kept in zip(chosen, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
