@@ -33,7 +33,7 @@ RECIPE: dict[str, Any] = {
     "learning_rate": 5e-4,
     "lr_scheduler": "cosine",
     "focal_gamma": 0.0,
-    "dice_weight": 1.0,
+    "dice_weight": 4.0,
     "consistency_weight": 0.0,
 }
 
