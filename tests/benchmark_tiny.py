@@ -31,10 +31,27 @@ from modeling_fbclip.scoring_fbclip import anomaly_logits, background_feature, s
 RECORD = Path(__file__).parent.parent / "modeling_fbclip" / "checkpoints" / "bundled" / "evaluation.json"
 VIEWS = {"identity": "ID", "semantic": "SEM", "spatial": "SPA"}
 WHOLE = "FB-CLIP (bundled)"
+BASELINE_SIGMA = 4.0  # the processor's default, however the model's own maps are smoothed
 BASELINES = ("contrast filter", "distance to mean feature")
 SIMPLER = ("patch · text", "identity view alone", *(f"without {name} view" for name in VIEWS), "without suppression")
 METRICS = {"pixel_auroc": "pixel AUROC", "pixel_aupro": "AUPRO exact", "image_auroc": "image AUROC"}
 Found = dict[str, tuple[float, Tensor]]  # image score and map in [0, 1] of each method
+
+
+class Reading:
+    """Score and map, the latter at the size that is evaluated, of a model's output or a baseline's map.
+
+    Smoothed by `sigma`, in pixels at the size that the model sees.
+    """
+
+    def __init__(self, processor: FBCLIPProcessor, sigma: float, score: str) -> None:
+        self.scoring = FBCLIPProcessor(processor.image_processor, smoothing_sigma=sigma, score=score)
+        larger = EVALUATION_SIZE / processor.image_size[0]
+        self.evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE, smoothing_sigma=sigma * larger)
+
+    def __call__(self, output: Any) -> tuple[float, Tensor]:
+        anomaly_map = self.evaluation.post_process_anomaly_detection(output)[0]["anomaly_map"]
+        return self.scoring.image_scores(output).item(), anomaly_map
 
 
 class Methods:
@@ -43,12 +60,8 @@ class Methods:
     def __init__(self, model: FBCLIPModel, processor: FBCLIPProcessor) -> None:
         self.model, self.processor = model, processor
         self.grid = tuple(side // model.config.patch_size for side in processor.image_size)
-        self.evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE)
-        self.evaluation.smoothing_sigma = processor.smoothing_sigma * EVALUATION_SIZE / processor.image_size[0]
-        # Baselines are smoothed by the default, however the model's own maps are.
-        self.baseline = FBCLIPProcessor(processor.image_processor, score="map_max")
-        self.baseline_evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE)
-        self.baseline_evaluation.smoothing_sigma *= EVALUATION_SIZE / processor.image_size[0]
+        self.readings = {score: Reading(processor, processor.smoothing_sigma, score) for score in SCORES}
+        self.baseline = Reading(processor, BASELINE_SIGMA, "map_max")
 
     @torch.inference_mode()
     def __call__(self, image: Any) -> Found:
@@ -56,8 +69,8 @@ class Methods:
         pixel_values = self.processor(images=image)["pixel_values"]
         output = self.model(pixel_values, output_stages=True)
         stages, text = output.stages, output.text_embeds
-        found = {f"{WHOLE}, score {name}": self._result(output, name) for name in SCORES}
-        found |= {WHOLE: self._result(output, self.processor.score)}
+        found = {f"{WHOLE}, score {name}": reading(output) for name, reading in self.readings.items()}
+        found |= {WHOLE: self.readings[self.processor.score](output)}
         variants = {"identity view alone": {"identity"}}
         variants |= {f"without {left_out} view": set(VIEWS) - {left_out} for left_out in VIEWS}
         for name, kept in variants.items():
@@ -107,19 +120,10 @@ class Methods:
             "image_scores": logits[:, 0].sigmoid(),
             "anomaly_maps": logits[:, 1:].sigmoid().unflatten(1, self.grid),
         }
-        return self._result(output, self.processor.score)
+        return self.readings[self.processor.score](output)
 
     def _of_map(self, anomaly_map: Tensor) -> tuple[float, Tensor]:
-        output = {"image_scores": anomaly_map.amax((1, 2)), "anomaly_maps": anomaly_map}
-        found = self.baseline_evaluation.post_process_anomaly_detection(output)[0]["anomaly_map"]
-        return self.baseline.image_scores(output).item(), found
-
-    def _result(self, output: Any, score: str) -> tuple[float, Tensor]:
-        reader = FBCLIPProcessor(
-            self.processor.image_processor, smoothing_sigma=self.processor.smoothing_sigma, score=score
-        )
-        anomaly_map = self.evaluation.post_process_anomaly_detection(output)[0]["anomaly_map"]
-        return reader.image_scores(output).item(), anomaly_map
+        return self.baseline({"image_scores": anomaly_map.amax((1, 2)), "anomaly_maps": anomaly_map})
 
 
 def contrast(image: Any, size: tuple[int, int], sigma: float = 8.0) -> Tensor:
@@ -137,7 +141,9 @@ def measure(methods: Methods, path: Path) -> dict[str, Any]:
     for row in track(dataset, description=path.name, total=len(dataset)):
         found.append(methods(row["image"].convert("RGB")))
         known = row["mask"] is not None or not row["label"]
-        truths.append(methods.evaluation(masks=[row["mask"]])["mask_labels"][0].numpy() > 0 if known else None)
+        truths.append(
+            methods.baseline.evaluation(masks=[row["mask"]])["mask_labels"][0].numpy() > 0 if known else None
+        )
         labels.append(int(row["label"]))
         kinds.append(str(row["defect"]) if row["label"] else None)
     anomalous = sorted({kind for kind in kinds if kind is not None})

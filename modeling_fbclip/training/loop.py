@@ -64,7 +64,6 @@ def train(
     >>> model = train(model, processor, load_anomaly_dataset("parts"), FBCLIPTrainingArguments("trained"))
     ```"""
     accelerator = start_accelerator(args)
-    start = {"model": model_title(model.name_or_path)}
     trained_before = trained_images(model.name_or_path) or frozenset()
     prepare_model(model, args)
     data = prepare_data(dataset, model, processor, args, accelerator)
@@ -103,7 +102,8 @@ def train(
         checkpoints.load_weights(progress.best, model)
     if accelerator.is_main_process:
         result = {"steps": progress.step, "checkpoint": progress.best, "validation_loss": progress.best_loss}
-        arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS} | start
+        arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS}
+        arguments["model"] = model_title(model.name_or_path)
         record = training_record(data.rows, data.digests, arguments, result, accelerator, source, trained_before)
         save_trained(Path(args.output_dir), model, processor, record)
     accelerator.wait_for_everyone()

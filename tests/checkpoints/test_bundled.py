@@ -1,5 +1,7 @@
 """The model that ships: small enough, loads offline, and marks what anyone would mark."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from PIL import Image, ImageDraw
 from modeling_fbclip.checkpoints import BUNDLED, load_bundled
 from modeling_fbclip.checkpoints.recipe import surfaces
 from modeling_fbclip.checkpoints.recipe.defects import PAINTED
+from modeling_fbclip.checkpoints.recipe.product import DATA
+from modeling_fbclip.checkpoints.recipe.settings import Settings
 
 SIDE = 256
 MOST_BYTES = 10_000_000
@@ -53,6 +57,12 @@ def drawn_with(kind, seed):
 
 def test_weights_fit_in_ten_megabytes():
     assert (BUNDLED / "model.safetensors").stat().st_size <= MOST_BYTES
+
+
+def test_its_record_is_what_the_recipe_would_write():
+    record = json.loads((BUNDLED / "recipe.json").read_text())
+    assert record["settings"] == json.loads(json.dumps(Settings().record()))
+    assert record["data"] == DATA
 
 
 def test_loads_in_float32_for_inference(bundled):

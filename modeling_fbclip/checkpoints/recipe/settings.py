@@ -74,11 +74,12 @@ class Settings:
 
         Stage "clip" does not depend on `clip_steps`: it goes on, cycle by cycle.
         """
-        later = tuple(f"{each}_" for each in STAGES[STAGES.index(stage) + 1 :]) if stage else ()
-        unused = {None: (), "clip": ("clip_steps", "validation_images")}.get(stage, ("validation_images",))
-        return {
-            name: value for name, value in asdict(self).items() if not name.startswith(later) and name not in unused
-        }
+        every = asdict(self)
+        if stage is None:
+            return every
+        later = tuple(f"{each}_" for each in STAGES[STAGES.index(stage) + 1 :])
+        unused = ["validation_images", *(["clip_steps"] if stage == "clip" else [])]
+        return {name: value for name, value in every.items() if not name.startswith(later) and name not in unused}
 
 
 # Seeds are drawn apart: images of one stage are never seen in another, nor in validation.
