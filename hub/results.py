@@ -12,8 +12,6 @@ from modeling_fbclip.data.registry import identify
 
 # In a model's folder: what `fbclip evaluate --output` writes, or several such sets in one file.
 EVALUATION = "evaluation.json"
-# What training writes beside a model, and the card and a later evaluation read.
-RECORDS = ("recipe.json", "training_record.json")
 OWN_METHOD = "FB-CLIP"
 ALL = "all"  # kinds of defect
 TASK = "image-segmentation"

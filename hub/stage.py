@@ -18,12 +18,13 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from modeling_fbclip.cli.models import DAMAGE
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
+from modeling_fbclip.evaluation.overlap import RECORDS
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 from .card import render_card
-from .results import EVALUATION, RECORDS, eval_results_yaml, read_json, read_results
+from .results import EVALUATION, eval_results_yaml, read_json, read_results
 from .upload import is_hub_id
 
 HANDLER = Path(__file__).with_name("handler.py")

@@ -10,7 +10,9 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ge
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import parse_ratelimit_headers, validate_repo_id
 
-from .results import EVALUATION, RECORDS
+from modeling_fbclip.evaluation.overlap import RECORDS
+
+from .results import EVALUATION
 
 MESSAGE = "Upload by modeling-fbclip"
 RepoType = Literal["model", "space"]

@@ -12,7 +12,7 @@ from transformers.utils import cached_file
 
 # In a model's folder: {"image_digests": ["…", …], …}, with `image_digest` of each image trained on.
 TRAINING_RECORD = "training_record.json"
-# Of the weights, whatever the thresholds are.
+# What training writes beside a model, of the weights, whatever the thresholds are.
 RECORDS = (TRAINING_RECORD, "recipe.json")
 
 

@@ -181,9 +181,9 @@ def test_twenty_requests_at_once_are_answered_and_memory_returns(tmp_path):
             assert answers == [answers[0]] * 20
             resident.append(server.memory_info().rss)
         print(f"resident after 20, 40 and 60 requests: {[size // 2**20 for size in resident]} MiB")
-        # The first round fills caches and the allocator's arenas; a leak of one decoded photograph a request would
-        # be 20 × 12 MB more a round.
-        assert max(resident[1:]) < resident[0] + 60 * 2**20
+        # The first round fills caches; the allocator's arenas go up and down by some 70 MB with how the threads fall.
+        # A leak of one decoded photograph a request would be 40 × 12 MB by the last round, four times the bound.
+        assert resident[-1] < resident[0] + 120 * 2**20
     finally:
         process.terminate()
         process.wait(30)
