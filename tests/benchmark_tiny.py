@@ -22,6 +22,7 @@ from torch import Tensor
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, load_bundled
 from modeling_fbclip.data import load_anomaly_dataset
+from modeling_fbclip.data.layouts import ROOT_CATEGORY, recognise
 from modeling_fbclip.evaluation import compute_metrics
 from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
 from modeling_fbclip.images_fbclip import smooth_maps
@@ -241,23 +242,26 @@ def main() -> None:
 
 
 def data_sets(folder: Path) -> Iterator[Path]:
-    """The folder itself if it is a data set, else those of its folders that are.
+    """The folder itself if it is a single category; else those of its folders that are data sets; else itself.
 
     Raises:
         ValueError: If there is none.
     """
-    candidates = sorted(path for path in folder.iterdir() if path.is_dir())
-    readable = [path for path in candidates if is_data_set(path)]
-    if not readable and not is_data_set(folder):
+    if set(categories(folder)) == {ROOT_CATEGORY}:
+        yield folder
+        return
+    readable = [path for path in sorted(folder.iterdir()) if path.is_dir() and categories(path)]
+    if not readable and not categories(folder):
         raise ValueError("holds no data set of a known layout; see `fbclip datasets check`")
     yield from readable or [folder]
 
 
-def is_data_set(folder: Path) -> bool:
+def categories(folder: Path) -> list[str]:
+    """Of a data set; none of another folder."""
     try:
-        return len(load_anomaly_dataset(folder)) > 0
-    except (OSError, ValueError):
-        return False
+        return [name for names in recognise(folder).splits.values() for name in names]
+    except ValueError:
+        return []
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from modeling_fbclip.cli.evaluate import load_data, one_line_errors
-from modeling_fbclip.cli.inputs import ImageFinder
+from modeling_fbclip.cli.evaluate import one_line_errors
+from modeling_fbclip.cli.loading import holds_good_images_only, load_data
 from modeling_fbclip.cli.models import WeightType, load_pipeline
 from modeling_fbclip.cli.progress import progress_bar
 from modeling_fbclip.data.writing import written_aside
@@ -70,15 +70,15 @@ def calibrate(
     in_place = model is not None and Path(model).is_dir() and output.resolve() == Path(model).resolve()
     if output.is_dir() and any(output.iterdir()) and not (force or in_place):
         raise typer.BadParameter(f"{output} is not empty; choose another folder, or --force", param_hint="--output")
-    photographs = _photographs(data, output) if layout is None else []
-    dataset = None if photographs else load_data(data, split, category, layout)
-    if photographs and (per_category or criterion is not Criterion.CONFORMAL):
-        raise typer.BadParameter(
-            f"{data} holds images without labels, which only --criterion conformal takes", param_hint="DATA"
-        )
+    if layout is None and holds_good_images_only(data):
+        layout = "good-only"
+        if per_category or criterion is not Criterion.CONFORMAL:
+            raise typer.BadParameter(
+                f"{data} holds images without labels, which only --criterion conformal takes", param_hint="DATA"
+            )
+    dataset = load_data(data, split, category, layout)
     pipeline = load_pipeline(model, device, dtype)
     with one_line_errors(batch_size):
-        from modeling_fbclip.evaluation import calibrate as from_normal
         from modeling_fbclip.evaluation import calibrate_dataset
         from modeling_fbclip.evaluation.overlap import copy_records
 
@@ -87,12 +87,9 @@ def calibrate(
         with progress_bar() as progress:
             task = progress.add_task("calibrate", total=None)
             tell = partial(progress.advance, task)
-            if dataset is None:
-                found = {data: from_normal(network, processor, photographs, target_fpr, batch_size, tell)}
-            else:
-                found = calibrate_dataset(
-                    network, processor, dataset, criterion.value, target_fpr, per_category, batch_size, tell
-                )
+            found = calibrate_dataset(
+                network, processor, dataset, criterion.value, target_fpr, per_category, batch_size, tell
+            )
         with written_aside(output) as aside:
             if not in_place:
                 network.save_pretrained(aside)
@@ -101,11 +98,3 @@ def calibrate(
     for name, (threshold, pixel_threshold, count) in found.items():
         print(f"{name}: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from {count} images")
     typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
-
-
-def _photographs(data: str, output: Path) -> list[Path]:
-    """The images of a folder that holds them directly, and no metadata that would make it a labelled data set."""
-    folder = Path(data)
-    if not folder.is_dir() or next(folder.glob("metadata.*"), None) is not None:
-        return []
-    return list(ImageFinder(recursive=False, output=output, result_suffixes=()).find(data))

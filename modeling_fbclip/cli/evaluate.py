@@ -6,20 +6,18 @@ from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from modeling_fbclip.cli.loading import load_data
 from modeling_fbclip.cli.messages import one_line
 from modeling_fbclip.cli.models import WeightType, load_pipeline
 from modeling_fbclip.cli.progress import progress_bar
 from modeling_fbclip.data.writing import written_aside
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 COLUMNS = {
     "image_auroc": "image AUROC",
@@ -116,24 +114,6 @@ def evaluate(
         if is_main:
             _write(report, output)
             _print(report, form)
-
-
-def load_data(
-    data: str, split: str, category: list[str] | None, layout: str | None, streaming: bool = False
-) -> "Dataset":
-    """
-    A labelled data set by its folder or Hub id; an `IterableDataset` if it is to be streamed.
-
-    Raises:
-        typer.BadParameter: if it cannot be read, or a library for it is missing.
-    """
-    try:
-        from modeling_fbclip.data import load_anomaly_dataset
-
-        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category, streaming=streaming)
-        return dataset
-    except (ImportError, OSError, ValueError) as error:
-        raise typer.BadParameter(one_line(error), param_hint="DATA") from error
 
 
 @contextmanager

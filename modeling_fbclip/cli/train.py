@@ -1,16 +1,14 @@
 """`fbclip train`: a labelled data set in; a model fine-tuned on it out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
-from modeling_fbclip.cli.evaluate import load_data, one_line_errors
+from modeling_fbclip.cli.evaluate import one_line_errors
+from modeling_fbclip.cli.loading import holds_good_images_only, load_data
 from modeling_fbclip.cli.messages import one_line
 from modeling_fbclip.cli.models import WeightType, load_pipeline
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"]
 
@@ -88,6 +86,7 @@ def train(
     Fine-tune a model on a labelled data set, as published unless told otherwise.
 
     Images without masks train the image score alone. With --synthetic, DATA may also be a folder of good images.
+    The thresholds stay the model's from before: set them anew with fbclip calibrate.
     DATA is read whole, never streamed: the steps are planned by its length.
     Kill it at any time: the same command with --resume auto goes on, to the same result. Several devices:
     accelerate launch -m modeling_fbclip.cli train …
@@ -96,8 +95,9 @@ def train(
     Example:
       fbclip train data/mvtec --output trained --validation-fraction 0.1
     """
-    dataset = _good_images(data) if synthetic and layout is None else None
-    dataset = load_data(data, split, category, layout) if dataset is None else dataset
+    if synthetic and layout is None and holds_good_images_only(data):
+        layout = "good-only"
+    dataset = load_data(data, split, category, layout)
     loaded = load_pipeline(model, "cpu", WeightType.FLOAT32)
     network: Any = loaded.model  # the base class's type is wider
     with one_line_errors(batch_size):
@@ -137,23 +137,8 @@ def train(
         except FloatingPointError as error:
             raise typer.BadParameter(one_line(error)) from error
         if PartialState().is_main_process:
-            typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
-
-
-def _good_images(data: str) -> "Dataset | None":
-    """The images of a folder that has some in itself and is no labelled data set."""
-    from modeling_fbclip.data import load_anomaly_dataset
-    from modeling_fbclip.data.layouts import UnknownLayoutError, recognise
-    from modeling_fbclip.data.layouts.base import has_images
-
-    try:
-        if not has_images(Path(data)):
-            return None
-        try:
-            recognise(Path(data))
-        except UnknownLayoutError:
-            rows: Any = load_anomaly_dataset(data, layout="good-only")
-            return rows
-    except (ImportError, OSError, ValueError) as error:
-        raise typer.BadParameter(one_line(error), param_hint="DATA") from error
-    return None
+            typer.echo(
+                f"saved to {output}, with the thresholds that the model had before; set its own by: "
+                f"fbclip calibrate good_parts/ --model {output} --output {output}",
+                err=True,
+            )

@@ -16,6 +16,7 @@ from datasets import (
     load_dataset,
     load_from_disk,
 )
+from datasets.exceptions import DatasetsError
 
 from modeling_fbclip.data.decoding import marks_anything
 from modeling_fbclip.data.layouts.base import ANOMALY, GOOD, is_normal
@@ -150,8 +151,9 @@ def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) ->
                 raise ValueError(f"has no split {split!r}, but {', '.join(map(repr, saved))}")
             return saved[split].to_iterable_dataset() if streaming else saved[split]
         return load_dataset(name, split=split, streaming=streaming, **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
+        reason = " ".join(str(cause).split()).rstrip(".")
         raise ValueError(f"{name}: cannot be loaded ({reason}).") from error
 
 

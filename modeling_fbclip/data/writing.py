@@ -15,6 +15,7 @@ def written_aside(target: Path, owner: bool = True) -> Iterator[Path]:
     killed run has left of the same target goes away too. Of several processes that write to it, the `owner` renames
     it.
     """
+    target = target.absolute()  # "." has no name
     aside = target.with_name(f".{target.name}.partial")
     if owner:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -66,9 +66,10 @@ def conformal_threshold(scores: FloatArray, target_fpr: float) -> float:
     """
     needed = images_needed(target_fpr)
     if len(scores) < needed:
+        enough = f", or a rate of {1 / (len(scores) + 1):.4g} or above" if len(scores) else ""
         raise ValueError(
             f"{len(scores)} normal images are too few for a false positive rate of {target_fpr:g}, which needs "
-            f"{needed}; pass more, or a rate of {1 / (len(scores) + 1):.4g} or above."
+            f"{needed}; pass more{enough}."
         )
     # Rounded, since (99 + 1)(1 - 0.01) is above 99 in floating point.
     rank = math.ceil(round((len(scores) + 1) * (1 - target_fpr), 9))
@@ -159,12 +160,12 @@ def calibrate_dataset(
     found = {}
     if criterion == "conformal":
         images_needed(target_fpr)
-        normal = dataset.select(np.flatnonzero(np.asarray(dataset["label"]) == 0))
-        images = _named_images(normal)
+        normal = np.flatnonzero(np.asarray(dataset["label"]) == 0)
+        images = _named_images(dataset.select(normal))
         measured = _scores_and_peaks(model, processor, images, batch_size, on_image)
-        for name, rows in _groups(normal, per_category):
+        for name, rows in _groups(dataset, per_category):
             with _naming(name):
-                found[name] = _conformal(measured[rows], target_fpr)
+                found[name] = _conformal(measured[np.isin(normal, rows)], target_fpr)
     else:
         predictions = list(notifying(predict(model, processor, processor, dataset, batch_size), on_image))
         for name, rows in _groups(dataset, per_category):

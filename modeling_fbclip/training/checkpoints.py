@@ -86,7 +86,7 @@ class Checkpoints:
             kept = "there is no earlier one" if last is None else f"the last good one is {last}"
             raise OSError(f"{target}: the checkpoint cannot be written ({_reason(error)}); {kept}.") from error
         if main:
-            self._remove_old(keep=progress.best)
+            self._remove_old(progress)
         self.accelerator.wait_for_everyone()  # it is there for all
 
     def load(self, checkpoint: Path, settings: dict[str, Any]) -> Progress:
@@ -94,16 +94,23 @@ class Checkpoints:
         Puts the run back to where it was.
 
         Raises:
-            `ValueError`: It is damaged or no checkpoint, or the run that it is of had other settings.
+            `ValueError`: It is damaged or no checkpoint, or the run that it is of had other settings or had its best
+                checkpoint elsewhere.
         """
         try:
             progress = Progress(**json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8")))
             changed = [name for name in settings if settings[name] != progress.settings.get(name)]
-            if not changed:
+            best_is_here = progress.best is None or (self.folder / progress.best).is_dir()
+            if not changed and best_is_here:
                 self.accelerator.load_state(str(checkpoint))
                 return progress
         except READ_ERRORS as error:
             raise ValueError(f"{checkpoint}: cannot be resumed ({_reason(error)}); choose an earlier one.") from error
+        if not changed:
+            raise ValueError(
+                f"{checkpoint}: {progress.best}, the best so far, is not in {self.folder}; resume into the output "
+                "folder that it is of."
+            )
         differences = ", ".join(f"{name} was {progress.settings.get(name)}, is {settings[name]}" for name in changed)
         raise ValueError(f"{checkpoint}: is of another run ({differences}); take its settings or a new output folder.")
 
@@ -111,10 +118,13 @@ class Checkpoints:
         """The trained weights alone, of one of the checkpoints."""
         _load_trained(model, self.folder / name)
 
-    def _remove_old(self, keep: str | None) -> None:
-        for checkpoint in sorted(self.folder.glob("step-*"))[: -self.limit]:
-            if checkpoint.name != keep:
-                shutil.rmtree(checkpoint)
+    def _remove_old(self, progress: Progress) -> None:
+        """Those beyond the limit, and later ones, of a course that ended when an earlier one was resumed."""
+        names = sorted(checkpoint.name for checkpoint in self.folder.glob("step-*"))
+        kept = [name for name in names if name <= self.name(progress.step)][-self.limit :]
+        for name in names:
+            if name not in (*kept, progress.best):
+                shutil.rmtree(self.folder / name)
 
     def _keep_trained_weights(
         self, models: list[nn.Module], weights: list[dict[str, torch.Tensor]], _folder: str

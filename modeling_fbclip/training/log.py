@@ -3,11 +3,15 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import tqdm
+
+from modeling_fbclip.data.writing import written_aside
 
 LOG_FILE = "log.jsonl"
 
@@ -30,9 +34,8 @@ class TrainingLog:
         self.time = time.perf_counter()
         if accelerator.is_main_process:
             kept = [line for line in read_log(folder) if line["step"] <= first_step]
-            aside = self.file.with_suffix(".partial")
-            aside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            aside.replace(self.file)
+            with self._naming_the_file(), written_aside(self.file) as aside:
+                aside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def step(self, step: int, losses: dict[str, float], images: int, **values: float) -> None:
         """One step's losses, and the images that it took since the last."""
@@ -44,10 +47,15 @@ class TrainingLog:
         self.bar.update()
 
     def write(self, values: dict[str, Any]) -> None:
-        """One line."""
+        """
+        One line.
+
+        Raises:
+            `OSError`: It cannot be written. The checkpoints are intact.
+        """
         self.accelerator.log({name: value for name, value in values.items() if name != "step"}, step=values["step"])
         if self.accelerator.is_main_process:
-            with self.file.open("a", encoding="utf-8") as file:
+            with self._naming_the_file(), self.file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
 
     def close(self) -> None:
@@ -55,6 +63,15 @@ class TrainingLog:
         self.bar.close()
         for tracker in self.accelerator.trackers:
             tracker.finish()
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # of a full disk it names no file
+            raise OSError(
+                f"{self.file}: cannot be written ({error.strerror}); free some space and resume with 'auto'."
+            ) from error
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

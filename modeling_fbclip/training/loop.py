@@ -19,7 +19,7 @@ from modeling_fbclip.training.checkpoints import Checkpoints, Progress, save_tra
 from modeling_fbclip.training.log import TrainingLog
 from modeling_fbclip.training.record import fingerprint, model_title, training_record
 from modeling_fbclip.training.setup import prepare_data, prepare_model, start_accelerator
-from modeling_fbclip.training.steps import training_step, validation_loss
+from modeling_fbclip.training.steps import check_weights, training_step, validation_loss
 
 
 def train(
@@ -51,7 +51,7 @@ def train(
     Raises:
         `ValueError`: Data, model, output folder or checkpoint do not allow the training; the message says what to do.
         `OSError`: A file cannot be written. The last good checkpoint is intact.
-        `FloatingPointError`: The loss is not finite; the message names the step and the images.
+        `FloatingPointError`: A loss is not finite, and the message names the step and the images, or a weight is not.
 
     Example:
 
@@ -80,22 +80,22 @@ def train(
     batches = iter(skip_first_batches(data.training, progress.step * args.gradient_accumulation_steps))
     with closing(TrainingLog(Path(args.output_dir), accelerator, num_steps, progress.step)) as log:
         while progress.step < num_steps:
-            learning_rate = scheduler.get_last_lr()[0]
+            step, learning_rate = progress.step + 1, scheduler.get_last_lr()[0]
             parts = [next(batches) for _ in range(args.gradient_accumulation_steps)]
             try:
                 losses, images = training_step(wrapped, optimizer, scheduler, parts, accelerator, args.max_grad_norm)
+                progress.step, epoch = step, step / steps_per_epoch
+                log.step(step, losses, images, epoch=epoch, learning_rate=learning_rate)
+                if epoch.is_integer() and data.validation is not None:
+                    loss = validation_loss(wrapped, data.validation, accelerator)
+                    log.write({"step": step, "epoch": epoch, "validation_loss": loss})
+                    if progress.best_loss is None or loss < progress.best_loss:
+                        progress.best, progress.best_loss = checkpoints.name(step), loss
+                if epoch.is_integer() or (args.checkpoint_steps and step % args.checkpoint_steps == 0):
+                    check_weights(wrapped)
+                    checkpoints.save(progress)
             except FloatingPointError as error:
-                raise FloatingPointError(f"step {progress.step + 1}: {error}.") from None
-            progress.step += 1
-            epoch = progress.step / steps_per_epoch
-            log.step(progress.step, losses, images, epoch=epoch, learning_rate=learning_rate)
-            if epoch.is_integer() and data.validation is not None:
-                loss = validation_loss(wrapped, data.validation, accelerator)
-                log.write({"step": progress.step, "epoch": epoch, "validation_loss": loss})
-                if progress.best_loss is None or loss < progress.best_loss:
-                    progress.best, progress.best_loss = checkpoints.name(progress.step), loss
-            if epoch.is_integer() or (args.checkpoint_steps and progress.step % args.checkpoint_steps == 0):
-                checkpoints.save(progress)
+                raise FloatingPointError(f"step {step}: {error}.") from None
 
     model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
     if progress.best is not None:

@@ -96,7 +96,9 @@ def training_record(
             "normal": labels[0],
             "anomalous": labels[1],
             "masks": sum(digest.has_mask for digest in digests),
-            "categories": sorted(set(rows["category"])) if "category" in rows.column_names else [],
+            "categories": sorted({name for name in rows["category"] if name is not None})
+            if "category" in rows.column_names
+            else [],
         },
         "result": result,
         "environment": {

@@ -52,7 +52,7 @@ def split_rows(rows: Dataset, fraction: float, seed: int) -> tuple[list[int], li
     labels = list(rows["label"])
     if fraction == 0:
         return list(range(len(rows))), []
-    categories = list(rows["category"]) if "category" in rows.column_names else [""] * len(rows)
+    categories = [str(name) for name in rows["category"]] if "category" in rows.column_names else [""] * len(rows)
     groups = defaultdict(list)
     for index, group in enumerate(zip(categories, labels, strict=True)):
         groups[group].append(index)

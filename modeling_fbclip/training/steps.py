@@ -1,5 +1,6 @@
 """One optimiser step, and the loss on held-out images. Both are the same number on one process and on many."""
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -58,13 +59,34 @@ def training_step(
 
 @torch.no_grad()
 def validation_loss(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> float:
-    """The loss on all images of a loader, as if they were one batch."""
+    r"""
+    The loss on all images of a loader, as if they were one batch.
+
+    Raises:
+        `FloatingPointError`: It is not finite; the message names the images.
+    """
     sizes = torch.zeros(len(LOSS_PARTS), device=accelerator.device)
     sums = torch.zeros_like(sizes)
+    bad: list[str] = []
     for batch in loader:
         sizes += _sizes(batch)
-        sums += _loss_sums(_forward(model, batch), batch)
-    return (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
+        losses = _loss_sums(_forward(model, batch), batch)
+        bad += [] if losses.isfinite().all() else batch["path"]
+        sums += losses
+    loss = (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss of held-out images is {loss} on {', '.join(gather_object(bad))}")
+    return loss
+
+
+def check_weights(model: nn.Module) -> None:
+    r"""
+    Raises:
+        `FloatingPointError`: A trained weight is not finite, after a step whose loss was.
+    """
+    trained = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+    if bad := [name for name, weight in trained if not weight.isfinite().all()]:
+        raise FloatingPointError(f"weights are not finite ({', '.join(bad)}); lower the learning rate")
 
 
 def _forward(model: nn.Module, batch: Batch) -> FBCLIPOutput:

@@ -44,7 +44,9 @@ def test_good_parts_are_called_normal_afterwards(calibrate, fbclip, good):
     outcome = calibrate(good, "--output", "calibrated", "--target-fpr", 0.1)
     assert outcome.status == 0, outcome.err
     threshold, pixel_threshold = thresholds_of("calibrated")
-    assert outcome.out == f"{good}: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from 9 images\n"
+    assert (
+        outcome.out == f"all images: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from 9 images\n"
+    )
     assert outcome.err == "saved to calibrated; try it: fbclip detect --model calibrated photo.jpg\n"
     detected = fbclip("detect", good, "--model", "calibrated", "--format", "json")
     assert {row["label"] for row in json.loads(detected.out)} == {"normal"}
@@ -57,6 +59,29 @@ def test_in_the_models_own_folder_only_the_processor_changes(calibrate, good, mo
     after = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.is_file()}
     assert {name for name in after if after[name] != before.get(name)} == {"processor_config.json"}
     assert thresholds_of(model_folder) != (0.5, 0.5)
+
+
+def test_the_working_folder_may_be_the_models(calibrate, good, model_folder, monkeypatch):
+    monkeypatch.chdir(model_folder)
+    before = {path.name for path in model_folder.parent.iterdir()}
+    assert calibrate(good, "--output", ".", "--target-fpr", 0.1).status == 0
+    assert thresholds_of(model_folder) != (0.5, 0.5)
+    assert {path.name for path in model_folder.parent.iterdir()} == before
+
+
+def test_labels_count_where_there_are_some_beside_loose_images(calibrate, good, save_photograph):
+    save_photograph("data/preview.png", seed=99)
+    good.rename("data/good")
+    save_photograph("data/bent/0.png", seed=98)
+    outcome = calibrate("data", "--output", "calibrated", "--target-fpr", 0.1)
+    assert outcome.out.endswith(", from 9 images\n")
+
+
+def test_a_split_or_category_that_good_images_do_not_have_is_told(calibrate, good):
+    for arguments in (["--split", "train"], ["--category", "screw"]):
+        outcome = calibrate(good, "--output", "calibrated", *arguments)
+        assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+        assert f"good_parts: has no {arguments[0][2:]} {arguments[1]!r}" in outcome.err
 
 
 def test_a_labelled_data_set_gives_its_good_images_or_its_labels(calibrate, good, labelled):

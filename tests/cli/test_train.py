@@ -41,7 +41,10 @@ def train(fbclip, data, model_folder, tmp_path):
 def test_a_trained_model_detects_and_its_training_is_recorded(train, fbclip, data, tmp_path):
     outcome = train("--epochs", 2, "--batch-size", 2, "--adam-betas", 0.9, 0.99, "--category", "tile")
     assert (outcome.status, outcome.out) == (0, "")
-    assert outcome.err == f"saved to {tmp_path}/trained; try it: fbclip detect --model {tmp_path}/trained photo.jpg\n"
+    assert outcome.err.startswith(f"saved to {tmp_path}/trained, with the thresholds that the model had before; ")
+    assert outcome.err.endswith(
+        f"fbclip calibrate good_parts/ --model {tmp_path}/trained --output {tmp_path}/trained\n"
+    )
     assert len((tmp_path / "trained/log.jsonl").read_text().splitlines()) == 4
     record = json.loads((tmp_path / "trained/training_record.json").read_text())
     assert record["arguments"]["adam_betas"] == [0.9, 0.99]

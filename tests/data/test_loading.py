@@ -146,6 +146,19 @@ def test_mistakes_are_one_line(save, tables, tmp_path):
         assert "\n" not in str(raised.value)
 
 
+def test_tables_of_different_columns_or_cut_off_are_one_line(tables, tmp_path):
+    for name in ("other", "cut"):
+        folder = tmp_path / name
+        folder.mkdir()
+        tables.to_parquet(folder / "test-0.parquet")
+        tables.add_column("size", [1, 2, 3, 4]).to_parquet(folder / "test-1.parquet")
+        if name == "cut":
+            os.truncate(folder / "test-1.parquet", 500)
+        with pytest.raises(ValueError, match=rf"{name}: cannot be loaded \(.+\)\.$") as raised:
+            load_anomaly_dataset(folder, cache_dir=str(tmp_path / "cache"))
+        assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_name_that_is_no_text_is_told(save, streaming):
     root = save("parts", ["good/1.png"])

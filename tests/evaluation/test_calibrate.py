@@ -133,6 +133,9 @@ def test_categories_have_thresholds_of_their_own(model, processor, dataset, tmp_
 def test_a_category_that_does_not_suffice_is_named(model, processor, dataset):
     with pytest.raises(ValueError, match=r"^b: 4 normal images are too few"):
         calibrate_dataset(model, processor, dataset, target_fpr=0.17, per_category=True)
+    only_a_is_normal = dataset.filter(lambda row: row["category"] == "a" or row["label"] == 1)
+    with pytest.raises(ValueError, match=r"^b: 0 normal images are too few for .* needs 2; pass more\.$"):
+        calibrate_dataset(model, processor, only_a_is_normal, target_fpr=0.4, per_category=True)
     with pytest.raises(ValueError, match="Got 0 anomalous and 9 normal images, but 'youden' needs both"):
         calibrate_dataset(model, processor, dataset.filter(lambda row: row["label"] == 0), "youden")
     with pytest.raises(ValueError, match="`criterion` is 'best', but must be one of 'conformal'"):

@@ -13,7 +13,7 @@ from PIL import Image
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.checkpoints import BUNDLED
 from modeling_fbclip.evaluation import evaluate
-from modeling_fbclip.training import FBCLIPTrainingArguments, steps, train
+from modeling_fbclip.training import FBCLIPTrainingArguments, loop, steps, train
 from modeling_fbclip.training.log import read_log
 from modeling_fbclip.training.record import model_title
 from training.conftest import FEATURES, damaged_png, make_parts, trained_weights
@@ -139,6 +139,40 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_image(run, parts, tmp_pat
     monkeypatch.setattr(steps, "_forward", spoilt)
     with pytest.raises(FloatingPointError, match=r"^step [456]: the loss is not finite \(.*\) on parts/4\.png\.$"):
         run(parts, epochs=3, batch_size=2)
+
+
+def test_a_validation_loss_that_is_not_finite_stops_with_step_and_images(run, parts, monkeypatch):
+    forward = steps._forward
+
+    def spoilt(model, batch):
+        output = forward(model, batch)
+        if not torch.is_grad_enabled():
+            output.image_focal_loss = output.image_focal_loss * torch.nan
+        return output
+
+    monkeypatch.setattr(steps, "_forward", spoilt)
+    with pytest.raises(FloatingPointError, match=r"^step 1: the loss of held-out images is nan on parts/\d\.png, "):
+        run(parts, epochs=2, validation_fraction=0.34)
+
+
+def test_weights_that_are_not_finite_are_not_kept(run, parts, tmp_path, monkeypatch):
+    def spoiling(model, *arguments):
+        result = training_step(model, *arguments)
+        model.scale_weights.data[0] = torch.inf
+        return result
+
+    training_step = loop.training_step
+    monkeypatch.setattr(loop, "training_step", spoiling)
+    with pytest.raises(FloatingPointError, match=r"^step 1: weights are not finite \(scale_weights\); lower the "):
+        run(parts, checkpoint_steps=1)
+    assert not (tmp_path / "out/config.json").exists()
+    assert not list((tmp_path / "out").glob("checkpoints/step-*"))
+
+
+def test_rows_without_a_category_train_as_well(run, parts, tmp_path):
+    rows = parts.remove_columns("category").add_column("category", ["a", None, "a", None, "b", "b"])
+    run(rows, epochs=1, validation_fraction=0.5)
+    assert json.loads((tmp_path / "out/training_record.json").read_text())["data"]["categories"] == ["a", "b"]
 
 
 class ListTracker(GeneralTracker):

@@ -133,6 +133,31 @@ def test_old_checkpoints_go_and_the_best_stays(run, parts, tmp_path, monkeypatch
     assert_same_weights(trained_weights(FBCLIPModel.from_pretrained(tmp_path / "out")), best)
 
 
+def test_an_earlier_checkpoint_starts_a_course_of_its_own(run, parts, tmp_path, stop_after):
+    arguments = {"epochs": 2, "checkpoint_steps": 1, "checkpoint_limit": 2}
+    expected = trained_weights(run(parts, **arguments))
+    assert checkpoints(tmp_path / "out") == ["step-000000003", "step-000000004"]
+    earlier = tmp_path / "out/checkpoints/step-000000003"
+    kept = earlier.rename(tmp_path / "step-000000001")  # in its number alone: the limit has taken the first
+    progress = json.loads((kept / "progress.json").read_text())
+    (kept / "progress.json").write_text(json.dumps(progress | {"step": 1}))
+    stop_after(1)
+    with pytest.raises(InterruptionError):
+        run(parts, resume=kept, **arguments)
+    assert checkpoints(tmp_path / "out") == ["step-000000002"]
+    stop_after(9)
+    assert trained_weights(run(parts, resume="auto", **arguments)).keys() == expected.keys()
+
+
+def test_a_checkpoint_whose_best_is_elsewhere_is_refused(run, parts, tmp_path):
+    arguments = {"epochs": 2, "validation_fraction": 0.34}
+    run(parts, "first", **arguments)
+    with pytest.raises(
+        ValueError, match=r"step-000000002: step-\d+, the best so far, is not in .*second/checkpoints;"
+    ):
+        run(parts, "second", resume=tmp_path / "first/checkpoints/step-000000002", **arguments)
+
+
 def test_a_full_disk_leaves_the_last_checkpoint_intact(run, parts, tmp_path, stop_after):
     arguments = {"epochs": 2, "batch_size": 2, "checkpoint_steps": 1}
     expected = trained_weights(run(parts, "whole", **arguments))
@@ -149,6 +174,16 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(run, parts, tmp_path, sto
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert checkpoints(tmp_path / "out") == ["step-000000001", "step-000000002"]
     assert_same_weights(trained_weights(run(parts, resume="auto", **arguments)), expected)
+
+
+def test_a_full_disk_is_told_of_the_log_too(run, parts):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))  # room for a line or two
+    try:
+        with pytest.raises(OSError, match=r"^.*log\.jsonl: cannot be written \(File too large\); free some space and"):
+            run(parts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_what_a_kill_left_half_written_is_ignored(run, parts, tmp_path):

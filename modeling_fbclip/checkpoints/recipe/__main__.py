@@ -20,6 +20,7 @@ from .settings import STAGES, Settings
 from .training import checkpoint
 
 DEFAULTS = Settings()
+Steps = Annotated[int, typer.Option(min=0, help="Steps of the stage.")]
 BUNDLED = Path(__file__).parent.parent / "bundled"
 
 
@@ -37,29 +38,28 @@ def main(
             show_default="outputs/tiny, outputs/tiny-smoke in --smoke",
         ),
     ] = None,
-    smoke: Annotated[bool, typer.Option(help="A narrow model and few steps, to try the recipe.")] = False,
+    smoke: Annotated[
+        bool, typer.Option(help="A narrow model, to try the recipe; it has its own numbers of steps and images.")
+    ] = False,
     device: Annotated[str, typer.Option(help="torch's name of a device.")] = DEFAULTS.device,
     seed: int = DEFAULTS.seed,
-    distill_steps: int = DEFAULTS.distill_steps,
-    critic_steps: int = DEFAULTS.critic_steps,
-    clip_steps: int = DEFAULTS.clip_steps,
-    widen_steps: int = DEFAULTS.widen_steps,
-    fbclip_steps: int = DEFAULTS.fbclip_steps,
-    batch_size: int = DEFAULTS.batch_size,
+    distill_steps: Steps = DEFAULTS.distill_steps,
+    critic_steps: Steps = DEFAULTS.critic_steps,
+    clip_steps: Steps = DEFAULTS.clip_steps,
+    widen_steps: Steps = DEFAULTS.widen_steps,
+    fbclip_steps: Steps = DEFAULTS.fbclip_steps,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULTS.batch_size,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0: as many as it likes.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that render images; 0: none but this one.")] = 0,
 ) -> None:
     """Trains the bundled model: distillation, CLIP, FB-CLIP, calibration. Stopped, it resumes."""
     work = work or Path("outputs/tiny-smoke" if smoke else "outputs/tiny")
     output = output or (work / "product" if smoke else BUNDLED)
-    work.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(work / "recipe.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logging.getLogger("modeling_fbclip.recipe").addHandler(handler)
-    logging.getLogger("modeling_fbclip.recipe").setLevel(logging.INFO)
     if threads:
         torch.set_num_threads(threads)
     try:
+        log_to(work)
+        check_device(device)
         settings = replace(
             DEFAULTS,
             seed=seed,
@@ -72,9 +72,28 @@ def main(
             fbclip_steps=fbclip_steps,
         )
         run(settings.smoke() if smoke else settings, output, work, workers)
-    except ValueError as error:
+    except (ImportError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(f"written to {output}")
+
+
+def log_to(work: Path) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(work / "recipe.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger("modeling_fbclip.recipe").addHandler(handler)
+    logging.getLogger("modeling_fbclip.recipe").setLevel(logging.INFO)
+
+
+def check_device(device: str) -> None:
+    """
+    Raises:
+        ValueError: If torch cannot use it.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"--device {device} cannot be used ({str(error).splitlines()[0]})") from error
 
 
 def run(settings: Settings, output: Path, work: Path, workers: int = 0) -> None:

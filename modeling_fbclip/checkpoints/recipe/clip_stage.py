@@ -131,7 +131,7 @@ def train_clip(
 
 @torch.no_grad()
 def clip_figures(clip: CLIPModel, settings: Settings, size: int) -> dict[str, float]:
-    """Pixel and image AUROC of the plain patch · text map on held-out images of `size`."""
+    """Patch and image AUROC of the plain patch · text map on held-out images of `size`."""
     dataset = images(settings, "validation", size)
     texts = text_embeds(clip, encode(fbclip_prompts()).to(settings.device))
     scores, maps, labels, masks = [], [], [], []

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -87,12 +88,15 @@ def checkpoint(name: str, settings: Settings, work: Path) -> dict[str, Any] | No
     """What is kept of a stage, finished or not.
 
     Raises:
-        ValueError: If it is of a run with other settings, or has more steps than are asked for.
+        ValueError: If it is damaged, of a run with other settings, or has more steps than are asked for.
     """
     path = work / f"{name}.pt"
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, map_location=settings.device, weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=settings.device, weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise ValueError(f"{path}: damaged; delete it and what later stages made") from error
     if state["settings"] != settings.record(name):
         raise ValueError(
             f"{path}: made with other settings; delete it and what later stages made, or choose another --work folder"
