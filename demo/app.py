@@ -36,36 +36,8 @@ def build_app(models: Models, uploads: Uploads) -> gr.Blocks:
     ) as app:
         gr.Markdown(INTRODUCTION)
         with gr.Tabs():
-            with gr.Tab("One image"), gr.Row():
-                with gr.Column():
-                    photo = gr.Image(
-                        label="Photograph",
-                        sources=["upload", "webcam", "clipboard"],
-                        height=280,
-                        placeholder=f"Drop an image here, or click to choose one\n{BOUNDS}",
-                        elem_id="photo",
-                    )
-                    examples = gr.Gallery(
-                        [(path, path.stem.replace("_", " ")) for path in EXAMPLES],
-                        label="Sample photographs",
-                        columns=4,
-                        height=260,
-                        allow_preview=False,
-                        interactive=False,
-                        buttons=[],
-                        elem_id="examples",
-                    )
-                with gr.Column():
-                    one = gr.HTML(show_one([], View(0, 0, 0)), elem_id="one")
-            with gr.Tab("Several images"):
-                files = gr.File(
-                    label=f"At most {MAX_FILES} images. {BOUNDS} each",
-                    file_count="multiple",
-                    file_types=FILE_TYPES,
-                    height=160,
-                    elem_id="files",
-                )
-                many = gr.HTML(show_many([], View(0, 0, 0)), elem_id="many")
+            photo, examples, one = _one_tab()
+            files, many = _many_tab()
         gr.HTML(colour_scale())
         sliders = _sliders(handlers)
         settings, again, loaded = _settings(handlers, sliders[1:])
@@ -91,6 +63,44 @@ def build_app(models: Models, uploads: Uploads) -> gr.Blocks:
     uploads.keep(app)
     fetch_no_links(app)
     return app.queue(max_size=64)
+
+
+def _one_tab() -> tuple[gr.Image, gr.Gallery, gr.HTML]:
+    """Drop zone, samples and result of a single photograph."""
+    with gr.Tab("One image"), gr.Row():
+        with gr.Column():
+            photo = gr.Image(
+                label="Photograph",
+                sources=["upload", "webcam", "clipboard"],
+                height=280,
+                placeholder=f"Drop an image here, or click to choose one\n{BOUNDS}",
+                elem_id="photo",
+            )
+            examples = gr.Gallery(
+                [(path, path.stem.replace("_", " ")) for path in EXAMPLES],
+                label="Sample photographs",
+                columns=4,
+                height=260,
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+                elem_id="examples",
+            )
+        with gr.Column():
+            return photo, examples, gr.HTML(show_one([], View(0, 0, 0)), elem_id="one")
+
+
+def _many_tab() -> tuple[gr.File, gr.HTML]:
+    """Drop zone and results of several photographs."""
+    with gr.Tab("Several images"):
+        files = gr.File(
+            label=f"At most {MAX_FILES} images. {BOUNDS} each",
+            file_count="multiple",
+            file_types=FILE_TYPES,
+            height=160,
+            elem_id="files",
+        )
+        return files, gr.HTML(show_many([], View(0, 0, 0)), elem_id="many")
 
 
 def _sliders(handlers: Handlers) -> list[gr.Slider]:

@@ -166,7 +166,7 @@ def measure(methods: Methods, path: Path) -> dict[str, Any]:
 
 
 def verdicts(methods: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """What may be claimed: metrics in which the model beats both baselines, and parts that cost AUPRO."""
+    """What may be claimed: metrics in which the model beats both baselines, and parts that cost something."""
     whole = methods[WHOLE]
     better = [
         label
@@ -174,10 +174,11 @@ def verdicts(methods: dict[str, dict[str, Any]]) -> dict[str, str]:
         if whole[name] is not None and all(whole[name] > methods[baseline][name] for baseline in BASELINES)
     ]
     result = {"better_than_both_baselines": ", ".join(better) or "in nothing"}
-    if whole["pixel_aupro"] is not None:
-        gains = {name: methods[name]["pixel_aupro"] - whole["pixel_aupro"] for name in SIMPLER}
-        simpler = [f"{name} (by {100 * gain:.1f})" for name, gain in gains.items() if gain > 0]
-        result["better_in_AUPRO_than_the_whole"] = ", ".join(simpler) or "nothing simpler"
+    for metric, label in (("pixel_aupro", "AUPRO"), ("image_auroc", "image_AUROC")):
+        if whole[metric] is not None:
+            gains = {name: methods[name][metric] - whole[metric] for name in SIMPLER}
+            simpler = [f"{name} (by {100 * gain:.1f})" for name, gain in gains.items() if gain > 0]
+            result[f"better_in_{label}_than_the_whole"] = ", ".join(simpler) or "nothing simpler"
     return result
 
 
