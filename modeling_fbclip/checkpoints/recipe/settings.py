@@ -29,15 +29,16 @@ class Settings:
     feature_layers: tuple[int, ...] = (3, 4, 5, 6)
     distill_steps: int = 800
     critic_steps: int = 400
-    clip_steps: int = 1280
+    clip_steps: int = 1920
     clip_cycle: int = 640
-    widen_steps: int = 100
+    widen_steps: int = 240
     fbclip_steps: int = 80
     fbclip_batch_size: int = 8
     fbclip_size: int = 128
     fbclip_rate: float = 5e-4
     fbclip_focal_gamma: float = 0.0
     fbclip_consistency_weight: float = 0.0
+    calibration_images: int = 576
     validation_images: int = 192
 
     def smoke(self) -> Settings:
@@ -58,6 +59,7 @@ class Settings:
             fbclip_steps=3,
             fbclip_batch_size=2,
             fbclip_size=64,
+            calibration_images=16,
             validation_images=16,
         )
 
@@ -78,7 +80,7 @@ class Settings:
         if stage is None:
             return every
         later = tuple(f"{each}_" for each in STAGES[STAGES.index(stage) + 1 :])
-        unused = ["validation_images", *(["clip_steps"] if stage == "clip" else [])]
+        unused = ["calibration_images", "validation_images", *(["clip_steps"] if stage == "clip" else [])]
         return {name: value for name, value in every.items() if not name.startswith(later) and name not in unused}
 
 
