@@ -248,21 +248,29 @@ def data_sets(folder: Path) -> Iterator[Path]:
     Raises:
         ValueError: If there is none.
     """
-    if set(categories(folder)) == {ROOT_CATEGORY}:
+    if is_category(folder):
         yield folder
         return
-    readable = [path for path in sorted(folder.iterdir()) if path.is_dir() and categories(path)]
-    if not readable and not categories(folder):
+    readable = [path for path in sorted(folder.iterdir()) if path.is_dir() and is_data_set(path)]
+    if not readable and not is_data_set(folder):
         raise ValueError("holds no data set of a known layout; see `fbclip datasets check`")
     yield from readable or [folder]
 
 
-def categories(folder: Path) -> list[str]:
-    """Of a data set; none of another folder."""
+def is_category(folder: Path) -> bool:
+    """Whether its own folders tell good from bad, as those of a folder of data sets do not."""
     try:
-        return [name for names in recognise(folder).splits.values() for name in names]
-    except ValueError:
-        return []
+        found = recognise(folder)
+    except (OSError, ValueError):
+        return False
+    return found.root == folder and list(found.splits.get("test", [])) == [ROOT_CATEGORY]
+
+
+def is_data_set(folder: Path) -> bool:
+    try:
+        return len(load_anomaly_dataset(folder)) > 0
+    except (OSError, ValueError):
+        return False
 
 
 if __name__ == "__main__":

@@ -37,13 +37,14 @@ def holds_good_images_only(data: str) -> bool:
         typer.BadParameter: if it cannot be read, or a library for it is missing.
     """
     try:
-        from modeling_fbclip.data.layouts import UnknownLayoutError, recognise
+        from modeling_fbclip.data.layouts import UnknownLayoutError
         from modeling_fbclip.data.layouts.base import has_images
+        from modeling_fbclip.data.loading import find_folder
 
         if not has_images(Path(data)):
             return False
         try:
-            recognise(Path(data))
+            find_folder(data)
         except UnknownLayoutError:
             return True
     except (ImportError, OSError, ValueError) as error:

@@ -16,7 +16,7 @@ from datasets import (
     load_dataset,
     load_from_disk,
 )
-from datasets.exceptions import DatasetsError
+from datasets.exceptions import DatasetGenerationError, DatasetsError
 
 from modeling_fbclip.data.decoding import marks_anything
 from modeling_fbclip.data.layouts.base import ANOMALY, GOOD, is_normal
@@ -152,7 +152,7 @@ def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) ->
             return saved[split].to_iterable_dataset() if streaming else saved[split]
         return load_dataset(name, split=split, streaming=streaming, **options)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
+        cause = (isinstance(error, DatasetGenerationError) and error.__cause__) or error
         reason = " ".join(str(cause).split()).rstrip(".")
         raise ValueError(f"{name}: cannot be loaded ({reason}).") from error
 

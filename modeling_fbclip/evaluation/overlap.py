@@ -10,10 +10,7 @@ from typing import Any
 from PIL import Image
 from transformers.utils import cached_file
 
-# In a model's folder: {"image_digests": ["…", …], …}, with `image_digest` of each image trained on.
-TRAINING_RECORD = "training_record.json"
-# What training writes beside a model, of the weights, whatever the thresholds are.
-RECORDS = (TRAINING_RECORD, "recipe.json")
+from modeling_fbclip.data.records import RECORDS, TRAINING_RECORD
 
 
 def image_digest(image: Image.Image) -> str:

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from modeling_fbclip.data.records import TRAINING_RECORD
 from modeling_fbclip.data.writing import written_aside
-from modeling_fbclip.evaluation.overlap import TRAINING_RECORD
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 

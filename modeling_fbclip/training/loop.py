@@ -86,13 +86,15 @@ def train(
                 losses, images = training_step(wrapped, optimizer, scheduler, parts, accelerator, args.max_grad_norm)
                 progress.step, epoch = step, step / steps_per_epoch
                 log.step(step, losses, images, epoch=epoch, learning_rate=learning_rate)
+                due = epoch.is_integer() or (args.checkpoint_steps and step % args.checkpoint_steps == 0)
+                if due:
+                    check_weights(wrapped)
                 if epoch.is_integer() and data.validation is not None:
                     loss = validation_loss(wrapped, data.validation, accelerator)
                     log.write({"step": step, "epoch": epoch, "validation_loss": loss})
                     if progress.best_loss is None or loss < progress.best_loss:
                         progress.best, progress.best_loss = checkpoints.name(step), loss
-                if epoch.is_integer() or (args.checkpoint_steps and step % args.checkpoint_steps == 0):
-                    check_weights(wrapped)
+                if due:
                     checkpoints.save(progress)
             except FloatingPointError as error:
                 raise FloatingPointError(f"step {step}: {error}.") from None

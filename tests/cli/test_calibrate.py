@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from datasets import Dataset, Features, Image, Value
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.evaluation.overlap import trained_images
@@ -75,6 +76,17 @@ def test_labels_count_where_there_are_some_beside_loose_images(calibrate, good, 
     save_photograph("data/bent/0.png", seed=98)
     outcome = calibrate("data", "--output", "calibrated", "--target-fpr", 0.1)
     assert outcome.out.endswith(", from 9 images\n")
+
+
+def test_tables_are_labelled_beside_loose_images_too(calibrate, good, save_photograph):
+    rows = {"image": [str(path) for path in sorted(good.iterdir())], "label": [0] * 9}
+    Path("tables").mkdir()
+    Dataset.from_dict(rows, features=Features({"image": Image(), "label": Value("int64")})).to_parquet(
+        "tables/test.parquet"
+    )
+    save_photograph("tables/preview.png", seed=99)
+    outcome = calibrate("tables", "--output", "calibrated", "--target-fpr", 0.1)
+    assert outcome.out.endswith(", from 9 images\n"), outcome.err
 
 
 def test_a_split_or_category_that_good_images_do_not_have_is_told(calibrate, good):

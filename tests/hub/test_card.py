@@ -9,7 +9,9 @@ import yaml
 from huggingface_hub import ModelCard
 from modeling_fbclip.hub import render_card, stage_model
 from modeling_fbclip.hub.__main__ import PROJECT_CARD
+from modeling_fbclip.hub.results import EVALUATION
 
+from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.checkpoints import BUNDLED, load_bundled
 from modeling_fbclip.data.registry import KNOWN_DATASETS
 
@@ -82,6 +84,16 @@ def test_card_of_the_bundled_model_says_what_it_is() -> None:
     assert data["pipeline_tag"] == "image-segmentation"
     assert "anomaly-detection" in data["tags"]
     assert "base_model" not in data
+
+
+@pytest.mark.parametrize(("score", "told"), [("map_max", True), ("cls", False)])
+def test_why_parts_cost_something_is_told_where_they_do(folder: Path, score: str, told: bool) -> None:
+    FBCLIPProcessor.from_pretrained(folder, score=score).save_pretrained(folder)
+    (folder / EVALUATION).write_text(json.dumps(SETS))
+    assert "Where a part of FB-CLIP costs" not in render_card(folder, "owner/name")
+    costly = SETS["sets"][0] | {"better_in_image_AUROC_than_the_whole": "without suppression (by 3.0)"}
+    (folder / EVALUATION).write_text(json.dumps(SETS | {"sets": [costly]}))
+    assert ("Where a part of FB-CLIP costs" in render_card(folder, "owner/name")) == told
 
 
 def test_card_names_the_clip_that_the_parts_stand_on(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,12 @@ def staged(tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("staged") / "model"
     stage_model(BUNDLED, target, "owner/name")
     return target
+
+
+def test_the_base_install_is_enough_to_publish():
+    absent = "import sys; sys.modules.update(dict.fromkeys('accelerate datasets gradio scipy'.split())); "
+    done = subprocess.run([sys.executable, "-c", absent + "import modeling_fbclip.hub.__main__"], check=False)
+    assert done.returncode == 0
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_old_checkpoints_go_and_the_best_stays(run, parts, tmp_path, monkeypatch
 
 def test_an_earlier_checkpoint_starts_a_course_of_its_own(run, parts, tmp_path, stop_after):
     arguments = {"epochs": 2, "checkpoint_steps": 1, "checkpoint_limit": 2}
-    expected = trained_weights(run(parts, **arguments))
+    run(parts, **arguments)
     assert checkpoints(tmp_path / "out") == ["step-000000003", "step-000000004"]
     earlier = tmp_path / "out/checkpoints/step-000000003"
     kept = earlier.rename(tmp_path / "step-000000001")  # in its number alone: the limit has taken the first
@@ -146,7 +146,9 @@ def test_an_earlier_checkpoint_starts_a_course_of_its_own(run, parts, tmp_path, 
         run(parts, resume=kept, **arguments)
     assert checkpoints(tmp_path / "out") == ["step-000000002"]
     stop_after(9)
-    assert trained_weights(run(parts, resume="auto", **arguments)).keys() == expected.keys()
+    run(parts, resume="auto", **arguments)
+    assert checkpoints(tmp_path / "out") == ["step-000000003", "step-000000004"]
+    assert [line["step"] for line in read_log(tmp_path / "out")] == [1, 2, 3, 4]
 
 
 def test_a_checkpoint_whose_best_is_elsewhere_is_refused(run, parts, tmp_path):

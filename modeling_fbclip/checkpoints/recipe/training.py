@@ -94,9 +94,10 @@ def checkpoint(name: str, settings: Settings, work: Path) -> dict[str, Any] | No
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location=settings.device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise ValueError(f"{path}: damaged; delete it and what later stages made") from error
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: damaged ({reason}); delete it and what later stages made") from error
     if state["settings"] != settings.record(name):
         raise ValueError(
             f"{path}: made with other settings; delete it and what later stages made, or choose another --work folder"
