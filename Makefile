@@ -40,7 +40,7 @@ figure: $(VENV)/base.stamp  ## the README's figure: the bundled model on all sam
 card: $(VENV)/base.stamp  ## MODEL_CARD.md, from what training and evaluation of the bundled model wrote
 	$(BIN)/python -m modeling_fbclip.hub
 
-tiny: $(VENV)/tiny.stamp  ## make the bundled model (hours), its figures and card; SMOKE=1 for a try of a minute
+tiny: $(VENV)/tiny.stamp  ## make the bundled model (hours), its figures and card; SMOKE=1 for a try of seconds
 	$(BIN)/python -m modeling_fbclip.checkpoints.recipe $(if $(SMOKE),--smoke) $(RECIPE)
 ifndef SMOKE
 	$(if $(DATA),$(BIN)/python tests/benchmark_tiny.py "$(DATA)" --record)

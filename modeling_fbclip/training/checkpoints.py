@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,22 +99,26 @@ class Checkpoints:
             `ValueError`: It is damaged or no checkpoint, or the run that it is of had other settings or had its best
                 checkpoint elsewhere.
         """
-        try:
+        with _reading(checkpoint):
             progress = Progress(**json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8")))
-            changed = [name for name in settings if settings[name] != progress.settings.get(name)]
+            changed = [
+                f"{name} was {progress.settings.get(name)}, is {settings[name]}"
+                for name in settings
+                if settings[name] != progress.settings.get(name)
+            ]
             best_is_here = progress.best is None or (self.folder / progress.best).is_dir()
-            if not changed and best_is_here:
-                self.accelerator.load_state(str(checkpoint))
-                return progress
-        except READ_ERRORS as error:
-            raise ValueError(f"{checkpoint}: cannot be resumed ({_reason(error)}); choose an earlier one.") from error
-        if not changed:
+        if changed:
+            raise ValueError(
+                f"{checkpoint}: is of another run ({', '.join(changed)}); take its settings or a new output folder."
+            )
+        if not best_is_here:
             raise ValueError(
                 f"{checkpoint}: {progress.best}, the best so far, is not in {self.folder}; resume into the output "
                 "folder that it is of."
             )
-        differences = ", ".join(f"{name} was {progress.settings.get(name)}, is {settings[name]}" for name in changed)
-        raise ValueError(f"{checkpoint}: is of another run ({differences}); take its settings or a new output folder.")
+        with _reading(checkpoint):
+            self.accelerator.load_state(str(checkpoint))
+        return progress
 
     def load_weights(self, name: str, model: nn.Module) -> None:
         """The trained weights alone, of one of the checkpoints."""
@@ -135,6 +141,14 @@ class Checkpoints:
 
     def _load_trained_weights(self, models: list[nn.Module], folder: str) -> None:
         _load_trained(self.accelerator.unwrap_model(models.pop()), Path(folder))
+
+
+@contextmanager
+def _reading(checkpoint: Path) -> Iterator[None]:
+    try:
+        yield
+    except READ_ERRORS as error:
+        raise ValueError(f"{checkpoint}: cannot be resumed ({_reason(error)}); choose an earlier one.") from error
 
 
 def _load_trained(model: nn.Module, folder: Path) -> None:

@@ -141,7 +141,7 @@ def test_stages_depend_on_earlier_and_common_settings_alone():
     assert depending(critic_steps=6) == ["critic", "clip", "widen", "fbclip"]
     assert depending(clip_steps=6) == ["widen", "fbclip"]
     assert depending(fbclip_focal_gamma=1.0) == ["fbclip"]
-    assert depending(validation_images=5) == []
+    assert depending(validation_images=5) == depending(calibration_images=5) == []
 
 
 def test_steps_of_half_a_cycle_are_refused():

@@ -2,7 +2,7 @@
 
 A user's surface is not among those trained on either: on familiar ones the image score (CLS) looks better than it is.
 The choices need many images: of 192, the AUROC of one and the same score is 75 or 85 by chance.
-The figures are of other images, of familiar surfaces ("validation") and of such ("unfamiliar").
+The figures are of other images, of surfaces that were trained on ("validation") and that were not ("unfamiliar").
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Settings:
     validation_images: int = 192
 
     def smoke(self) -> Settings:
-        """The same recipe in about a minute: a narrow model, few steps; what it makes is good for nothing."""
+        """The same recipe in less than a minute: a narrow model, few steps; what it makes is good for nothing."""
         return replace(
             self,
             batch_size=4,
