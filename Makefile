@@ -24,7 +24,7 @@ check: $(VENV)/test.stamp  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy hub demo
+	$(BIN)/mypy hub demo recipe
 
 chromium:  # for the demo's tests, where packages may be installed; else they are skipped, and say so
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
@@ -41,7 +41,7 @@ card: $(VENV)/base.stamp  ## MODEL_CARD.md, from what training and evaluation of
 	$(BIN)/python -m modeling_fbclip.hub
 
 tiny: $(VENV)/tiny.stamp  ## make the bundled model (hours), its figures and card; SMOKE=1 for a try of seconds
-	$(BIN)/python -m modeling_fbclip.checkpoints.recipe $(if $(SMOKE),--smoke) $(RECIPE)
+	$(BIN)/python -m recipe $(if $(SMOKE),--smoke) $(RECIPE)
 ifndef SMOKE
 	$(if $(DATA),$(BIN)/python tests/benchmark_tiny.py "$(DATA)" --record)
 	$(MAKE) figure card

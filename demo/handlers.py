@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from modeling_fbclip.rendering import map_to_png16
+from modeling_fbclip.detection.rendering import map_to_png16
 
 from .detection import Detector, Finding
 from .models import Models

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from modeling_fbclip import ZeroShotAnomalyDetectionPipeline, load_bundled
-from modeling_fbclip.rendering import render_overlay
+from modeling_fbclip.detection.rendering import render_overlay
 
 DEMO = Path(__file__).parent
 SIDE, CAPTION, COLUMNS = 160, 16, 4

@@ -18,8 +18,8 @@ import typer
 from huggingface_hub import HfApi, snapshot_download
 
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
-from modeling_fbclip.cli.messages import one_line
-from modeling_fbclip.cli.models import WeightType, load_pipeline
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.loading import WeightType, load_pipeline
 
 BUNDLED = "bundled (tiny)"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)

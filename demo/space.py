@@ -14,10 +14,7 @@ PACKAGE = Path(modeling_fbclip.__file__).parent
 DISTRIBUTION = "modeling-fbclip"
 PYTHON_VERSION = "3.11"
 # What the demo imports nothing of. Itself it is copied on its own, for in a clone it lies elsewhere.
-LEFT_OUT = shutil.ignore_patterns(
-    "__pycache__", "*.pyi", "recipe", "cli", "data", "demo", "evaluation", "hub", "training"
-)
-OF_THE_COMMAND_LINE = ("__init__.py", "messages.py", "models.py")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyi", "cli", "data", "demo", "evaluation", "hub", "training")
 LEFT_OUT_OF_DEMO = shutil.ignore_patterns("__pycache__", "*.pyi", "make_*", "heatmaps.jpg", "screenshot.*", "space.py")
 
 APP = '''"""The Space's page; Hugging Face runs this file."""
@@ -71,9 +68,6 @@ def stage_space(folder: Path, model_id: str, title: str, space_id: str) -> None:
     (folder / "requirements.txt").write_text("\n".join(pinned_requirements()) + "\n", encoding="utf-8")
     package = folder / "modeling_fbclip"
     shutil.copytree(PACKAGE, package, ignore=LEFT_OUT)
-    (package / "cli").mkdir()
-    for name in OF_THE_COMMAND_LINE:
-        shutil.copyfile(PACKAGE / "cli" / name, package / "cli" / name)
     shutil.copytree(Path(__file__).parent, package / "demo", ignore=LEFT_OUT_OF_DEMO)
 
 

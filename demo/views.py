@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from modeling_fbclip.rendering import COLOUR_ANCHORS, render_overlay
+from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, render_overlay
 
 from .detection import Finding
 

@@ -10,7 +10,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ge
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import parse_ratelimit_headers, validate_repo_id
 
-from modeling_fbclip.data.records import RECORDS
+from modeling_fbclip.common.provenance import RECORDS
 
 from .results import EVALUATION
 

@@ -3,8 +3,8 @@
 from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .checkpoints import load_bundled
 from .configuration_fbclip import FBCLIPConfig
+from .detection.bundled import load_bundled
 from .modeling_fbclip import FBCLIPModel, FBCLIPOutput
 from .pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
 from .processing_fbclip import FBCLIPProcessor

@@ -19,8 +19,8 @@ from PIL import Image
 
 from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPConfig, FBCLIPProcessor
+from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
 from modeling_fbclip.images_fbclip import load_rgb_image
-from modeling_fbclip.rendering import map_to_png16, render_overlay
 
 EXAMPLES = Path(__file__).parents[1] / "demo" / "examples"
 SIDE = 1024

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, load_bundled
-from modeling_fbclip.cli.models import quieten_libraries
 from modeling_fbclip.data import load_anomaly_dataset
+from modeling_fbclip.detection.loading import quieten_libraries
 from modeling_fbclip.evaluation import evaluate
 from modeling_fbclip.training import FBCLIPTrainingArguments, train
 from modeling_fbclip.training.rows import split_rows

@@ -13,9 +13,9 @@ from modeling_fbclip.cli.datasets import datasets
 from modeling_fbclip.cli.demo import demo
 from modeling_fbclip.cli.detect import detect
 from modeling_fbclip.cli.evaluate import evaluate
-from modeling_fbclip.cli.messages import one_line
 from modeling_fbclip.cli.push import push
 from modeling_fbclip.cli.train import train
+from modeling_fbclip.common.messages import one_line
 
 app = typer.Typer(
     help="Zero-shot anomaly detection and localisation with FB-CLIP.",

@@ -9,9 +9,9 @@ import typer
 
 from modeling_fbclip.cli.evaluate import one_line_errors
 from modeling_fbclip.cli.loading import holds_good_images_only, load_data
-from modeling_fbclip.cli.models import WeightType, load_pipeline
 from modeling_fbclip.cli.progress import progress_bar
-from modeling_fbclip.data.writing import written_aside
+from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.detection.loading import WeightType, load_pipeline
 
 
 class Criterion(StrEnum):

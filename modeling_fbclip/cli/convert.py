@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modeling_fbclip.cli.messages import one_line
-from modeling_fbclip.cli.models import quieten_libraries, require_folder_or_hub_id
-from modeling_fbclip.data.writing import written_aside
+from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.loading import quieten_libraries, require_folder_or_hub_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -11,9 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from modeling_fbclip.cli.messages import one_line
 from modeling_fbclip.cli.progress import progress_bar
 from modeling_fbclip.cli.reports import Format
+from modeling_fbclip.common.messages import one_line
 
 if TYPE_CHECKING:
     from modeling_fbclip.data.check import Findings

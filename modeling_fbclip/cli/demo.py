@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from modeling_fbclip.cli.messages import one_line
+from modeling_fbclip.common.messages import one_line
 
 
 def demo(

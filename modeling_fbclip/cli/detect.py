@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from modeling_fbclip.cli.detection import Detector, Seen, detect_all
-from modeling_fbclip.cli.inputs import ImageFinder
-from modeling_fbclip.cli.messages import one_line
-from modeling_fbclip.cli.models import WeightType, load_pipeline
-from modeling_fbclip.cli.processes import join_processes
 from modeling_fbclip.cli.reports import Format, Row, open_report
-from modeling_fbclip.cli.results import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
-from modeling_fbclip.cli.row_files import Done, RowFolder
-from modeling_fbclip.cli.sources import Item, Source, open_data, open_images
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.detector import Detector, Seen, detect_all
+from modeling_fbclip.detection.image_finder import ImageFinder
+from modeling_fbclip.detection.loading import WeightType, load_pipeline
+from modeling_fbclip.detection.processes import join_processes
+from modeling_fbclip.detection.result_files import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
+from modeling_fbclip.detection.row_files import Done, RowFolder
+from modeling_fbclip.detection.sources import Item, Source, open_data, open_images
 
 
 class RowFormat(StrEnum):
@@ -179,7 +179,7 @@ def _open_paths(
 
 def _settings(detector: Detector, batch_size: int) -> dict[str, Any]:
     """All that a row depends on, so that no file holds rows of two kinds."""
-    from modeling_fbclip.data.digests import preprocessing_of, weights_digest
+    from modeling_fbclip.common.digests import preprocessing_of, weights_digest
 
     network, processor = detector.pipeline.model, detector.pipeline.processor
     own = {

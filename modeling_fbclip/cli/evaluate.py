@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from modeling_fbclip.cli.loading import load_data
-from modeling_fbclip.cli.messages import one_line
-from modeling_fbclip.cli.models import WeightType, load_pipeline
 from modeling_fbclip.cli.progress import progress_bar
-from modeling_fbclip.data.writing import written_aside
+from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.loading import WeightType, load_pipeline
 
 COLUMNS = {
     "image_auroc": "image AUROC",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from modeling_fbclip.cli.messages import one_line
+from modeling_fbclip.common.messages import one_line
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from modeling_fbclip.cli.messages import one_line
-from modeling_fbclip.cli.models import quieten_libraries
 from modeling_fbclip.cli.reports import Format
-from modeling_fbclip.data.writing import written_aside
+from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.loading import quieten_libraries
 
 if TYPE_CHECKING:
     from modeling_fbclip.hub import Pushed, StagedFile
@@ -99,7 +99,7 @@ def push(
 
 
 def _source(model_dir: str) -> Path:
-    from modeling_fbclip.checkpoints import BUNDLED
+    from modeling_fbclip.detection.bundled import BUNDLED
 
     return BUNDLED if model_dir == BUNDLED_NAME else Path(model_dir)
 

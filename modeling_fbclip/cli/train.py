@@ -7,8 +7,8 @@ import typer
 
 from modeling_fbclip.cli.evaluate import one_line_errors
 from modeling_fbclip.cli.loading import holds_good_images_only, load_data
-from modeling_fbclip.cli.messages import one_line
-from modeling_fbclip.cli.models import WeightType, load_pipeline
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.loading import WeightType, load_pipeline
 
 Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 from transformers.utils import cached_file
 
-from modeling_fbclip.data.records import RECORDS, TRAINING_RECORD
+from modeling_fbclip.common.provenance import RECORDS, TRAINING_RECORD
 
 
 def image_digest(image: Image.Image) -> str:

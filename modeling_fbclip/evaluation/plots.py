@@ -9,12 +9,12 @@ from datasets import Dataset, IterableDataset
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from modeling_fbclip.detection.rendering import render_overlay
 from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
 from modeling_fbclip.evaluation.metrics import BoolArray, pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
 from modeling_fbclip.images_fbclip import load_mask, load_rgb_image, resize_maps
-from modeling_fbclip.rendering import render_overlay
 
 WORST_MISSES = 4  # of each kind
 MOST_POINTS = 2000  # of a curve, which has one or two for every anomalous pixel

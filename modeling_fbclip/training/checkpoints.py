@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from modeling_fbclip.data.records import TRAINING_RECORD
-from modeling_fbclip.data.writing import written_aside
+from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.provenance import TRAINING_RECORD
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 

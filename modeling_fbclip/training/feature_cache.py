@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from modeling_fbclip.backbone_fbclip import vision_layer_tokens
+from modeling_fbclip.common.digests import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.data.decoding import read_rgb
-from modeling_fbclip.data.digests import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.rows import row_name

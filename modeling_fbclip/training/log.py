@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import tqdm
 
-from modeling_fbclip.data.writing import written_aside
+from modeling_fbclip.common.files import written_aside
 
 LOG_FILE = "log.jsonl"
 

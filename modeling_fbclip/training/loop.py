@@ -9,8 +9,8 @@ from datasets import Dataset
 from torch.optim import Adam
 from transformers import get_scheduler
 
+from modeling_fbclip.common.digests import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
-from modeling_fbclip.data.digests import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.evaluation.overlap import trained_images
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
-from modeling_fbclip.rendering import COLOUR_ANCHORS, render_overlay
+from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, render_overlay
 
 
 def rows_of(outcome):

@@ -18,8 +18,8 @@ from PIL import Image as PILImage
 from safetensors.torch import load_file, save_file
 
 from modeling_fbclip import ZeroShotAnomalyDetectionPipeline
-from modeling_fbclip.cli import row_files, sources
-from modeling_fbclip.cli.processes import Processes
+from modeling_fbclip.detection import row_files, sources
+from modeling_fbclip.detection.processes import Processes
 
 
 def rows_in(folder):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_fbclip.data.records import TRAINING_RECORD
+from modeling_fbclip.common.provenance import TRAINING_RECORD
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES
 from modeling_fbclip.evaluation.overlap import image_digest
 

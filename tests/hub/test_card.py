@@ -12,8 +12,8 @@ from modeling_fbclip.hub.__main__ import PROJECT_CARD
 from modeling_fbclip.hub.results import EVALUATION
 
 from modeling_fbclip import FBCLIPProcessor
-from modeling_fbclip.checkpoints import BUNDLED, load_bundled
 from modeling_fbclip.data.registry import KNOWN_DATASETS
+from modeling_fbclip.detection.bundled import BUNDLED, load_bundled
 
 SETS = {
     "machine": "some machine",

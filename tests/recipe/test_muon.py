@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from modeling_fbclip.checkpoints.recipe.muon import Muon, orthogonal
+from recipe.muon import Muon, orthogonal
 
 
 def test_singular_values_are_moved_near_one():

@@ -9,12 +9,12 @@ from scipy.ndimage import binary_dilation
 from torch import nn
 
 from modeling_fbclip import FBCLIPModel
-from modeling_fbclip.checkpoints.recipe import calibrate, training, unfamiliar
-from modeling_fbclip.checkpoints.recipe.__main__ import run
-from modeling_fbclip.checkpoints.recipe.dataset import VISIBLE, ProceduralImages, scene
-from modeling_fbclip.checkpoints.recipe.scenes import NAMES, SURFACES, random_surface
-from modeling_fbclip.checkpoints.recipe.settings import STAGE_OFFSETS, STAGES, Settings
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from recipe import calibrate, training, unfamiliar
+from recipe.__main__ import run
+from recipe.dataset import VISIBLE, ProceduralImages, scene
+from recipe.scenes import NAMES, SURFACES, random_surface
+from recipe.settings import STAGE_OFFSETS, STAGES, Settings
 
 SMOKE = Settings().smoke()
 

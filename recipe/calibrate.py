@@ -12,9 +12,10 @@ import logging
 import torch
 from torch import Tensor
 
-from ... import FBCLIPModel
-from ...evaluation import compute_metrics
-from ...processing_fbclip import SCORES, FBCLIPProcessor
+from modeling_fbclip import FBCLIPModel
+from modeling_fbclip.evaluation import compute_metrics
+from modeling_fbclip.processing_fbclip import SCORES, FBCLIPProcessor
+
 from .dataset import normalise
 from .settings import Settings
 from .training import images

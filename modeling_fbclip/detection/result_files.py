@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from modeling_fbclip.cli.inputs import absolute
-from modeling_fbclip.data.writing import written_aside
+from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.detection.image_finder import absolute
 
 OVERLAY_SUFFIX = ".overlay.png"
 MAP_SUFFIX = ".map.png"

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from transformers import CLIPModel
 
-from ... import FBCLIPModel
-from ...attention_fbclip import FBCLIPAttentionStream
+from modeling_fbclip import FBCLIPModel
+from modeling_fbclip.attention_fbclip import FBCLIPAttentionStream
+
 from .clip_stage import fbclip_prompts
 from .dataset import Batch, normalise
 from .settings import Settings

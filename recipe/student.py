@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from ...backbone_fbclip import text_hidden_states, vision_layer_tokens
+from modeling_fbclip.backbone_fbclip import text_hidden_states, vision_layer_tokens
+
 from .initial import start_mimetic
 from .settings import Settings
 from .vocabulary import CONTEXT

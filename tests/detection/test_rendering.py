@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from modeling_fbclip.rendering import COLOUR_ANCHORS, map_to_png16, render_overlay
+from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, map_to_png16, render_overlay
 
 BLUE, RED = COLOUR_ANCHORS[0][1], COLOUR_ANCHORS[-1][1]
 

@@ -1,4 +1,4 @@
-"""Runs the recipe: `python -m modeling_fbclip.checkpoints.recipe --output DIR`."""
+"""Runs the recipe: `python -m recipe --output DIR`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .training import checkpoint
 
 DEFAULTS = Settings()
 Steps = Annotated[int, typer.Option(min=0, help="Steps of the stage.")]
-BUNDLED = Path(__file__).parent.parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "modeling_fbclip" / "bundled"
 
 
 def main(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from modeling_fbclip.cli.inputs import ImageFinder, absolute, common_folder
-from modeling_fbclip.cli.messages import one_line
-from modeling_fbclip.cli.processes import Processes
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.image_finder import ImageFinder, absolute, common_folder
+from modeling_fbclip.detection.processes import Processes
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset

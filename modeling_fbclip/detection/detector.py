@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from modeling_fbclip.cli.messages import one_line
-from modeling_fbclip.cli.processes import Processes
 from modeling_fbclip.cli.progress import progress_bar
 from modeling_fbclip.cli.reports import Row
-from modeling_fbclip.cli.results import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
-from modeling_fbclip.cli.row_files import Done
-from modeling_fbclip.cli.sources import Batch, Item, Source
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.processes import Processes
+from modeling_fbclip.detection.result_files import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
+from modeling_fbclip.detection.row_files import Done
+from modeling_fbclip.detection.sources import Batch, Item, Source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,7 +98,7 @@ class Detector(NamedTuple):
             return found
 
     def _save(self, item: Item, image: "Image", found: dict[str, Any]) -> Row:
-        from modeling_fbclip.rendering import map_to_png16, render_overlay
+        from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
 
         overlay_path = map_path = None
         try:

@@ -7,7 +7,7 @@ import torch
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "bundled"
 
 
 def load_bundled() -> tuple[FBCLIPModel, FBCLIPProcessor]:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from modeling_fbclip.checkpoints import BUNDLED, load_bundled
-from modeling_fbclip.checkpoints.recipe import surfaces
-from modeling_fbclip.checkpoints.recipe.defects import PAINTED
-from modeling_fbclip.checkpoints.recipe.product import DATA
-from modeling_fbclip.checkpoints.recipe.settings import Settings
+from modeling_fbclip.detection.bundled import BUNDLED, load_bundled
+from recipe import surfaces
+from recipe.defects import PAINTED
+from recipe.product import DATA
+from recipe.settings import Settings
 
 SIDE = 256
 MOST_BYTES = 10_000_000

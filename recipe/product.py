@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from ... import FBCLIPModel
-from ...processing_fbclip import FBCLIPProcessor
+from modeling_fbclip import FBCLIPModel
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+
 from .defects import KINDS
 from .scenes import SURFACES
 from .settings import Settings
