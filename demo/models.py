@@ -14,12 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-import typer
 from huggingface_hub import HfApi, snapshot_download
 
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
 from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.loading import WeightType, load_pipeline
+from modeling_fbclip.detection.loading import load_pipeline
 
 BUNDLED = "bundled (tiny)"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -75,10 +74,7 @@ class Models:
     def _load(self, name: str) -> ZeroShotAnomalyDetectionPipeline:
         if name not in self._offered:
             return _load_strangers(name)
-        try:
-            return load_pipeline(self._offered[name], None, WeightType.FLOAT32)
-        except typer.BadParameter as error:
-            raise ValueError(error.message) from error
+        return load_pipeline(self._offered[name])
 
     def is_loaded(self, name: str) -> bool:
         """Whether `get` returns at once."""

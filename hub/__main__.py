@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from modeling_fbclip.detection.bundled import BUNDLED
+from modeling_fbclip.detection.loading import BUNDLED
 
 from .stage import stage_model
 

@@ -10,15 +10,13 @@ from typing import Any
 
 import torch
 from huggingface_hub import get_token
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from modeling_fbclip.common.provenance import RECORDS
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
-from modeling_fbclip.detection.loading import DAMAGE
+from modeling_fbclip.detection.loading import LOADING_ERRORS
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
@@ -35,8 +33,6 @@ NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
 # What a tokenizer says of how it was loaded, which is of no use elsewhere.
 LOADED_FROM = ("is_local", "local_files_only")
 PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
-# What the libraries raise when a model's files hold something else than they should.
-LOADING_ERRORS = (OSError, SafetensorError, StrictDataclassError, *DAMAGE)
 HIDDEN_ALLOWED = {".eval_results", ".gitattributes"}
 SECRET = re.compile(
     rb"\bhf_[A-Za-z0-9]{30,}|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{40}|\bAKIA[0-9A-Z]{16}\b"

@@ -33,7 +33,7 @@ REPLACED: dict[RepoType, tuple[str, ...]] = {
 }
 
 
-class HubError(Exception):
+class HubError(ValueError):
     """Nothing could be published, or not all; the message is one line for a user and holds no secret."""
 
 

@@ -1,13 +1,16 @@
-"""FB-CLIP, zero-shot anomaly detection: public names, and registration with transformers."""
+"""FB-CLIP, zero-shot anomaly detection. Public names are imported when they are first used, for a quick start."""
 
-from transformers import AutoConfig, AutoModel, AutoProcessor
-from transformers.pipelines import PIPELINE_REGISTRY
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from .configuration_fbclip import FBCLIPConfig
-from .detection.bundled import load_bundled
-from .modeling_fbclip import FBCLIPModel, FBCLIPOutput
-from .pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
-from .processing_fbclip import FBCLIPProcessor
+from .registration import register, register_with_transformers
+
+if TYPE_CHECKING:
+    from .configuration_fbclip import FBCLIPConfig
+    from .detection.loading import load_bundled
+    from .modeling_fbclip import FBCLIPModel, FBCLIPOutput
+    from .pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
+    from .processing_fbclip import FBCLIPProcessor
 
 __all__ = [
     "FBCLIPConfig",
@@ -18,13 +21,27 @@ __all__ = [
     "load_bundled",
 ]
 
-AutoConfig.register(FBCLIPConfig.model_type, FBCLIPConfig)
-AutoModel.register(FBCLIPConfig, FBCLIPModel)
-AutoProcessor.register(FBCLIPConfig, FBCLIPProcessor)
-PIPELINE_REGISTRY.register_pipeline(
-    "zero-shot-anomaly-detection", pipeline_class=ZeroShotAnomalyDetectionPipeline, pt_model=(AutoModel,)
-)
-# What lets a saved folder be loaded with `trust_remote_code=True` where this package is not installed.
-FBCLIPConfig.register_for_auto_class()
-FBCLIPModel.register_for_auto_class("AutoModel")
-FBCLIPProcessor.register_for_auto_class("AutoProcessor")
+MODULES = {
+    "FBCLIPConfig": "configuration_fbclip",
+    "FBCLIPModel": "modeling_fbclip",
+    "FBCLIPOutput": "modeling_fbclip",
+    "FBCLIPProcessor": "processing_fbclip",
+    "ZeroShotAnomalyDetectionPipeline": "pipeline_fbclip",
+    "load_bundled": "detection.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    register()
+    value = getattr(import_module(f".{MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_with_transformers()

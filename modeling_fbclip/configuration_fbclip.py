@@ -118,6 +118,7 @@ class FBCLIPConfig(PreTrainedConfig):
     ```"""
 
     model_type = "fbclip"
+    _auto_class = "AutoConfig"  # a saved folder then names its class, for `trust_remote_code=True`
     keys_to_ignore_at_inference = [  # noqa: RUF012 - transformers' own form
         "image_focal_loss",
         "mask_focal_loss",

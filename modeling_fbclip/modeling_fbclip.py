@@ -77,6 +77,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
     >>> result["score"], result["anomaly_map"].shape
     ```"""
 
+    _auto_class: Any = "AutoModel"
+
     def __init__(self, config: FBCLIPConfig) -> None:
         super().__init__(config)
         config.validate()

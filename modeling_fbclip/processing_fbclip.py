@@ -54,6 +54,8 @@ class FBCLIPProcessor(ProcessorMixin):
         `ValueError`: If a number is out of its range, or `image_processor` crops or keeps the aspect ratio.
     """
 
+    _auto_class: Any = "AutoProcessor"
+
     def __init__(
         self,
         image_processor: CLIPImageProcessorPil | None = None,

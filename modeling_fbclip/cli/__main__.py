@@ -1,65 +1,21 @@
-"""The `fbclip` command. A command of its own file joins with one import and one line of registration."""
+"""Starts the `fbclip` command. Nothing heavy is imported before a command needs it."""
 
-import io
+import os
+import signal
 import sys
-from importlib.metadata import version
-from typing import Annotated
-
-import typer
-
-from modeling_fbclip.cli.calibrate import calibrate
-from modeling_fbclip.cli.convert import convert
-from modeling_fbclip.cli.datasets import datasets
-from modeling_fbclip.cli.demo import demo
-from modeling_fbclip.cli.detect import detect
-from modeling_fbclip.cli.evaluate import evaluate
-from modeling_fbclip.cli.push import push
-from modeling_fbclip.cli.train import train
-from modeling_fbclip.common.messages import one_line
-
-app = typer.Typer(
-    help="Zero-shot anomaly detection and localisation with FB-CLIP.",
-    epilog="Example: fbclip detect photo.jpg --output heatmaps",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-app.command()(detect)
-app.command()(convert)
-app.command()(evaluate)
-app.command()(calibrate)
-app.command()(train)
-app.command()(demo)
-app.command()(push)
-app.add_typer(datasets, name="datasets")
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"fbclip {version('modeling-fbclip')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
-    ] = False,
-) -> None:
-    pass
+import threading
 
 
 def main() -> None:
     """Runs the command line: exit status 0, 1 (some images failed), 2 (nothing could be done) or 130."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be valid text
-    try:
-        status = app(args=sys.argv[1:] or ["--help"], prog_name="fbclip", standalone_mode=False)
-    except typer.TyperException as error:
-        typer.echo(f"fbclip: {one_line(error.format_message())}", err=True)
-        status = error.exit_code
-    sys.exit(status)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:  # an interrupted import would end in a traceback, and there is nothing to clean up yet
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from modeling_fbclip.cli.app import run
+
+    if in_main_thread:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

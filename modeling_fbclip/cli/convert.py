@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modeling_fbclip.common.files import written_aside
-from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.loading import quieten_libraries, require_folder_or_hub_id
+from modeling_fbclip.cli.options import Force, require_empty
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,7 +45,7 @@ def convert(
             show_default="include them unless the CLIP has a Hub id",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    force: Force = False,
 ) -> None:
     """
     Turn a checkpoint of the authors' code into a transformers model.
@@ -56,8 +54,7 @@ def convert(
     Example:
       fbclip convert x.pth --clip openai/clip-vit-large-patch14-336 --output out
     """
-    if output.is_dir() and any(output.iterdir()) and not force:
-        raise typer.BadParameter(f"{output} is not empty; choose another folder, or --force", param_hint="--output")
+    require_empty(output, force)
     overrides = {
         "feature_layers": _layers(feature_layers),
         "image_size": image_size,
@@ -65,20 +62,17 @@ def convert(
     }
     given = {name: value for name, value in overrides.items() if value is not None}
 
-    from huggingface_hub.errors import StrictDataclassError
-
     from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+    from modeling_fbclip.common.files import written_aside
+    from modeling_fbclip.detection.loading import quieten_libraries, require_folder_or_hub_id
 
     quieten_libraries()
-    try:
-        require_folder_or_hub_id(clip)
-        model = FBCLIPModel.from_official_checkpoint(checkpoint, clip=clip, **given)
-        processor = FBCLIPProcessor.from_config(model.config, tokenizer=_tokenizer(clip))
-        with written_aside(output) as aside:
-            model.save_pretrained(aside, include_clip=include_clip)
-            processor.save_pretrained(aside)
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise typer.BadParameter(one_line(error)) from error
+    require_folder_or_hub_id(clip)
+    model = FBCLIPModel.from_official_checkpoint(checkpoint, clip=clip, **given)
+    processor = FBCLIPProcessor.from_config(model.config, tokenizer=_tokenizer(clip))
+    with written_aside(output) as aside:
+        model.save_pretrained(aside, include_clip=include_clip)
+        processor.save_pretrained(aside)
     typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,9 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from modeling_fbclip.cli.progress import progress_bar
-from modeling_fbclip.cli.reports import Format
-from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.cli.errors import blamed_on
+from modeling_fbclip.cli.options import Format
 
 if TYPE_CHECKING:
     from modeling_fbclip.data.check import Findings
@@ -28,7 +28,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="Form of what is 
 
 
 @datasets.callback(invoke_without_command=True)
-def list_known(context: typer.Context, form: FormatOption = Format.TABLE) -> None:
+def list_known(context: typer.Context, form: FormatOption = "table") -> None:
     """
     List the data sets of the paper, or check one on a disk.
 
@@ -41,10 +41,10 @@ def list_known(context: typer.Context, form: FormatOption = Format.TABLE) -> Non
     from modeling_fbclip.data.registry import KNOWN_DATASETS
 
     known = [dataset._asdict() for dataset in KNOWN_DATASETS.values()]
-    if form is Format.JSON:
+    if form == "json":
         print(json.dumps(known, indent=2))
         return
-    header = list(known[0]) if form is Format.CSV else BRIEFLY
+    header = list(known[0]) if form == "csv" else BRIEFLY
     brief = [row | {"categories": len(row["categories"])} for row in known]
     _write_rows(form, header, [[row[name] for name in header] for row in brief])
 
@@ -57,7 +57,7 @@ def check(
     layout: Annotated[
         str | None, typer.Option(help="Layout to read it by.", show_default="the one recognised")
     ] = None,
-    form: FormatOption = Format.TABLE,
+    form: FormatOption = "table",
 ) -> None:
     """
     Say how a data set is laid out, how many of what it holds, and what is odd in it.
@@ -69,13 +69,11 @@ def check(
     Example:
       fbclip datasets check mvtec_anomaly_detection
     """
+    from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.data.check import check_anomaly_dataset
 
-    with progress_bar() as progress:
-        try:
-            findings = check_anomaly_dataset(path, layout, lambda rows: progress.track(rows, description="check"))
-        except (OSError, ValueError, ImportError) as error:
-            raise typer.BadParameter(one_line(error), param_hint="PATH") from error
+    with blamed_on("PATH"), progress_bar(None, "check") as progress:
+        findings = check_anomaly_dataset(path, layout, on_image=partial(progress.update, 1))
     _write_findings(findings, form)
     typer.echo(_summary(findings), err=True)
     if findings.oddities:
@@ -85,9 +83,9 @@ def check(
 def _write_findings(findings: "Findings", form: Format) -> None:
     counts = [count._asdict() for count in findings.counts]
     oddities = [oddity._asdict() for oddity in findings.oddities]
-    if form is Format.JSON:
+    if form == "json":
         print(json.dumps(findings._asdict() | {"counts": counts, "oddities": oddities}, indent=2))
-    elif form is Format.CSV:
+    elif form == "csv":
         _write_rows(form, CHECKED, [[row.get(name, "") for name in CHECKED] for row in counts + oddities])
     else:
         known = f", {findings.known_as}" if findings.known_as else ""
@@ -97,7 +95,7 @@ def _write_findings(findings: "Findings", form: Format) -> None:
 
 
 def _write_rows(form: Format, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    if form is Format.CSV:
+    if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([header, *rows])
         return

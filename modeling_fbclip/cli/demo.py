@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.cli.errors import blamed_on
 
 
 def demo(
@@ -32,15 +32,7 @@ def demo(
     Example:
       fbclip demo --model my-model --port 7860
     """
-    try:
-        from modeling_fbclip.demo.server import serve
-    except ModuleNotFoundError as error:
-        raise typer.BadParameter(
-            f"the package {error.name!r} is missing; install it by pip install 'modeling-fbclip[demo]'"
-        ) from error
-    try:
+    from modeling_fbclip.demo.server import serve
+
+    with blamed_on("--port"):
         serve(model or [], host, port)
-    except ValueError as error:
-        raise typer.BadParameter(one_line(error), param_hint="--model") from error
-    except OSError as error:
-        raise typer.BadParameter(one_line(error), param_hint="--port") from error

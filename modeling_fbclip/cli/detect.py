@@ -2,35 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from modeling_fbclip.cli.reports import Format, Row, open_report
-from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.cli.errors import blamed_on
+from modeling_fbclip.cli.options import Dtype
+from modeling_fbclip.cli.reports import open_report
 from modeling_fbclip.detection.detector import Detector, Seen, detect_all
 from modeling_fbclip.detection.image_finder import ImageFinder
-from modeling_fbclip.detection.loading import WeightType, load_pipeline
+from modeling_fbclip.detection.loading import load_pipeline
 from modeling_fbclip.detection.processes import join_processes
 from modeling_fbclip.detection.result_files import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
 from modeling_fbclip.detection.row_files import Done, RowFolder
+from modeling_fbclip.detection.rows import Row
 from modeling_fbclip.detection.sources import Item, Source, open_data, open_images
 
-
-class RowFormat(StrEnum):
-    """The forms of the rows: three on stdout, two in files of --output."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-
-
-FILES = (RowFormat.JSONL, RowFormat.PARQUET)
+# The forms of the rows: three on stdout, two in files of --output.
+RowFormat = Literal["table", "json", "csv", "jsonl", "parquet"]
+FILES = ("jsonl", "parquet")
 
 
 def detect(
@@ -74,7 +66,7 @@ def detect(
         str | None,
         typer.Option(help="cpu, cuda, mps …", show_default="an accelerator if there is one"),
     ] = None,
-    dtype: Annotated[WeightType, typer.Option(help="Number type of the weights.")] = WeightType.FLOAT32,
+    dtype: Dtype = "float32",
     form: Annotated[
         RowFormat | None,
         typer.Option(
@@ -115,7 +107,7 @@ def detect(
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
     thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:
-        with _one_line_errors("--category"):
+        with blamed_on("--category"):
             thresholds = pipeline.processor.thresholds_of(category[0]) | thresholds
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -123,7 +115,7 @@ def detect(
         raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from error
 
     detector = Detector(pipeline, thresholds, ResultFolder(source.folder, output), overlays, maps)
-    with _one_line_errors("--output"):
+    with blamed_on("--output"):
         if form in FILES:
             folder = RowFolder(output, processes)
             if processes.rank == 0:
@@ -132,10 +124,10 @@ def detect(
             processes.wait()
             seen = detect_all(source, detector, processes, folder.done(), folder.writer())
             processes.wait()
-            if form is RowFormat.PARQUET:
+            if form == "parquet":
                 folder.to_parquet()
         else:
-            seen = detect_all(source, detector, processes, Done([]), _on_stdout(Format(form)))
+            seen = detect_all(source, detector, processes, Done([]), _on_stdout(form))
         seen = Seen(*map(processes.add_up, seen))
     if processes.rank == 0:
         written = ["rows"] * (form in FILES) + ["overlays"] * overlays + ["maps"] * maps
@@ -146,13 +138,13 @@ def detect(
 
 def _choose_format(form: RowFormat | None, to_files: bool) -> RowFormat:
     if form is None:
-        return RowFormat.JSONL if to_files else RowFormat.TABLE
+        return "jsonl" if to_files else "table"
     if to_files and form not in FILES:
         raise typer.BadParameter(
-            f"{form.value} is for stdout; several processes, and --resume, write jsonl or parquet to --output",
+            f"{form} is for stdout; several processes, and --resume, write jsonl or parquet to --output",
             param_hint="--format",
         )
-    if form is RowFormat.PARQUET and find_spec("pyarrow") is None:
+    if form == "parquet" and find_spec("pyarrow") is None:
         raise typer.BadParameter(
             "parquet needs the library pyarrow: pip install 'modeling-fbclip[train]'", param_hint="--format"
         )
@@ -192,20 +184,9 @@ def _settings(detector: Detector, batch_size: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _on_stdout(form: Format) -> Iterator[Callable[[Item, Row], None]]:
+def _on_stdout(form: RowFormat) -> Iterator[Callable[[Item, Row], None]]:
     with open_report(form) as write:
         yield lambda _, row: write(row)
-
-
-@contextmanager
-def _one_line_errors(option: str) -> Iterator[None]:
-    """What goes wrong on the way to a file, or in a stream, as a user should read it."""
-    try:
-        yield
-    except BrokenPipeError:  # who reads stdout has enough
-        raise
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(one_line(error), param_hint=option) from error
 
 
 def _summary(seen: Seen, detector: Detector, written: list[str], output: Path) -> str:

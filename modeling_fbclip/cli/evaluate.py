@@ -2,22 +2,18 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from enum import StrEnum
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from modeling_fbclip.cli.loading import load_data
-from modeling_fbclip.cli.progress import progress_bar
-from modeling_fbclip.common.files import written_aside
-from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.loading import WeightType, load_pipeline
+from modeling_fbclip.cli.errors import blamed_on
+from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Layout, Model, Split, Streaming
 
 COLUMNS = {
     "image_auroc": "image AUROC",
@@ -33,44 +29,29 @@ COLUMNS = {
 TITLE = "Percent; AUPRO up to a false positive rate of 0.3, exact, and as published: 200 thresholds, rescaled"
 
 
-class ReportFormat(StrEnum):
-    """The forms of an evaluation's report on stdout."""
-
-    TABLE = "table"
-    JSON = "json"
-    MARKDOWN = "markdown"
+ReportFormat = Literal["table", "json", "markdown"]
 
 
 def evaluate(
     data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or Hub id of a data set.", show_default=False)],
-    model: Annotated[
-        str | None, typer.Option(help="Folder or Hub id of a model.", show_default="the bundled one")
-    ] = None,
+    model: Model = None,
     output: Annotated[
         Path | None, typer.Option(dir_okay=False, help="JSON file for the report.", show_default="none")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
-    layout: Annotated[
-        str | None, typer.Option(help="Layout to read DATA by.", show_default="the one recognised")
-    ] = None,
-    streaming: Annotated[
-        bool, typer.Option("--streaming", help="Read DATA as it comes, without downloading it first.")
-    ] = False,
-    category: Annotated[
-        list[str] | None, typer.Option(help="A category to evaluate; may be repeated.", show_default="all")
-    ] = None,
+    split: Split = "test",
+    layout: Layout = None,
+    streaming: Streaming = False,
+    category: Category = None,
     size: Annotated[int, typer.Option(min=1, help="Height and width that maps are compared at.")] = 518,
     smoothing_sigma: Annotated[
         float | None,
         typer.Option(min=0, help="Sigma of the Gaussian at that size.", show_default="the processor's, scaled to it"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the model at once.")] = 4,
+    batch_size: BatchSize = 4,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, mps …", show_default="an accelerator if there is one")
-    ] = None,
-    dtype: Annotated[WeightType, typer.Option(help="Number type of the weights.")] = WeightType.FLOAT32,
-    form: Annotated[ReportFormat, typer.Option("--format", help="Form of the report on stdout.")] = ReportFormat.TABLE,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    form: Annotated[ReportFormat, typer.Option("--format", help="Form of the report on stdout.")] = "table",
     plots: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Folder for curves, histograms and misses.", show_default="none"),
@@ -86,63 +67,54 @@ def evaluate(
     Example:
       fbclip evaluate data/mvtec --output report.json --plots figures
     """
-    dataset = load_data(data, split, category, layout, streaming)
+    with blamed_on("DATA"):
+        from modeling_fbclip.data import load_anomaly_dataset
+
+        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category, streaming=streaming)
+
+    from modeling_fbclip.common.files import written_aside
+    from modeling_fbclip.common.progress import progress_bar
+    from modeling_fbclip.detection.loading import load_pipeline
+    from modeling_fbclip.evaluation import evaluate as evaluate_model
+    from modeling_fbclip.evaluation.predict import join_processes
+
     pipeline = load_pipeline(model, device, dtype)
-    with one_line_errors(batch_size):
-        from modeling_fbclip.evaluation import evaluate as evaluate_model
-        from modeling_fbclip.evaluation.predict import join_processes
-
-        network: Any = pipeline.model  # the base class's type is wider
-        is_main = join_processes().is_main_process
-        if output is not None:
-            output.parent.mkdir(parents=True, exist_ok=True)  # better found impossible now than at the end
-        aside = written_aside(plots) if plots is not None and is_main else nullcontext()
-        with progress_bar() as progress, aside as figures:
-            task = progress.add_task("evaluate", total=None if streaming else len(dataset), visible=is_main)
-            report = evaluate_model(
-                network,
-                pipeline.processor,
-                dataset,
-                size=size,
-                smoothing_sigma=smoothing_sigma,
-                batch_size=batch_size,
-                num_workers=workers,
-                plots=figures,
-                model_name=model,
-                on_image=partial(progress.advance, task),
-            )
-        if is_main:
-            _write(report, output)
-            _print(report, form)
-
-
-@contextmanager
-def one_line_errors(batch_size: int) -> Iterator[None]:
-    """What goes wrong with the images or on the way to a file, as a user should read it."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise typer.BadParameter(
-            f"{batch_size} images at once need more memory than there is", param_hint="--batch-size"
-        ) from error
-    except ModuleNotFoundError as error:
-        raise typer.BadParameter(f"needs the library {error.name}: pip install 'modeling-fbclip[evaluate]'") from error
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(one_line(error)) from error
+    network: Any = pipeline.model  # the base class's type is wider
+    is_main = join_processes().is_main_process
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)  # better found impossible now than at the end
+    aside = written_aside(plots) if plots is not None and is_main else nullcontext()
+    total = None if streaming else len(dataset)
+    with progress_bar(total, "evaluate", visible=is_main) as progress, aside as figures:
+        report = evaluate_model(
+            network,
+            pipeline.processor,
+            dataset,
+            size=size,
+            smoothing_sigma=smoothing_sigma,
+            batch_size=batch_size,
+            num_workers=workers,
+            plots=figures,
+            model_name=model,
+            on_image=partial(progress.update, 1),
+        )
+    if is_main:
+        _write(report, output)
+        _print(report, form)
 
 
 def _write(report: dict[str, Any], output: Path | None) -> None:
     if output is not None:
+        from modeling_fbclip.common.files import written_aside
+
         with written_aside(output) as aside:
             aside.write_text(_to_json(report), encoding="utf-8")
 
 
 def _print(report: dict[str, Any], form: ReportFormat) -> None:
-    if form is ReportFormat.JSON:
+    if form == "json":
         print(_to_json(report), end="")
-    elif form is ReportFormat.MARKDOWN:
+    elif form == "markdown":
         print("\n".join(_markdown(report)))
     else:
         # Too narrow, a table is broken up; a pipe has no width at all.

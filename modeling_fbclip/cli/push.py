@@ -15,16 +15,13 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from modeling_fbclip.cli.reports import Format
-from modeling_fbclip.common.files import written_aside
-from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.loading import quieten_libraries
+from modeling_fbclip.cli.errors import blamed_on
+from modeling_fbclip.cli.options import Format
 
 if TYPE_CHECKING:
     from modeling_fbclip.hub import Pushed, StagedFile
 
 BUNDLED_NAME = "bundled"
-NOTHING_DONE = 2
 SECRET_NEEDED = "until it has a token that may: add one in its settings on the Hub, as a secret named HF_TOKEN"
 ANY_SPACE = "owner/space"  # that a dry run stages where none is named
 
@@ -60,7 +57,7 @@ def push(
         Path | None,
         typer.Option(file_okay=False, help="Empty folder to keep it in, as model/ and space/.", show_default="none"),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="Form of the listing on stdout.")] = Format.TABLE,
+    form: Annotated[Format, typer.Option("--format", help="Form of the listing on stdout.")] = "table",
 ) -> None:
     """
     Publish a model on the Hub, and a Space to try it in.
@@ -72,25 +69,25 @@ def push(
     Example:
       fbclip push my-model owner/name --space owner/name-demo
     """
-    quieten_libraries()
     from huggingface_hub.utils import disable_progress_bars
 
+    from modeling_fbclip.detection.loading import quieten_libraries
     from modeling_fbclip.hub import stage_folders, upload_folders
     from modeling_fbclip.hub.publish import require_targets
     from modeling_fbclip.hub.results import read_report
 
+    quieten_libraries()
     if not sys.stderr.isatty():
         disable_progress_bars()
-    with _explained():
-        require_targets(repo_id, space, revision)
-        if evaluation is not None:
-            with _blamed_on("--evaluation"):
-                read_report(evaluation)
-        with _blamed_on("--stage"), _folder(stage) as folder:
-            with _blamed_on("MODEL_DIR"):
-                staged_space = space or (ANY_SPACE if dry_run else None)
-                files = stage_folders(_source(model_dir), repo_id, folder, staged_space, evaluation)
-            pushed = [] if dry_run else upload_folders(folder, repo_id, space, private, revision)
+    require_targets(repo_id, space, revision)
+    if evaluation is not None:
+        with blamed_on("--evaluation"):
+            read_report(evaluation)
+    with blamed_on("--stage"), _folder(stage) as folder:
+        with blamed_on("MODEL_DIR"):
+            staged_space = space or (ANY_SPACE if dry_run else None)
+            files = stage_folders(_source(model_dir), repo_id, folder, staged_space, evaluation)
+        pushed = [] if dry_run else upload_folders(folder, repo_id, space, private, revision)
     _write(files, pushed, form)
     kept = "" if stage is None else f" to {stage}"
     typer.echo(f"staged{kept}, nothing uploaded" if dry_run else "\n".join(map(_sentence, pushed)), err=True)
@@ -99,36 +96,9 @@ def push(
 
 
 def _source(model_dir: str) -> Path:
-    from modeling_fbclip.detection.bundled import BUNDLED
+    from modeling_fbclip.detection.loading import BUNDLED
 
     return BUNDLED if model_dir == BUNDLED_NAME else Path(model_dir)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Errors of the Hub, and of a package that is not here, as one line."""
-    from modeling_fbclip.hub import HubError
-
-    try:
-        yield
-    except HubError as error:
-        failure = typer.TyperException(str(error))
-        failure.exit_code = NOTHING_DONE
-        raise failure from error
-    except ModuleNotFoundError as error:
-        raise typer.BadParameter(
-            f"the package {error.name!r}, which a Space needs, is missing; "
-            "install it by pip install 'modeling-fbclip[demo]'"
-        ) from error
-
-
-@contextmanager
-def _blamed_on(parameter: str) -> Iterator[None]:
-    """Errors about what the user gave as this parameter, as one line that says so."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(one_line(error), param_hint=parameter) from error
 
 
 @contextmanager
@@ -140,16 +110,18 @@ def _folder(stage: Path | None) -> Iterator[Path]:
         return
     if stage.is_dir() and any(stage.iterdir()):
         raise ValueError(f"{stage} is not empty; choose another folder")
+    from modeling_fbclip.common.files import written_aside
+
     with written_aside(stage.resolve()) as folder:
         folder.mkdir()
         yield folder
 
 
 def _write(files: "list[StagedFile]", pushed: "list[Pushed]", form: Format) -> None:
-    if form is Format.JSON:
+    if form == "json":
         report = {"files": [file._asdict() for file in files], "pushed": [repo._asdict() for repo in pushed]}
         print(json.dumps(report, indent=2))
-    elif form is Format.CSV:
+    elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([("part", "path", "size"), *files])
     else:

@@ -6,38 +6,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from enum import StrEnum
-from typing import NamedTuple
 
 import typer
 
-
-class Format(StrEnum):
-    """The forms of a report."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
-class Row(NamedTuple):
-    """What became of one image. `score`, `label` and the files written, or the `error`; `category` if it is known."""
-
-    path: str
-    score: float | None = None
-    label: str | None = None
-    error: str | None = None
-    overlay: str | None = None
-    map: str | None = None
-    category: str | None = None
-
+from modeling_fbclip.common.progress import print_beside_bar
+from modeling_fbclip.detection.rows import Row
 
 WriteRow = Callable[[Row], None]
 
 
-def open_report(form: Format) -> AbstractContextManager[WriteRow]:
+def open_report(form: str) -> AbstractContextManager[WriteRow]:
     """A context that gives a function to write one row with, and closes the report at its end."""
-    return {Format.TABLE: _table, Format.JSON: _json, Format.CSV: _csv}[form]()
+    return {"table": _table, "json": _json, "csv": _csv}[form]()
 
 
 @contextmanager
@@ -51,12 +31,12 @@ def _table() -> Iterator[WriteRow]:
             colour = typer.colors.RED if row.label == "anomalous" else typer.colors.GREEN
             score, label, result = f"{row.score:.3f}", str(row.label), str(row.overlay)
         label = f"{label:<9}"
-        _print_line(
+        print_beside_bar(
             f"{score:>5}  {typer.style(label, fg=colour) if coloured else label}  "
             f"{_printable(row.path)} → {_printable(result)}"
         )
 
-    _print_line(f"{'score':>5}  {'label':<9}  image → overlay")
+    print_beside_bar(f"{'score':>5}  {'label':<9}  image → overlay")
     yield write
 
 
@@ -66,14 +46,14 @@ def _json() -> Iterator[WriteRow]:
 
     def write(row: Row) -> None:
         nonlocal comma
-        _print_line(comma + json.dumps(row._asdict(), allow_nan=False))
+        print_beside_bar(comma + json.dumps(row._asdict(), allow_nan=False))
         comma = ","
 
-    _print_line("[")
+    print_beside_bar("[")
     try:
         yield write
     finally:
-        _print_line("]")  # one JSON document, even when the run is broken off
+        print_beside_bar("]")  # one JSON document, even when the run is broken off
 
 
 @contextmanager
@@ -85,10 +65,6 @@ def _csv() -> Iterator[WriteRow]:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     write(Row._fields)
     yield write
-
-
-def _print_line(text: str) -> None:
-    print(text, flush=True)  # not typer's echo, which would write into the progress bar
 
 
 def _printable(text: str) -> str:

@@ -5,10 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import typer
 
-from modeling_fbclip.cli.evaluate import one_line_errors
-from modeling_fbclip.cli.loading import holds_good_images_only, load_data
-from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.loading import WeightType, load_pipeline
+from modeling_fbclip.cli.errors import blamed_on
 
 Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"]
 
@@ -95,50 +92,51 @@ def train(
     Example:
       fbclip train data/mvtec --output trained --validation-fraction 0.1
     """
-    if synthetic and layout is None and holds_good_images_only(data):
-        layout = "good-only"
-    dataset = load_data(data, split, category, layout)
-    loaded = load_pipeline(model, "cpu", WeightType.FLOAT32)
+    with blamed_on("DATA"):
+        from modeling_fbclip.data import holds_good_images_only, load_anomaly_dataset
+
+        if synthetic and layout is None and holds_good_images_only(data):
+            layout = "good-only"
+        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category)
+
+    from accelerate import PartialState
+
+    from modeling_fbclip.detection.loading import load_pipeline
+    from modeling_fbclip.training import FBCLIPTrainingArguments
+    from modeling_fbclip.training import train as train_model
+
+    loaded = load_pipeline(model, "cpu", "float32")
     network: Any = loaded.model  # the base class's type is wider
-    with one_line_errors(batch_size):
-        from accelerate import PartialState
-
-        from modeling_fbclip.training import FBCLIPTrainingArguments
-        from modeling_fbclip.training import train as train_model
-
-        args = FBCLIPTrainingArguments(
-            output_dir=output,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            adam_betas=adam_betas,
-            seed=seed,
-            lr_scheduler=lr_scheduler,
-            warmup_steps=warmup_steps,
-            max_grad_norm=max_grad_norm,
-            mixed_precision=mixed_precision,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-            gradient_checkpointing=gradient_checkpointing,
-            validation_fraction=validation_fraction,
-            synthetic=synthetic,
-            focal_gamma=focal_gamma,
-            dice_weight=dice_weight,
-            consistency_weight=consistency_weight,
-            cache_features=cache_features,
-            cache_dtype=cache_dtype,
-            checkpoint_steps=checkpoint_steps,
-            checkpoint_limit=checkpoint_limit,
-            resume=resume,
-            num_workers=workers,
-            report_to=list(report_to or []),
+    args = FBCLIPTrainingArguments(
+        output_dir=output,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        adam_betas=adam_betas,
+        seed=seed,
+        lr_scheduler=lr_scheduler,
+        warmup_steps=warmup_steps,
+        max_grad_norm=max_grad_norm,
+        mixed_precision=mixed_precision,
+        gradient_accumulation_steps=gradient_accumulation_steps,
+        gradient_checkpointing=gradient_checkpointing,
+        validation_fraction=validation_fraction,
+        synthetic=synthetic,
+        focal_gamma=focal_gamma,
+        dice_weight=dice_weight,
+        consistency_weight=consistency_weight,
+        cache_features=cache_features,
+        cache_dtype=cache_dtype,
+        checkpoint_steps=checkpoint_steps,
+        checkpoint_limit=checkpoint_limit,
+        resume=resume,
+        num_workers=workers,
+        report_to=list(report_to or []),
+    )
+    train_model(network, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
+    if PartialState().is_main_process:
+        typer.echo(
+            f"saved to {output}, with the thresholds that the model had before; set its own by: "
+            f"fbclip calibrate good_parts/ --model {output} --output {output}",
+            err=True,
         )
-        try:
-            train_model(network, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
-        except FloatingPointError as error:
-            raise typer.BadParameter(one_line(error)) from error
-        if PartialState().is_main_process:
-            typer.echo(
-                f"saved to {output}, with the thresholds that the model had before; set its own by: "
-                f"fbclip calibrate good_parts/ --model {output} --output {output}",
-                err=True,
-            )

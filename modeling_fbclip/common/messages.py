@@ -2,11 +2,28 @@
 
 import re
 
-# How huggingface_hub's strict dataclasses lead in what one of our own checks says.
-VALIDATOR = re.compile(r"^(Class validation error for validator|Validation error for field) '\w+': \w+Error: ")
+LONGEST = 400  # characters; what a terminal shows at a glance
+# How huggingface_hub's strict dataclasses introduce an error of one of our own checks.
+CLASS_VALIDATION = re.compile(r"^Class validation error for validator '\w+': \w+Error: ")
+FIELD_VALIDATION = re.compile(r"^Validation error for field '(\w+)': \w+Error: ")
+
+
+class ArgumentError(ValueError):
+    """
+    The value of an argument cannot be used.
+
+    Args:
+        argument: the argument's Python name, such as `"batch_size"`. The command line makes `--batch-size` of it.
+        problem: what is wrong, and what to do.
+    """
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(problem)
+        self.argument = argument
 
 
 def one_line(message: object) -> str:
-    """A library's message on one line, as long as a terminal can take in at a glance."""
-    text = VALIDATOR.sub("", " ".join(str(message).split()))
-    return text if len(text) <= 400 else f"{text[:399]}…"
+    """A library's message on one line, cut at `LONGEST` characters."""
+    text = CLASS_VALIDATION.sub("", " ".join(str(message).split()))
+    text = FIELD_VALIDATION.sub(r"`\1`: ", text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -1,7 +1,7 @@
 """What a data set holds, and what is odd in it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +45,7 @@ class Findings(NamedTuple):
 def check_anomaly_dataset(
     name_or_path: str | Path,
     layout: str | None = None,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    on_image: Callable[[], None] | None = None,
 ) -> Findings:
     r"""
     Reads every file of a data set, one at a time, and counts.
@@ -53,7 +53,7 @@ def check_anomaly_dataset(
     Args:
         name_or_path (`str` or `Path`): As in [`load_anomaly_dataset`].
         layout (`str`, *optional*): As there.
-        progress (`Callable`, *optional*): Wraps the rows as they are read, as `tqdm` does.
+        on_image (callable, *optional*): Called after each image.
 
     Returns:
         `Findings`: The layout, counts for each split and category, and every oddity: a file that cannot be read, an
@@ -67,8 +67,10 @@ def check_anomaly_dataset(
     tally = _Tally()
     for split in splits:
         dataset: Any = load_anomaly_dataset(name_or_path, split, layout=layout, streaming=True)
-        for row in progress(undecoded(dataset)):
+        for row in undecoded(dataset):
             tally.add(split, row)
+            if on_image is not None:
+                on_image()
     categories = {category for _, category in tally.images}
     known = identify(categories)
     missing = sorted(set(known.categories) - categories) if known else []

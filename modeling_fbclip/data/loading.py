@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeling_fbclip.data.layouts import LAYOUTS, Folder, UnknownLayoutError, recognise
+from modeling_fbclip.data.layouts.base import has_images
 from modeling_fbclip.data.registry import KNOWN_DATASETS
 
 if TYPE_CHECKING:
@@ -101,6 +102,22 @@ def find_folder(name_or_path: str | Path, layout: str | None = None) -> Folder |
     if layout is not None:
         raise ValueError(f"{name_or_path}: layout={layout!r} is for folders, and there is no such folder.")
     return None
+
+
+def holds_good_images_only(name_or_path: str | Path) -> bool:
+    """
+    Whether a folder has images in itself and is no labelled data set, so that layout "good-only" is meant.
+
+    Raises:
+        ValueError: if it is nothing that could be read.
+    """
+    if not has_images(Path(name_or_path)):
+        return False
+    try:
+        find_folder(name_or_path)
+    except UnknownLayoutError:
+        return True
+    return False
 
 
 def _holds_tables(path: Path) -> bool:

@@ -7,14 +7,12 @@ from contextlib import AbstractContextManager
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-
-from modeling_fbclip.cli.progress import progress_bar
-from modeling_fbclip.cli.reports import Row
-from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.common.messages import ArgumentError, one_line
+from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.result_files import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
 from modeling_fbclip.detection.row_files import Done
+from modeling_fbclip.detection.rows import Row
 from modeling_fbclip.detection.sources import Batch, Item, Source
 
 if TYPE_CHECKING:
@@ -81,14 +79,15 @@ class Detector(NamedTuple):
             results = self.pipeline(list(pictures.values()), batch_size=len(pictures), **thresholds)
             return dict(zip(pictures, results, strict=True))
         except torch.OutOfMemoryError as error:
-            raise typer.BadParameter(
-                f"{len(pictures)} images at once need more memory than {self.pipeline.device} has",
-                param_hint="--batch-size",
+            raise ArgumentError(
+                "batch_size", f"{len(pictures)} images at once need more memory than {self.pipeline.device} has"
             ) from error
         except RuntimeError as error:  # such as a number type that the device cannot compute with
-            raise typer.BadParameter(
-                f"{self.pipeline.model.dtype} on {self.pipeline.device}: {one_line(error)}", param_hint="--dtype"
+            raise ArgumentError(
+                "dtype", f"{self.pipeline.model.dtype} on {self.pipeline.device}: {one_line(error)}"
             ) from error
+        except ArgumentError:
+            raise
         except ValueError:  # of one of them: singly, the others still get their results
             for item, picture in pictures.items():
                 try:
@@ -123,8 +122,7 @@ def detect_all(
     seen = Seen(Counter(), Counter())
     is_main = processes.rank == 0
     total = source.total() if is_main and sys.stderr.isatty() else None
-    with progress_bar() as progress, writer as write:
-        task = progress.add_task("detect", total=total and ceil(total / processes.size), visible=is_main)
+    with progress_bar(total and ceil(total / processes.size), "detect", visible=is_main) as progress, writer as write:
         for batch in source.batches(processes):
             labels = [done.label(item) for item in batch]
             if None in labels:  # the whole batch again: a score may differ in its last bits with the images beside it
@@ -134,7 +132,7 @@ def detect_all(
                         labels[place] = row.label or "error"
             seen.labels.update(map(str, labels))
             seen.categories.update(str(item.category) for item in batch)
-            progress.advance(task, len(batch))
+            progress.update(len(batch))
     return seen
 
 

@@ -1,56 +1,74 @@
-"""Loading of the model that a command works with. The heavy imports wait until one is really wanted."""
+"""Loads a model with its processor: for the command line, the demo, the Hub and the benchmarks."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+import huggingface_hub
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 
-from modeling_fbclip.common.messages import one_line
+from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.common.messages import ArgumentError, one_line
 
 if TYPE_CHECKING:
-    import torch
-
-    from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
     from modeling_fbclip.pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
 
+BUNDLED = Path(__file__).parents[1] / "bundled"
+# What the libraries raise when a model's files are missing, damaged or of something else.
+LOADING_ERRORS = (
+    OSError,
+    SafetensorError,
+    StrictDataclassError,
+    AttributeError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
-# What the libraries that read a model's JSON files raise when these hold something else than they should.
-DAMAGE = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 
+def load_bundled() -> tuple[FBCLIPModel, FBCLIPProcessor]:
+    r"""
+    The small model that comes with the package: a demonstration and a starting point for fine-tuning. It needs no
+    network.
 
-class WeightType(StrEnum):
-    """Number types of the weights, by their torch names."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-def load_pipeline(model_name: str | None, device: str | None, dtype: WeightType) -> "ZeroShotAnomalyDetectionPipeline":
+    Returns:
+        `tuple[FBCLIPModel, FBCLIPProcessor]`: the model in float32, in evaluation mode, and its processor.
     """
-    The pipeline on a model, which is a folder or a Hub id, or the bundled one when `None`. `device` is torch's
-    name of one, or `None` for the accelerator if there is one.
+    return FBCLIPModel.from_pretrained(BUNDLED, dtype=torch.float32), FBCLIPProcessor.from_pretrained(BUNDLED)
+
+
+def load_pipeline(
+    model_name: str | None, device: str | None = None, dtype: str = "float32"
+) -> "ZeroShotAnomalyDetectionPipeline":
+    r"""
+    A model in its pipeline, ready to be used.
+
+    Args:
+        model_name: a folder or a Hub id; `None` for the bundled model.
+        device: torch's name of one, or `None` for the accelerator if there is one.
+        dtype: torch's name of the weights' number type.
 
     Raises:
-        typer.BadParameter: if there is no such model or device.
+        `ArgumentError`: there is no such model or device; `argument` is `"model"` or `"device"`.
     """
-    import torch
-
     from modeling_fbclip.pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
 
     quieten_libraries()
     if device is not None:
         _require_device(device)
-    model, processor = _load(model_name, getattr(torch, dtype))
+    try:
+        model, processor = _load(model_name, getattr(torch, dtype))
+    except LOADING_ERRORS as error:
+        title = model_name or "the bundled model"
+        raise ArgumentError("model", f"{title} cannot be loaded: {one_line(error)}") from error
     return ZeroShotAnomalyDetectionPipeline(model=model, processor=processor, device=device)
 
 
 def quieten_libraries() -> None:
-    """Their warnings and loading bars are for programmers; what a user must know, a command says itself."""
-    import huggingface_hub
-    import transformers
-
+    """Their warnings and loading bars are for programmers; what a user must know, we say ourselves."""
     huggingface_hub.logging.set_verbosity_error()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -62,32 +80,24 @@ def require_folder_or_hub_id(name: str) -> None:
         raise ValueError(f"{name}: no such folder, and a Hub id is of the form user/name")
 
 
-def _load(model_name: str | None, dtype: "torch.dtype") -> "tuple[FBCLIPModel, FBCLIPProcessor]":
-    import torch
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
+def require_fbclip(name: str | Path) -> None:
+    """Raises ValueError if a model's `config.json` is of another kind of model."""
+    kind = FBCLIPConfig.get_config_dict(name)[0].get("model_type")
+    if kind != FBCLIPConfig.model_type:
+        raise ValueError(f"it holds a {kind!r} model, not an FB-CLIP")
 
-    from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor, load_bundled
 
-    try:
-        if model_name is None:
-            model, processor = load_bundled()
-            return torch.nn.Module.to(model, dtype), processor  # the override's types are lost in a decorator
-        require_folder_or_hub_id(model_name)
-        kind = FBCLIPConfig.get_config_dict(model_name)[0].get("model_type")
-        if kind != FBCLIPConfig.model_type:
-            raise ValueError(f"it holds a {kind!r} model, not an FB-CLIP")
-        return FBCLIPModel.from_pretrained(model_name, dtype=dtype), FBCLIPProcessor.from_pretrained(model_name)
-    except (OSError, SafetensorError, StrictDataclassError, *DAMAGE) as error:
-        raise typer.BadParameter(
-            f"{model_name or 'the bundled model'} cannot be loaded: {one_line(error)}", param_hint="--model"
-        ) from error
+def _load(model_name: str | None, dtype: torch.dtype) -> tuple[FBCLIPModel, FBCLIPProcessor]:
+    if model_name is None:
+        model, processor = load_bundled()
+        return torch.nn.Module.to(model, dtype), processor  # the override's types are lost in a decorator
+    require_folder_or_hub_id(model_name)
+    require_fbclip(model_name)
+    return FBCLIPModel.from_pretrained(model_name, dtype=dtype), FBCLIPProcessor.from_pretrained(model_name)
 
 
 def _require_device(device: str) -> None:
-    import torch
-
     try:
         torch.zeros(1, device=device).cpu()  # "meta" holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise typer.BadParameter(f"{device} is not usable here: {one_line(error)}", param_hint="--device") from error
+        raise ArgumentError("device", f"{device} is not usable here: {one_line(error)}") from error

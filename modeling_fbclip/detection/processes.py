@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
-import typer
-
 # By which launchers say how many there are: torchrun and accelerate, Intel MPI and MPICH, Open MPI, MVAPICH.
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 # Shares end hours apart; torch's own ten minutes would break the run off for those that wait for the last.
@@ -55,15 +53,12 @@ def join_processes() -> Processes:
     Joins the others. A process alone does not need accelerate.
 
     Raises:
-        typer.BadParameter: if there are others, but no accelerate.
+        ImportError: if there are others, but no accelerate.
     """
     if all(os.environ.get(name, "1") == "1" for name in SIZES):
         return Processes()
-    try:
-        from accelerate import Accelerator, InitProcessGroupKwargs
-    except ImportError as error:
-        raise typer.BadParameter("several processes need accelerate: pip install 'modeling-fbclip[train]'") from error
     import torch
+    from accelerate import Accelerator, InitProcessGroupKwargs
 
     # Nothing but counts is exchanged: gloo does, and lets several processes share a GPU, which nccl does not.
     backend = "gloo" if torch.cuda.is_available() else None

@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modeling_fbclip.cli.reports import Row
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.detection.processes import Processes
+from modeling_fbclip.detection.rows import Row
 from modeling_fbclip.detection.sources import Item
 
 LINES, TABLE = ".jsonl", ".parquet"

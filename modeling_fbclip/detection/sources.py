@@ -10,8 +10,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-
 from modeling_fbclip.common.messages import one_line
 from modeling_fbclip.detection.image_finder import ImageFinder, absolute, common_folder
 from modeling_fbclip.detection.processes import Processes
@@ -62,13 +60,13 @@ def open_images(paths: Sequence[str], finder: ImageFinder, category: str | None,
     Image files, folders and globs of one category or none, walked as they are needed.
 
     Raises:
-        typer.BadParameter: if one of them names no image.
+        ArgumentError: if one of them names no image.
     """
     try:
         finder.require(paths)
         folder = common_folder(paths)
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(one_line(error), param_hint="PATH") from error
+        raise ValueError(one_line(error)) from error
 
     def batches(processes: Processes) -> Iterator[Batch]:
         found = enumerate(chain.from_iterable(map(finder.find, paths)))
@@ -85,22 +83,15 @@ def open_data(
     A data set by its folder or Hub id.
 
     Raises:
-        typer.BadParameter: if it cannot be read, or a library for it is missing.
+        OSError, ValueError, ImportError: if it cannot be read, or a library for it is missing.
     """
-    try:
-        from datasets import Dataset
+    from datasets import Dataset
 
-        from modeling_fbclip.data import load_anomaly_dataset
-        from modeling_fbclip.data.decoding import undecoded
+    from modeling_fbclip.data import load_anomaly_dataset
+    from modeling_fbclip.data.decoding import undecoded
 
-        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=categories, streaming=streaming)
-        dataset = undecoded(dataset)
-    except ModuleNotFoundError as error:
-        raise typer.BadParameter(
-            f"needs the library {error.name}: pip install 'modeling-fbclip[train]'", param_hint="--data"
-        ) from error
-    except (ImportError, OSError, ValueError) as error:
-        raise typer.BadParameter(one_line(error), param_hint="--data") from error
+    dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=categories, streaming=streaming)
+    dataset = undecoded(dataset)
     folder = absolute(Path(data))
     if isinstance(dataset, Dataset):
         return Source(partial(_table_batches, dataset, batch_size), lambda: len(dataset), folder)

@@ -6,11 +6,12 @@ import os
 import re
 import subprocess
 import sys
+import termios
 from importlib.metadata import version
 
 import pytest
 
-from modeling_fbclip.cli.__main__ import app
+from modeling_fbclip.cli.app import app
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
 
@@ -56,6 +57,7 @@ def test_a_bar_on_a_terminal_stays_out_of_the_rows(model_folder, save_photograph
     for name in "ab":
         save_photograph(tmp_path / f"parts/{name}.png")
     terminal, stderr = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
     process = subprocess.Popen(
         command("detect", "parts", "--model", model_folder, "--format", "csv"),
         cwd=tmp_path,
@@ -73,7 +75,8 @@ def test_a_bar_on_a_terminal_stays_out_of_the_rows(model_folder, save_photograph
     rows, _ = process.communicate()
     assert process.returncode == 0
     assert [line.split(",")[0] for line in rows.splitlines()] == ["path", "parts/a.png", "parts/b.png"]
-    assert b"2/2" in shown
+    assert b"detect: " in shown
+    assert b"/2 [" in shown
     assert "\x1b" not in rows
 
 

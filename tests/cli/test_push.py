@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from modeling_fbclip.demo import space
 
-from modeling_fbclip.detection.bundled import BUNDLED
+from modeling_fbclip.detection.loading import BUNDLED
 
 
 @pytest.fixture(autouse=True)

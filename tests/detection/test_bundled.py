@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from modeling_fbclip.detection.bundled import BUNDLED, load_bundled
+from modeling_fbclip.detection.loading import BUNDLED, load_bundled
 from recipe import surfaces
 from recipe.defects import PAINTED
 from recipe.product import DATA

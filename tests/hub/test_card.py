@@ -13,7 +13,7 @@ from modeling_fbclip.hub.results import EVALUATION
 
 from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.data.registry import KNOWN_DATASETS
-from modeling_fbclip.detection.bundled import BUNDLED, load_bundled
+from modeling_fbclip.detection.loading import BUNDLED, load_bundled
 
 SETS = {
     "machine": "some machine",

@@ -11,7 +11,7 @@ from modeling_fbclip.hub import stage_model
 from PIL import Image
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
-from modeling_fbclip.detection.bundled import BUNDLED, load_bundled
+from modeling_fbclip.detection.loading import BUNDLED, load_bundled
 
 
 @pytest.fixture(scope="module")

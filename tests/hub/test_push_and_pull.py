@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.detection.bundled import BUNDLED
+from modeling_fbclip.detection.loading import BUNDLED
 
 from .conftest import Place
 

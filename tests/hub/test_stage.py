@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from conftest import TINY_OVERRIDES
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.detection.bundled import BUNDLED
+from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.pretrained_fbclip import CUSTOM_PIPELINES
 
 from .conftest import TOKEN

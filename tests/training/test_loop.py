@@ -11,7 +11,7 @@ from datasets import Dataset
 from PIL import Image
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.detection.bundled import BUNDLED
+from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.evaluation import evaluate
 from modeling_fbclip.training import FBCLIPTrainingArguments, loop, steps, train
 from modeling_fbclip.training.log import read_log

@@ -1,0 +1,63 @@
+"""The commands of `fbclip`. A new one is a file of its own, with one import and one line here."""
+
+import io
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from modeling_fbclip.cli.calibrate import calibrate
+from modeling_fbclip.cli.convert import convert
+from modeling_fbclip.cli.datasets import datasets
+from modeling_fbclip.cli.demo import demo
+from modeling_fbclip.cli.detect import detect
+from modeling_fbclip.cli.errors import blamed_on
+from modeling_fbclip.cli.evaluate import evaluate
+from modeling_fbclip.cli.push import push
+from modeling_fbclip.cli.train import train
+from modeling_fbclip.common.messages import one_line
+
+app = typer.Typer(
+    help="Zero-shot anomaly detection and localisation with FB-CLIP.",
+    epilog="Example: fbclip detect photo.jpg --output heatmaps",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(detect)
+app.command()(convert)
+app.command()(evaluate)
+app.command()(calibrate)
+app.command()(train)
+app.command()(demo)
+app.command()(push)
+app.add_typer(datasets, name="datasets")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fbclip {version('modeling-fbclip')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit status. A user's mistake is told in one line on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be valid text
+    try:
+        with blamed_on(None):
+            return app(args=arguments or ["--help"], prog_name="fbclip", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        typer.echo(f"fbclip: {one_line(error.format_message())}", err=True)
+        return error.exit_code

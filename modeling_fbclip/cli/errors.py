@@ -1,0 +1,59 @@
+"""A user's mistake as one line: the only place where errors become messages of the command line."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from modeling_fbclip.common.messages import ArgumentError, one_line
+
+# Which extra of the package brings a library.
+EXTRAS = {
+    "accelerate": "train",
+    "datasets": "train",
+    "pyarrow": "train",
+    "scipy": "train",
+    "matplotlib": "evaluate",
+    "gradio": "demo",
+    "packaging": "demo",
+    "starlette": "demo",
+}
+
+
+def is_mistake(error: Exception) -> bool:
+    """Whether this is what the other rooms raise where the user can mend something."""
+    kinds = (ImportError, OSError, ValueError, FloatingPointError)
+    strict = sys.modules.get("huggingface_hub.errors")  # of a configuration that is wrong
+    return isinstance(error, kinds) or (strict is not None and isinstance(error, strict.StrictDataclassError))
+
+
+def explain(error: Exception) -> str:
+    """The line for a mistake."""
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return f"needs the library {error.name!r}: pip install 'modeling-fbclip[{EXTRAS[error.name]}]'"
+    return one_line(error)
+
+
+@contextmanager
+def blamed_on(argument: str | None) -> Iterator[None]:
+    """
+    Says which argument of the command a mistake is in.
+
+    Args:
+        argument: its name on the command line, such as `--output` or `DATA`; `None` if that is not known. One that
+            the error itself names wins.
+
+    Raises:
+        typer.BadParameter: in place of a mistake.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # who reads stdout has enough
+        raise
+    except Exception as error:
+        if not is_mistake(error):
+            raise
+        if isinstance(error, ArgumentError):
+            argument = f"--{error.argument.replace('_', '-')}"
+        raise typer.BadParameter(explain(error), param_hint=argument) from error
