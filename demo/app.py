@@ -105,7 +105,7 @@ def _many_tab() -> tuple[gr.File, gr.HTML]:
 
 def _sliders(handlers: Handlers) -> list[gr.Slider]:
     """Fade, decision threshold, contour threshold; as the default model has them."""
-    *_, threshold, pixel_threshold = handlers.detector.own_settings(handlers.models.names[0])
+    *_, threshold, pixel_threshold = handlers.examiner.own_settings(handlers.models.names[0])
     with gr.Row():
         return [
             gr.Slider(0, 1, 0.5, step=0.01, label="Heatmap over the image", elem_id="fade"),
@@ -121,7 +121,7 @@ def _settings(
 ) -> tuple[list[Component], list[Callable[..., Dependency]], Dependency]:
     """The model and the two prompts; the events after which images are to be examined anew, and a model's load."""
     names = handlers.models.names
-    normal, anomalous, *_ = handlers.detector.own_settings(names[0])
+    normal, anomalous, *_ = handlers.examiner.own_settings(names[0])
     with gr.Accordion("Model and prompts", open=False):
         model = gr.Dropdown(
             names,

@@ -10,7 +10,7 @@ from gradio.utils import get_upload_folder
 
 from modeling_fbclip.detection.rendering import map_to_png16
 
-from .detection import Detector, Finding
+from .examiner import Examiner, Finding
 from .models import Models
 from .photos import Photo, decode
 from .sessions import Sessions, Tab
@@ -34,7 +34,7 @@ class Handlers:
     def __init__(self, models: Models, uploads: Uploads) -> None:
         self.models = models
         self.uploads = uploads
-        self.detector = Detector(models)
+        self.examiner = Examiner(models)
         self.sessions = Sessions()
 
     def take_one(
@@ -98,7 +98,7 @@ class Handlers:
         """Another model was chosen: its own prompts and thresholds."""
         self._await_model(model, progress)
         try:
-            return self.detector.own_settings(model)
+            return self.examiner.own_settings(model)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
@@ -128,7 +128,7 @@ class Handlers:
             with self.uploads.read([image] if image else []) as photos:
                 if not photos:
                     raise ValueError("No image was sent.")
-                result = self.detector.result(decode(photos[0]), self.models.names[0])
+                result = self.examiner.result(decode(photos[0]), self.models.names[0])
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
         # In Gradio's own folder, where it lies until the client has had time to fetch it.
@@ -175,7 +175,7 @@ class Handlers:
         for index, photo in enumerate(photos):
             if self.models.is_loaded(model):
                 progress((index, len(photos)), desc="Examining", unit="images")
-            findings.append(self.detector.find(photo, model, (prompts[0], prompts[1]), LONGEST_SIDE[tab]))
+            findings.append(self.examiner.find(photo, model, (prompts[0], prompts[1]), LONGEST_SIDE[tab]))
         self.sessions.put(request.session_hash, tab, findings)
 
     def _show(self, tab: Tab, view: View, request: gr.Request) -> str:

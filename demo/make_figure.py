@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from modeling_fbclip import ZeroShotAnomalyDetectionPipeline, load_bundled
+from modeling_fbclip.detection.loading import load_detector
 from modeling_fbclip.detection.rendering import render_overlay
 
 DEMO = Path(__file__).parent
@@ -15,8 +15,7 @@ SIDE, CAPTION, COLUMNS = 160, 16, 4
 
 
 def main() -> None:
-    model, processor = load_bundled()
-    detect = ZeroShotAnomalyDetectionPipeline(model=model, processor=processor)
+    detect = load_detector()
     paths = sorted((DEMO / "examples").glob("*.jpg"))
     rows = -(-len(paths) // COLUMNS)
     figure = Image.new("RGB", (COLUMNS * (2 * SIDE + 8), rows * (SIDE + CAPTION)), "white")

@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 import torch
 from huggingface_hub import HfApi, snapshot_download
 
-from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
+from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.loading import load_pipeline
+from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.loading import load_detector, on_device
 
 BUNDLED = "bundled (tiny)"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -30,7 +31,7 @@ MAX_VISITORS_MODELS = 2  # held at a time beside those of the operator
 
 class Models:
     """
-    Pipelines by the names that the page shows.
+    Detectors by the names that the page shows.
 
     Args:
         offered (`Sequence[str]`): folders and Hub ids that the operator offers beside the bundled model. The first
@@ -46,7 +47,7 @@ class Models:
         self._offered: dict[str, str | None] = dict(sources) | {BUNDLED: None}
         if len(self._offered) != len(sources) + 1:
             raise ValueError(f"two of the models {', '.join(offered)} have one name; rename a folder")
-        self._loaded: OrderedDict[str, ZeroShotAnomalyDetectionPipeline] = OrderedDict()
+        self._loaded: OrderedDict[str, Detector] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -54,9 +55,9 @@ class Models:
         """Names of the offered models, the default first."""
         return list(self._offered)
 
-    def get(self, name: str) -> ZeroShotAnomalyDetectionPipeline:
+    def get(self, name: str) -> Detector:
         """
-        The pipeline of an offered model or of a public one on the Hub, loaded where it is not yet.
+        The detector of an offered model or of a public one on the Hub, loaded where it is not yet.
 
         Raises:
             ValueError: in one line, if it cannot be loaded.
@@ -71,17 +72,17 @@ class Models:
                 del self._loaded[oldest]
             return self._loaded[name]
 
-    def _load(self, name: str) -> ZeroShotAnomalyDetectionPipeline:
+    def _load(self, name: str) -> Detector:
         if name not in self._offered:
             return _load_strangers(name)
-        return load_pipeline(self._offered[name])
+        return load_detector(self._offered[name])
 
     def is_loaded(self, name: str) -> bool:
         """Whether `get` returns at once."""
         return str(name) in self._loaded
 
 
-def _load_strangers(name: str) -> ZeroShotAnomalyDetectionPipeline:
+def _load_strangers(name: str) -> Detector:
     if not HUB_ID.fullmatch(name):
         raise ValueError(f"{one_line(name)!r} is no model of the list; a Hub id is of the form owner/name.")
     try:
@@ -91,7 +92,7 @@ def _load_strangers(name: str) -> ZeroShotAnomalyDetectionPipeline:
         raise ValueError(f"{name} cannot be loaded: {one_line(error)}") from error
 
 
-def _load_from_hub(name: str, folder: Path) -> ZeroShotAnomalyDetectionPipeline:
+def _load_from_hub(name: str, folder: Path) -> Detector:
     _download(name, None, folder / "model")
     config = FBCLIPConfig.from_pretrained(folder / "model")
     processor = FBCLIPProcessor.from_pretrained(folder / "model", trust_remote_code=False)
@@ -103,7 +104,7 @@ def _load_from_hub(name: str, folder: Path) -> ZeroShotAnomalyDetectionPipeline:
     model = FBCLIPModel.from_pretrained(
         folder / "model", config=config, attn_implementation="sdpa", use_safetensors=True, dtype=torch.float32
     )
-    return ZeroShotAnomalyDetectionPipeline(model=model, processor=processor)
+    return Detector(on_device(model), processor)
 
 
 def _download(name: str, revision: str | None, folder: Path) -> None:

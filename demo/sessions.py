@@ -6,7 +6,7 @@ from collections import OrderedDict
 from enum import StrEnum
 from typing import NamedTuple
 
-from .detection import Finding
+from .examiner import Finding
 
 MAX_PAGES = 32
 MAX_BYTES = 200_000_000  # of their photographs, which are examined anew where settings change

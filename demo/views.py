@@ -10,7 +10,7 @@ from PIL import Image
 
 from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, render_overlay
 
-from .detection import Finding
+from .examiner import Finding
 
 JPEG_QUALITY = 90
 CSV_HEADER = ("image", "score", "label", "error")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 ImageSource = str | os.PathLike | Image.Image | np.ndarray | Tensor
@@ -131,10 +131,12 @@ def _explain(error: Exception) -> str:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """The picture itself where its EXIF data ask for no turn, or are damaged."""
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data tell no orientation, and the pixels are there already
-        return image.copy()
+        turns = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turns else image
+    except Exception:  # Pillow raises errors of every kind on damaged EXIF data
+        return image
 
 
 def _to_rgba(picture: Image.Image) -> Image.Image:

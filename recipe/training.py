@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from modeling_fbclip.detection.loading import computes_bfloat16
+
 from .dataset import ProceduralImages, collate
 from .muon import Muon
 from .scenes import random_surface
@@ -30,12 +32,6 @@ def autocast(device: str) -> torch.autocast:
     """bfloat16 for matrix products where the device has it: twice as fast there, and twenty times slower elsewhere."""
     kind = torch.device(device).type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=computes_bfloat16(kind))
-
-
-def computes_bfloat16(kind: str) -> bool:
-    """Whether a device of this kind multiplies bfloat16 by instructions of its own; some processors emulate it."""
-    capabilities = torch.cpu.get_capabilities()
-    return kind != "cpu" or any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def images(settings: Settings, stage: str, size: int | None = None) -> ProceduralImages:

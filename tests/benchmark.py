@@ -28,8 +28,8 @@ from training.benchmark_training import measure_training
 from conftest import in_official_names
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel
 from modeling_fbclip.backbone_fbclip import vision_layer_tokens
+from modeling_fbclip.detection.loading import computes_bfloat16
 from modeling_fbclip.modeling_fbclip import in_chunks
-from recipe.training import computes_bfloat16
 
 SMALL = {
     "clip_config": {

@@ -60,13 +60,12 @@ def calibrate(
 
     from modeling_fbclip.common.files import written_aside
     from modeling_fbclip.common.progress import progress_bar
-    from modeling_fbclip.detection.loading import load_pipeline
+    from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.evaluation import calibrate_dataset
     from modeling_fbclip.evaluation.overlap import copy_records
 
-    pipeline = load_pipeline(model, device, dtype)
-    network: Any = pipeline.model  # the base class's type is wider
-    processor = pipeline.processor
+    detector = load_detector(model, device, dtype)
+    network, processor = detector.model, detector.processor
     with progress_bar(None, "calibrate") as progress:
         tell = partial(progress.update, 1)
         found = calibrate_dataset(network, processor, dataset, criterion, target_fpr, per_category, batch_size, tell)

@@ -1,24 +1,23 @@
 """`fbclip detect`: images in; a score, an overlay and a map of each out."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import Dtype
-from modeling_fbclip.cli.reports import open_report
-from modeling_fbclip.detection.detector import Detector, Seen, detect_all
-from modeling_fbclip.detection.image_finder import ImageFinder
-from modeling_fbclip.detection.loading import load_pipeline
-from modeling_fbclip.detection.processes import join_processes
-from modeling_fbclip.detection.result_files import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
-from modeling_fbclip.detection.row_files import Done, RowFolder
-from modeling_fbclip.detection.rows import Row
-from modeling_fbclip.detection.sources import Item, Source, open_data, open_images
+from modeling_fbclip.cli.options import BatchSize, Device, Dtype, Model, Split, Streaming
+
+if TYPE_CHECKING:
+    from modeling_fbclip.detection.processes import Processes
+    from modeling_fbclip.detection.results import Results
+    from modeling_fbclip.detection.rows import Row
+    from modeling_fbclip.detection.run import Seen
+    from modeling_fbclip.detection.sources import Item, Source
 
 # The forms of the rows: three on stdout, two in files of --output.
 RowFormat = Literal["table", "json", "csv", "jsonl", "parquet"]
@@ -33,13 +32,11 @@ def detect(
     data: Annotated[
         str | None, typer.Option(help="Folder or Hub id of a data set, in place of PATH.", show_default="none")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
+    split: Split = "test",
     layout: Annotated[
         str | None, typer.Option(help="Layout to read the data set by.", show_default="the one recognised")
     ] = None,
-    streaming: Annotated[
-        bool, typer.Option("--streaming", help="Read the data set as it comes, without downloading it first.")
-    ] = False,
+    streaming: Streaming = False,
     category: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,9 +44,7 @@ def detect(
             show_default="none; all of a data set",
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Folder or Hub id of a model.", show_default="the bundled one")
-    ] = None,
+    model: Model = None,
     output: Annotated[Path, typer.Option(help="Folder for overlays, maps and files of rows.")] = Path("outputs"),
     overlays: Annotated[bool, typer.Option(help="Whether overlays are written.")] = True,
     maps: Annotated[bool, typer.Option(help="Whether maps are written.")] = True,
@@ -61,11 +56,8 @@ def detect(
         float | None,
         typer.Option(min=0, max=1, help="Probability from which a pixel is.", show_default="the model's"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the model at once.")] = 4,
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu, cuda, mps …", show_default="an accelerator if there is one"),
-    ] = None,
+    batch_size: BatchSize = 4,
+    device: Device = None,
     dtype: Dtype = "float32",
     form: Annotated[
         RowFormat | None,
@@ -94,44 +86,38 @@ def detect(
       fbclip detect photo.jpg parts/ 'scans/*.png' --output heatmaps
       fbclip detect --data user/parts --streaming --no-maps --resume
     """
+    from modeling_fbclip.detection.processes import join_processes
+
     processes = join_processes()
     form = _choose_format(form, resume or processes.size > 1)
+    _require_one_kind(paths, data, category, layout, streaming)
+
+    from modeling_fbclip.detection.loading import load_detector
+    from modeling_fbclip.detection.results import Results
+    from modeling_fbclip.detection.run import Seen, detect_all
+    from modeling_fbclip.detection.sources import open_data
+
     if data is None:
-        finder = ImageFinder(recursive, output, (OVERLAY_SUFFIX, MAP_SUFFIX))
-        source = _open_paths(paths, finder, category, layout, streaming, batch_size)
-    elif paths:
-        raise typer.BadParameter("name images or a data set, not both", param_hint="--data")
+        source = _open_paths(paths or [], recursive, output, category, batch_size)
     else:
-        source = open_data(data, split, category, layout, streaming, batch_size)
-    pipeline = load_pipeline(model, device or processes.device, dtype)
+        with blamed_on("--data"):
+            source = open_data(data, split, category, layout, streaming, batch_size)
+    detector = load_detector(model, device or processes.device, dtype)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
-    thresholds = {name: value for name, value in given.items() if value is not None}
+    detector.thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:
         with blamed_on("--category"):
-            thresholds = pipeline.processor.thresholds_of(category[0]) | thresholds
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from error
-
-    detector = Detector(pipeline, thresholds, ResultFolder(source.folder, output), overlays, maps)
+            detector.processor.thresholds_of(category[0])
+    results = Results(detector, source.folder, output, overlays, maps)
     with blamed_on("--output"):
-        if form in FILES:
-            folder = RowFolder(output, processes)
-            if processes.rank == 0:
-                images = {"data": data, "split": split if data else None, "category": category, "layout": layout}
-                folder.prepare(_settings(detector, batch_size) | images, resume)
-            processes.wait()
-            seen = detect_all(source, detector, processes, folder.done(), folder.writer())
-            processes.wait()
-            if form == "parquet":
-                folder.to_parquet()
-        else:
-            seen = detect_all(source, detector, processes, Done([]), _on_stdout(form))
+        output.mkdir(parents=True, exist_ok=True)
+        images = {"data": data, "split": split if data else None, "category": category, "layout": layout}
+        settings = results.settings() | {"batch_size": batch_size} | images
+        with _writing(form, output, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
+            seen = detect_all(source, results, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))
-    if processes.rank == 0:
-        written = ["rows"] * (form in FILES) + ["overlays"] * overlays + ["maps"] * maps
-        typer.echo(_summary(seen, detector, written, output), err=True)
+    if processes.is_main:
+        typer.echo(_summary(seen, results, form), err=True)
     if seen.labels["error"]:
         raise typer.Exit(1)
 
@@ -151,14 +137,14 @@ def _choose_format(form: RowFormat | None, to_files: bool) -> RowFormat:
     return form
 
 
-def _open_paths(
-    paths: list[str] | None,
-    finder: ImageFinder,
-    category: list[str] | None,
-    layout: str | None,
-    streaming: bool,
-    batch_size: int,
-) -> Source:
+def _require_one_kind(
+    paths: list[str] | None, data: str | None, category: list[str] | None, layout: str | None, streaming: bool
+) -> None:
+    """Raises typer.BadParameter unless there are either images or a data set, with the options that belong to it."""
+    if data is not None:
+        if paths:
+            raise typer.BadParameter("name images or a data set, not both", param_hint="--data")
+        return
     if not paths:
         raise typer.BadParameter("name images, or a data set by --data", param_hint="PATH")
     for option, given in (("--streaming", streaming), ("--layout", layout)):
@@ -166,31 +152,56 @@ def _open_paths(
             raise typer.BadParameter("is for a data set, by --data", param_hint=option)
     if category is not None and len(category) > 1:
         raise typer.BadParameter("images named by PATH are of one category", param_hint="--category")
-    return open_images(paths, finder, category[0] if category else None, batch_size)
 
 
-def _settings(detector: Detector, batch_size: int) -> dict[str, Any]:
-    """All that a row depends on, so that no file holds rows of two kinds."""
-    from modeling_fbclip.common.digests import preprocessing_of, weights_digest
+def _open_paths(
+    paths: list[str], recursive: bool, output: Path, category: list[str] | None, batch_size: int
+) -> "Source":
+    from modeling_fbclip.detection.image_finder import ImageFinder
+    from modeling_fbclip.detection.results import MAP_SUFFIX, OVERLAY_SUFFIX
+    from modeling_fbclip.detection.sources import open_images
 
-    network, processor = detector.pipeline.model, detector.pipeline.processor
-    own = {
-        name: getattr(processor, name)
-        for name in ("image_size", "smoothing_sigma", "threshold", "score", "pixel_threshold", "category_thresholds")
-    }
-    pictures = {"overlays": detector.overlays, "maps": detector.maps}
-    numbers = {"weights": weights_digest(network), "dtype": str(network.dtype), "batch_size": batch_size}
-    return numbers | preprocessing_of(processor) | own | detector.thresholds | pictures
+    with blamed_on("PATH"):
+        finder = ImageFinder(recursive, output, (OVERLAY_SUFFIX, MAP_SUFFIX))
+        return open_images(paths, finder, category[0] if category else None, batch_size)
 
 
 @contextmanager
-def _on_stdout(form: RowFormat) -> Iterator[Callable[[Item, Row], None]]:
-    with open_report(form) as write:
-        yield lambda _, row: write(row)
+def _writing(
+    form: RowFormat, output: Path, processes: "Processes", settings: dict[str, Any], resume: bool
+) -> Iterator[tuple[Any, Callable[["Item", "Row"], None]]]:
+    """Which images are done, and a function that writes a row: to stdout, or to this process's file."""
+    from modeling_fbclip.cli.reports import open_report
+    from modeling_fbclip.detection.row_files import Done, RowFolder
+
+    if form not in FILES:
+        with open_report(form) as write:
+            yield Done([]), lambda _, row: write(row)
+        return
+    folder = RowFolder(output, processes)
+    if processes.is_main:
+        folder.prepare(settings, resume)
+    processes.wait()
+    with folder.writer() as write_line:
+        yield folder.done(), write_line
+    processes.wait()
+    if form == "parquet":
+        folder.to_parquet()
 
 
-def _summary(seen: Seen, detector: Detector, written: list[str], output: Path) -> str:
-    total, processor = seen.labels.total(), detector.pipeline.processor
+@contextmanager
+def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[int], object]]:
+    """A progress bar of this process's share; gives the function that moves it on."""
+    from modeling_fbclip.common.progress import progress_bar
+
+    total = source.total() if processes.is_main and sys.stderr.isatty() else None
+    with progress_bar(total and -(-total // processes.size), "detect", visible=processes.is_main) as bar:
+        yield bar.update
+
+
+def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
+    detector = results.detector
+    total, processor = seen.labels.total(), detector.processor
     counts = [f"{total} image{'s' * (total != 1)}", f"{seen.labels['anomalous']} anomalous"]
     if seen.labels["error"]:
         counts.append(f"{seen.labels['error']} failed")
@@ -201,7 +212,10 @@ def _summary(seen: Seen, detector: Detector, written: list[str], output: Path) -
         limit = "score from the category's threshold on"
         if strangers:
             limit += f", that of all images for {', '.join(strangers)}"
+    written = ["rows"] * (form in FILES) + ["overlays"] * results.overlays + ["maps"] * results.maps
     where = (
-        f"; {', '.join(written[:-1])}{' and ' * (len(written) > 1)}{written[-1]} are in {output}" if written else ""
+        f"; {', '.join(written[:-1])}{' and ' * (len(written) > 1)}{written[-1]} are in {results.output}"
+        if written
+        else ""
     )
     return f"{', '.join(counts)} ({limit}){where}"

@@ -32,6 +32,8 @@ def explain(error: Exception) -> str:
     """The line for a mistake."""
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return f"needs the library {error.name!r}: pip install 'modeling-fbclip[{EXTRAS[error.name]}]'"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return one_line(error)
 
 

@@ -48,7 +48,9 @@ def evaluate(
         typer.Option(min=0, help="Sigma of the Gaussian at that size.", show_default="the processor's, scaled to it"),
     ] = None,
     batch_size: BatchSize = 4,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads that read images.", show_default="one a core, 8 at most")
+    ] = None,
     device: Device = None,
     dtype: Dtype = "float32",
     form: Annotated[ReportFormat, typer.Option("--format", help="Form of the report on stdout.")] = "table",
@@ -74,21 +76,20 @@ def evaluate(
 
     from modeling_fbclip.common.files import written_aside
     from modeling_fbclip.common.progress import progress_bar
-    from modeling_fbclip.detection.loading import load_pipeline
+    from modeling_fbclip.detection.loading import load_detector
+    from modeling_fbclip.detection.processes import join_processes
     from modeling_fbclip.evaluation import evaluate as evaluate_model
-    from modeling_fbclip.evaluation.predict import join_processes
 
-    pipeline = load_pipeline(model, device, dtype)
-    network: Any = pipeline.model  # the base class's type is wider
-    is_main = join_processes().is_main_process
+    processes = join_processes()
+    detector = load_detector(model, device or processes.device, dtype)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)  # better found impossible now than at the end
-    aside = written_aside(plots) if plots is not None and is_main else nullcontext()
-    total = None if streaming else len(dataset)
-    with progress_bar(total, "evaluate", visible=is_main) as progress, aside as figures:
+    total = None if streaming else -(-len(dataset) // processes.size)
+    aside = written_aside(plots, owner=processes.is_main) if plots is not None else nullcontext()
+    with aside as figures, progress_bar(total, "evaluate", visible=processes.is_main) as progress:
         report = evaluate_model(
-            network,
-            pipeline.processor,
+            detector.model,
+            detector.processor,
             dataset,
             size=size,
             smoothing_sigma=smoothing_sigma,
@@ -98,7 +99,7 @@ def evaluate(
             model_name=model,
             on_image=partial(progress.update, 1),
         )
-    if is_main:
+    if processes.is_main:
         _write(report, output)
         _print(report, form)
 

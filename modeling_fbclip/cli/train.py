@@ -101,12 +101,11 @@ def train(
 
     from accelerate import PartialState
 
-    from modeling_fbclip.detection.loading import load_pipeline
+    from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.training import FBCLIPTrainingArguments
     from modeling_fbclip.training import train as train_model
 
-    loaded = load_pipeline(model, "cpu", "float32")
-    network: Any = loaded.model  # the base class's type is wider
+    loaded = load_detector(model, "cpu")
     args = FBCLIPTrainingArguments(
         output_dir=output,
         epochs=epochs,
@@ -133,7 +132,7 @@ def train(
         num_workers=workers,
         report_to=list(report_to or []),
     )
-    train_model(network, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
+    train_model(loaded.model, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
     if PartialState().is_main_process:
         typer.echo(
             f"saved to {output}, with the thresholds that the model had before; set its own by: "

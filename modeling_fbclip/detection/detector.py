@@ -1,147 +1,98 @@
-"""Batches of images through the pipeline: one row each, and the pictures that were asked for."""
+"""A model with its processor: pictures in; scores, decisions and maps out."""
 
-import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from math import ceil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import torch
+from PIL import Image
+from torch import Tensor
+
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.common.messages import ArgumentError, one_line
-from modeling_fbclip.common.progress import progress_bar
-from modeling_fbclip.detection.processes import Processes
-from modeling_fbclip.detection.result_files import MAP_SUFFIX, OVERLAY_SUFFIX, ResultFolder
-from modeling_fbclip.detection.row_files import Done
-from modeling_fbclip.detection.rows import Row
-from modeling_fbclip.detection.sources import Batch, Item, Source
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from modeling_fbclip.pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
-
-Thresholds = dict[str, float]  # as the pipeline takes them
-Pictures = dict[Item, "Image"]
-Errors = dict[Item, str]
+Outputs = dict[str, Tensor]  # of one image, as the processor's `post_process_anomaly_detection` takes them
+Size = tuple[int, int]  # height and width in pixels
+Prompts = tuple[str, str]  # what a faultless and what a faulty image shows
 
 
-class Seen(NamedTuple):
-    """How many images there were of each label, "error" among them, and how many of each category."""
-
-    labels: Counter[str]
-    categories: Counter[str]
-
-
-class Detector(NamedTuple):
+@dataclass
+class Detector:
     """
-    Detects, decides and draws.
+    Detects in three steps, of which the first and the last may run in background threads.
 
     Args:
-        pipeline: says how anomalous an image is, and by its processor from when on it is called so.
-        thresholds: in place of the processor's, those of single categories too.
-        results: where pictures go.
-        overlays, maps: which pictures are wanted.
+        model: on the device to use, in evaluation mode.
+        processor: the model's.
+        thresholds: `threshold` and `pixel_threshold` in place of the processor's, those of categories included.
     """
 
-    pipeline: "ZeroShotAnomalyDetectionPipeline"
-    thresholds: Thresholds
-    results: ResultFolder
-    overlays: bool
-    maps: bool
+    model: FBCLIPModel
+    processor: FBCLIPProcessor
+    thresholds: dict[str, float] = field(default_factory=dict)
 
-    def rows(self, batch: Batch) -> Iterator[Row]:
-        """One row an image, in order."""
-        pictures, errors = _read(batch)
-        together = defaultdict(list)  # all at once, unless categories differ in their thresholds
-        for item in pictures:
-            together[tuple(self.thresholds_of(item.category).items())].append(item)
-        found: dict[Item, dict[str, Any]] = {}
-        for thresholds, items in together.items():
-            found |= self._run({item: pictures[item] for item in items}, errors, dict(thresholds))
-        for item in batch:
-            if item in errors:
-                yield Row(item.path, error=errors[item], category=item.category)
-            else:
-                yield self._save(item, pictures[item], found[item])
+    def prepare(self, picture: Image.Image) -> Tensor:
+        """
+        The model's input for one picture, of shape `(channels, height, width)`.
 
-    def thresholds_of(self, category: str | None) -> Thresholds:
-        """Those given, then the category's own; what is in neither is of all images."""
-        processor = self.pipeline.processor
-        own = processor.thresholds_of(category) if category in (processor.category_thresholds or {}) else {}
-        return own | self.thresholds
+        Raises:
+            ValueError: if the processor refuses the picture.
+        """
+        return self.processor(images=[picture])["pixel_values"][0]
 
-    def _run(self, pictures: Pictures, errors: Errors, thresholds: Thresholds) -> dict[Item, dict[str, Any]]:
-        """The pipeline's results; `errors` gets the images that it refuses."""
-        import torch
+    @torch.inference_mode()
+    def run(self, inputs: Sequence[Tensor], prompt_input_ids: Tensor | None = None) -> list[Outputs]:
+        """
+        The model's outputs for prepared pictures, each by itself and on the CPU.
 
-        found = {}
+        Raises:
+            ArgumentError: the pictures are too many for the device's memory (`batch_size`), or it cannot compute with
+                the weights' number type (`dtype`).
+        """
+        model, device = self.model, self.model.device
         try:
-            results = self.pipeline(list(pictures.values()), batch_size=len(pictures), **thresholds)
-            return dict(zip(pictures, results, strict=True))
+            pixel_values = torch.stack(list(inputs)).to(device, model.dtype)
+            ids = None if prompt_input_ids is None else prompt_input_ids.to(device)
+            outputs = model(pixel_values=pixel_values, prompt_input_ids=ids)
+            scores, maps = outputs.image_scores.float().cpu(), outputs.anomaly_maps.float().cpu()
         except torch.OutOfMemoryError as error:
             raise ArgumentError(
-                "batch_size", f"{len(pictures)} images at once need more memory than {self.pipeline.device} has"
+                "batch_size", f"{len(inputs)} images at once need more memory than {device} has; try fewer"
             ) from error
-        except RuntimeError as error:  # such as a number type that the device cannot compute with
-            raise ArgumentError(
-                "dtype", f"{self.pipeline.model.dtype} on {self.pipeline.device}: {one_line(error)}"
-            ) from error
-        except ArgumentError:
-            raise
-        except ValueError:  # of one of them: singly, the others still get their results
-            for item, picture in pictures.items():
-                try:
-                    found[item] = self.pipeline(picture, **thresholds)
-                except ValueError as error:
-                    errors[item] = one_line(error)
-            return found
+        except RuntimeError as error:
+            raise ArgumentError("dtype", f"{model.dtype} on {device}: {one_line(error)}") from error
+        return [
+            {"image_scores": score, "anomaly_maps": anomaly_map}
+            for score, anomaly_map in zip(scores.split(1), maps.split(1), strict=True)
+        ]
 
-    def _save(self, item: Item, image: "Image", found: dict[str, Any]) -> Row:
-        from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
+    def finish(self, outputs: Outputs, size: Size, category: str | None = None) -> dict[str, Any]:
+        """
+        Score, decision, map and mask of one image, as `post_process_anomaly_detection` gives them.
 
-        overlay_path = map_path = None
-        try:
-            if self.overlays:
-                overlay = render_overlay(image, found["anomaly_map"], found["mask"])
-                overlay_path = str(self.results.save(item.path, OVERLAY_SUFFIX, overlay))
-            if self.maps:
-                map_path = str(self.results.save(item.path, MAP_SUFFIX, map_to_png16(found["anomaly_map"])))
-        except (OSError, ValueError) as error:
-            return Row(item.path, error=one_line(error), category=item.category)
-        return Row(item.path, found["score"], found["label"], None, overlay_path, map_path, item.category)
+        Args:
+            outputs: of `run`.
+            size: height and width of map and mask.
+            category: the image's, whose thresholds decide where the processor has some.
 
+        Raises:
+            ValueError: if an output is not finite.
+        """
+        thresholds = self.thresholds_of(category)
+        return self.processor.post_process_anomaly_detection(outputs, target_sizes=[size], **thresholds)[0]
 
-def detect_all(
-    source: Source,
-    detector: Detector,
-    processes: Processes,
-    done: Done,
-    writer: AbstractContextManager[Callable[[Item, Row], None]],
-) -> Seen:
-    """This process's share, row by row but for those that are done; no more than one batch of images is held."""
-    seen = Seen(Counter(), Counter())
-    is_main = processes.rank == 0
-    total = source.total() if is_main and sys.stderr.isatty() else None
-    with progress_bar(total and ceil(total / processes.size), "detect", visible=is_main) as progress, writer as write:
-        for batch in source.batches(processes):
-            labels = [done.label(item) for item in batch]
-            if None in labels:  # the whole batch again: a score may differ in its last bits with the images beside it
-                for place, (item, row) in enumerate(zip(batch, detector.rows(batch), strict=True)):
-                    if labels[place] is None:
-                        write(item, row)
-                        labels[place] = row.label or "error"
-            seen.labels.update(map(str, labels))
-            seen.categories.update(str(item.category) for item in batch)
-            progress.update(len(batch))
-    return seen
+    def thresholds_of(self, category: str | None) -> dict[str, float]:
+        """Those given, then the category's own. The processor has the others."""
+        known = self.processor.category_thresholds or {}
+        own = self.processor.thresholds_of(category) if category is not None and category in known else {}
+        return own | self.thresholds
 
+    def __call__(self, picture: Image.Image) -> dict[str, Any]:
+        """
+        The three steps for one picture, map and mask of its own size.
 
-def _read(batch: Batch) -> tuple[Pictures, Errors]:
-    """The images, and what is wrong with those that are none."""
-    pictures, errors = {}, {}
-    for item in batch:
-        try:
-            pictures[item] = item.read()
-        except (OSError, ValueError) as error:
-            errors[item] = one_line(error).removeprefix(f"{item.path}: ")
-    return pictures, errors
+        Raises:
+            ValueError: if the processor refuses the picture.
+        """
+        (outputs,) = self.run([self.prepare(picture)])
+        return self.finish(outputs, (picture.height, picture.width))

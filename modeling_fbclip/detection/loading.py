@@ -1,7 +1,7 @@
 """Loads a model with its processor: for the command line, the demo, the Hub and the benchmarks."""
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import huggingface_hub
 import torch
@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.common.messages import ArgumentError, one_line
+from modeling_fbclip.detection.detector import Detector
 
-if TYPE_CHECKING:
-    from modeling_fbclip.pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
+logger = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 # What the libraries raise when a model's files are missing, damaged or of something else.
@@ -40,11 +40,9 @@ def load_bundled() -> tuple[FBCLIPModel, FBCLIPProcessor]:
     return FBCLIPModel.from_pretrained(BUNDLED, dtype=torch.float32), FBCLIPProcessor.from_pretrained(BUNDLED)
 
 
-def load_pipeline(
-    model_name: str | None, device: str | None = None, dtype: str = "float32"
-) -> "ZeroShotAnomalyDetectionPipeline":
+def load_detector(model_name: str | None = None, device: str | None = None, dtype: str = "float32") -> Detector:
     r"""
-    A model in its pipeline, ready to be used.
+    A model with its processor, ready to be used.
 
     Args:
         model_name: a folder or a Hub id; `None` for the bundled model.
@@ -54,17 +52,27 @@ def load_pipeline(
     Raises:
         `ArgumentError`: there is no such model or device; `argument` is `"model"` or `"device"`.
     """
-    from modeling_fbclip.pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
-
     quieten_libraries()
-    if device is not None:
-        _require_device(device)
+    target = _choose_device(device)
     try:
         model, processor = _load(model_name, getattr(torch, dtype))
     except LOADING_ERRORS as error:
         title = model_name or "the bundled model"
         raise ArgumentError("model", f"{title} cannot be loaded: {one_line(error)}") from error
-    return ZeroShotAnomalyDetectionPipeline(model=model, processor=processor, device=device)
+    if model.dtype is torch.bfloat16 and not computes_bfloat16(target.type):
+        logger.warning("bfloat16 is very slow here: this processor has no instructions for it; take float32.")
+    return Detector(on_device(model, target), processor)
+
+
+def on_device(model: FBCLIPModel, device: torch.device | None = None) -> FBCLIPModel:
+    """The model on a device, by default the accelerator if there is one."""
+    return torch.nn.Module.to(model, device or _default_device())  # the override's types are lost in a decorator
+
+
+def computes_bfloat16(kind: str) -> bool:
+    """Whether a device of this kind multiplies bfloat16 by instructions of its own. Some processors emulate it."""
+    capabilities = torch.cpu.get_capabilities()
+    return kind != "cpu" or any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def quieten_libraries() -> None:
@@ -96,8 +104,15 @@ def _load(model_name: str | None, dtype: torch.dtype) -> tuple[FBCLIPModel, FBCL
     return FBCLIPModel.from_pretrained(model_name, dtype=dtype), FBCLIPProcessor.from_pretrained(model_name)
 
 
-def _require_device(device: str) -> None:
+def _choose_device(device: str | None) -> torch.device:
+    if device is None:
+        return _default_device()
     try:
         torch.zeros(1, device=device).cpu()  # "meta" holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ArgumentError("device", f"{device} is not usable here: {one_line(error)}") from error
+    return torch.device(device)
+
+
+def _default_device() -> torch.device:
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

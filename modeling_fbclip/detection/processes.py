@@ -2,16 +2,19 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
-# By which launchers say how many there are: torchrun and accelerate, Intel MPI and MPICH, Open MPI, MVAPICH.
+# Environment variables in which launchers say how many processes there are: torchrun and accelerate, Intel MPI and
+# MPICH, Open MPI, MVAPICH.
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-# Shares end hours apart; torch's own ten minutes would break the run off for those that wait for the last.
+# Shares may end hours apart; torch's default time-out of ten minutes would stop the processes that wait.
 PATIENCE = timedelta(days=30)
 
 Step = TypeVar("Step")
+Value = TypeVar("Value")
 
 
 class Processes(NamedTuple):
@@ -28,24 +31,52 @@ class Processes(NamedTuple):
     size: int = 1
     device: str | None = None
 
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that prints."""
+        return self.rank == 0
+
     def share(self, steps: Sequence[Step]) -> Sequence[Step]:
         """Every `size`-th of the steps."""
         return steps[self.rank :: self.size]
 
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.size > 1:
-            from accelerate import PartialState
+    def share_lazily(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """The same of steps that are made one by one."""
+        return islice(steps, self.rank, None, self.size)
 
-            PartialState().wait_for_everyone()
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            import torch.distributed
+
+            torch.distributed.barrier()
+
+    def gather(self, value: Value, rank: int) -> list[Value] | None:
+        """The values of all processes, in order; on the process `rank` only, `None` elsewhere."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed
+
+        values: list[Any] | None = [None] * self.size if self.rank == rank else None
+        torch.distributed.gather_object(value, values, dst=rank)
+        return values
+
+    def gather_everywhere(self, value: Value) -> list[Value]:
+        """The values of all processes, in order, on every process."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed
+
+        values: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(values, value)
+        return values
 
     def add_up(self, counts: Counter[str]) -> Counter[str]:
-        """The counts of all, once the last has come."""
-        if self.size == 1:
-            return counts
-        from accelerate.utils import gather_object
+        """The sum of the counts of all processes, on every process."""
+        return sum(self.gather_everywhere(counts), Counter())
 
-        return sum(gather_object([counts]), Counter())
+
+ALONE = Processes()
 
 
 def join_processes() -> Processes:
@@ -56,12 +87,13 @@ def join_processes() -> Processes:
         ImportError: if there are others, but no accelerate.
     """
     if all(os.environ.get(name, "1") == "1" for name in SIZES):
-        return Processes()
+        return ALONE
     import torch
-    from accelerate import Accelerator, InitProcessGroupKwargs
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
 
-    # Nothing but counts is exchanged: gloo does, and lets several processes share a GPU, which nccl does not.
-    backend = "gloo" if torch.cuda.is_available() else None
-    # Not PartialState, which does not see that accelerate was told to stay on the CPU.
-    accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(backend, timeout=PATIENCE)])
-    return Processes(accelerator.process_index, accelerator.num_processes, str(accelerator.device))
+    # Only Python objects are exchanged. gloo can do that, and several processes may share a GPU, unlike with nccl.
+    backend = {"backend": "gloo"} if torch.cuda.is_available() else {}
+    # PartialState leaves the precision of a later training open, unlike Accelerator.
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE, **backend)
+    return Processes(state.process_index, state.num_processes, str(state.device))

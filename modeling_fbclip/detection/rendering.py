@@ -2,7 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image
 
 # Probability → colour, linear in between. Fixed for every image, so that a good part stays blue.
 COLOUR_ANCHORS = (
@@ -38,16 +38,27 @@ def _probabilities(anomaly_map: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 def _contour(mask: npt.ArrayLike, size: tuple[int, int]) -> Image.Image:
-    filled = Image.fromarray(np.asarray(mask, dtype=bool).astype(np.uint8) * 255)
-    if filled.size != size:
-        raise ValueError(f"mask of (width, height) {filled.size} does not fit {size} of the image")
-    line_width = max(1, round(max(size) / 400))
-    # A frame of background, so that a region which the image's edge cuts is closed along it.
-    framed = Image.new("L", (size[0] + 2 * line_width, size[1] + 2 * line_width))
-    framed.paste(filled, (line_width, line_width))
-    eroded = framed.filter(ImageFilter.MinFilter(2 * line_width + 1))
-    eroded = eroded.crop((line_width, line_width, line_width + size[0], line_width + size[1]))
-    return ImageChops.subtract(filled, eroded)
+    values = np.asarray(mask, dtype=bool)
+    if values.shape != size[::-1]:
+        raise ValueError(f"mask of (width, height) {values.shape[::-1]} does not fit the image's {size}")
+    return Image.fromarray(inner_border(values, max(1, round(max(size) / 400))))
+
+
+def inner_border(mask: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
+    """
+    The pixels of each region within `width` pixels of its outside, counted by rows and columns. The image's edge
+    counts as outside, so that a region which it cuts is closed along it.
+    """
+    return mask & ~_erode_rows(_erode_rows(mask, width).T, width).T
+
+
+def _erode_rows(mask: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
+    inside = mask.copy(order="K")  # as it lies in memory, transposed or not
+    for shift in range(1, width + 1):
+        inside[shift:] &= mask[:-shift]
+        inside[:-shift] &= mask[shift:]
+    inside[:width] = inside[-width:] = False
+    return inside
 
 
 def render_overlay(
@@ -76,11 +87,11 @@ def render_overlay(
     Raises:
         ValueError: if the map or the mask is not of the image's size, or the map leaves [0, 1].
     """
-    levels = np.rint(_probabilities(anomaly_map) * 255).astype(np.uint8)  # (height, width)
-    colours = Image.fromarray(COLOUR_TABLE[levels])
-    if colours.size != image.size:
-        raise ValueError(f"anomaly_map of (width, height) {colours.size} does not fit the image's {image.size}")
-    overlay = Image.blend(image.convert("RGB"), colours, alpha)
+    levels = Image.fromarray(np.rint(_probabilities(anomaly_map) * 255).astype(np.uint8))
+    if levels.size != image.size:
+        raise ValueError(f"anomaly_map of (width, height) {levels.size} does not fit the image's {image.size}")
+    levels.putpalette(COLOUR_TABLE.tobytes())
+    overlay = Image.blend(image.convert("RGB"), levels.convert("RGB"), alpha)
     if mask is not None:
         overlay.paste(CONTOUR_COLOUR, mask=_contour(mask, image.size))
     return overlay

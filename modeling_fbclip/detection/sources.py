@@ -1,5 +1,5 @@
 """
-Images to detect in, named outright or in a data set: batch by batch, each process its share.
+Images to examine, named outright or in a data set: batch by batch, each process its share.
 
 A batch holds the same images whatever the number of processes, so that a score is the same to the last bit.
 """
@@ -10,13 +10,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modeling_fbclip.common.messages import one_line
 from modeling_fbclip.detection.image_finder import ImageFinder, absolute, common_folder
 from modeling_fbclip.detection.processes import Processes
+from modeling_fbclip.images_fbclip import load_rgb_image
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
-    from PIL.Image import Image
 
 
 class Item(NamedTuple):
@@ -27,14 +26,14 @@ class Item(NamedTuple):
         shard, position: its place in the order of a single process: the part of a stream (else 0), and where in it.
         path: its name in messages, rows and results.
         category: its category, if it is known.
-        read: opens it, or raises OSError or ValueError.
+        read: reads it, or raises OSError or ValueError. `detect` reads RGB pictures, `evaluate` the truth as well.
     """
 
     shard: int
     position: int
     path: str
     category: str | None
-    read: "Callable[[], Image]"
+    read: Callable[[], Any]
 
 
 Batch = list[Item]
@@ -60,20 +59,16 @@ def open_images(paths: Sequence[str], finder: ImageFinder, category: str | None,
     Image files, folders and globs of one category or none, walked as they are needed.
 
     Raises:
-        ArgumentError: if one of them names no image.
+        ValueError: if one of them names no image.
     """
-    try:
-        finder.require(paths)
-        folder = common_folder(paths)
-    except (OSError, ValueError) as error:
-        raise ValueError(one_line(error)) from error
+    finder.require(paths)
 
     def batches(processes: Processes) -> Iterator[Batch]:
         found = enumerate(chain.from_iterable(map(finder.find, paths)))
-        items = (Item(0, index, str(path), category, partial(_read, path, str(path))) for index, path in found)
-        return _every_nth(_in_batches(items, batch_size), processes)
+        items = (Item(0, index, str(path), category, partial(load_rgb_image, path)) for index, path in found)
+        return processes.share_lazily(in_batches(items, batch_size))
 
-    return Source(batches, lambda: sum(1 for path in paths for _ in finder.find(path)), folder)
+    return Source(batches, lambda: sum(1 for path in paths for _ in finder.find(path)), common_folder(paths))
 
 
 def open_data(
@@ -83,7 +78,7 @@ def open_data(
     A data set by its folder or Hub id.
 
     Raises:
-        OSError, ValueError, ImportError: if it cannot be read, or a library for it is missing.
+        ImportError, OSError, ValueError: if it cannot be read, or a library for it is missing.
     """
     from datasets import Dataset
 
@@ -91,65 +86,58 @@ def open_data(
     from modeling_fbclip.data.decoding import undecoded
 
     dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=categories, streaming=streaming)
-    dataset = undecoded(dataset)
+    rows = undecoded(dataset)
     folder = absolute(Path(data))
-    if isinstance(dataset, Dataset):
-        return Source(partial(_table_batches, dataset, batch_size), lambda: len(dataset), folder)
-    return Source(partial(_stream_batches, dataset, batch_size), lambda: None, folder)
+    if isinstance(rows, Dataset):
+        return Source(partial(table_batches, rows, batch_size), lambda: len(rows), folder)
+    return Source(partial(stream_batches, rows, batch_size), lambda: None, folder)
 
 
-def _table_batches(dataset: "Dataset", batch_size: int, processes: Processes) -> Iterator[Batch]:
-    names: Any = dataset.select_columns(["path", "category"])
-    for start in processes.share(range(0, len(dataset), batch_size)):
-        rows = names[start : start + batch_size]
+def table_batches(rows: "Dataset", batch_size: int, processes: Processes) -> Iterator[Batch]:
+    """A data set's images, which are opened when they are read. Its rows are undecoded."""
+    names: Any = rows.select_columns(["path", "category"])
+    for start in processes.share(range(0, len(rows), batch_size)):
+        some = names[start : start + batch_size]
         yield [
-            Item(0, index, path, category, partial(_read_row, dataset, index, path))
-            for index, (path, category) in enumerate(zip(rows["path"], rows["category"], strict=True), start)
+            Item(0, index, path, category, partial(_read_from_table, rows, index, path))
+            for index, (path, category) in enumerate(zip(some["path"], some["category"], strict=True), start)
         ]
 
 
-def _stream_batches(dataset: "IterableDataset", batch_size: int, processes: Processes) -> Iterator[Batch]:
+def stream_batches(rows: "IterableDataset", batch_size: int, processes: Processes) -> Iterator[Batch]:
     """Whole shards for each process, or every so many batches of all if there are too few: then each reads all."""
-    shards = range(dataset.num_shards)
+    shards = range(rows.num_shards)
     enough = len(shards) >= processes.size
     mine = processes.share(shards) if enough else shards
-    batches = chain.from_iterable(_in_batches(_shard_items(dataset, shard), batch_size) for shard in mine)
-    return batches if enough else _every_nth(batches, processes)
+    batches = chain.from_iterable(in_batches(_shard_items(rows, shard), batch_size) for shard in mine)
+    return batches if enough else processes.share_lazily(batches)
 
 
-def _shard_items(dataset: "IterableDataset", shard: int) -> Iterator[Item]:
-    for index, row in enumerate(dataset.shard(dataset.num_shards, shard)):
-        path, image = row["path"], row["image"]
-        if dataset.num_shards > 1 and path.endswith("]"):  # a row of a table, which is numbered within its shard
-            table, _, number = path.rpartition("[")
-            path = f"{table}[{shard}-{number}"
-        yield Item(shard, index, path, row["category"], partial(_read_value, image, path))
-
-
-def _in_batches(items: Iterable[Item], batch_size: int) -> Iterator[Batch]:
+def in_batches(items: Iterable[Item], batch_size: int) -> Iterator[Batch]:
+    """Lists of `batch_size` items; the last may be shorter."""
     remaining = iter(items)
     while batch := list(islice(remaining, batch_size)):
         yield batch
 
 
-def _every_nth(batches: Iterator[Batch], processes: Processes) -> Iterator[Batch]:
-    return islice(batches, processes.rank, None, processes.size)
+def _shard_items(rows: "IterableDataset", shard: int) -> Iterator[Item]:
+    for index, row in enumerate(rows.shard(rows.num_shards, shard)):
+        path = row["path"]
+        if rows.num_shards > 1 and path.endswith("]"):  # a row of a table, which is numbered within its shard
+            table, _, number = path.rpartition("[")
+            path = f"{table}[{shard}-{number}"
+        yield Item(shard, index, path, row["category"], partial(read_picture, row, path))
 
 
-def _read_row(dataset: "Dataset", index: int, path: str) -> "Image":
-    row: Any = dataset[index]
-    return _read_value(row["image"], path)
+def _read_from_table(rows: "Dataset", index: int, path: str) -> Any:
+    row: Any = rows[index]
+    return read_picture(row, path)
 
 
-def _read_value(value: Any, path: str) -> "Image":
+def read_picture(row: dict[str, Any], path: str) -> Any:
+    """The RGB picture of a data set's row."""
     from modeling_fbclip.data.decoding import read_rgb
 
-    if value is None:
+    if row["image"] is None:
         raise ValueError("there is no image")
-    return read_rgb(value, path)
-
-
-def _read(image: Any, path: str) -> "Image":
-    from modeling_fbclip.images_fbclip import load_rgb_image
-
-    return load_rgb_image(image, path)
+    return read_rgb(row["image"], path)

@@ -3,19 +3,22 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 from datasets import Dataset
 
-from modeling_fbclip.data.decoding import read_rgb, undecoded
+from modeling_fbclip.data.decoding import undecoded
+from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.run import run_model
+from modeling_fbclip.detection.sources import Item, in_batches, read_picture
 from modeling_fbclip.evaluation.metrics import pixel_ranking
-from modeling_fbclip.evaluation.predict import Prediction, masked_maps, notifying, predict, scores_and_labels
+from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
-from modeling_fbclip.images_fbclip import ImageSource
+from modeling_fbclip.images_fbclip import ImageSource, load_rgb_image
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
-from modeling_fbclip.pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 Criterion = Literal["conformal", "f1_max", "youden"]
@@ -88,7 +91,7 @@ def calibrate(
     normal_images: Iterable[ImageSource],
     target_fpr: float = 0.01,
     batch_size: int = 4,
-    on_image: Callable[[], None] | None = None,
+    on_image: Callable[[], object] | None = None,
 ) -> Calibration:
     r"""
     Sets the processor's thresholds from normal images only: of new normal images from the same source, no more than
@@ -113,7 +116,12 @@ def calibrate(
             processor is then as it was.
     """
     images_needed(target_fpr)  # a wrong rate is known before the work
-    calibration = _conformal(_scores_and_peaks(model, processor, normal_images, batch_size, on_image), target_fpr)
+    items = (
+        Item(0, index, f"images[{index}]", None, partial(load_rgb_image, image, f"images[{index}]"))
+        for index, image in enumerate(normal_images)
+    )
+    measured = _scores_and_peaks(Detector(model, processor), items, batch_size, on_image)
+    calibration = _conformal(measured, target_fpr)
     processor.threshold, processor.pixel_threshold = calibration.threshold, calibration.pixel_threshold
     return calibration
 
@@ -126,7 +134,7 @@ def calibrate_dataset(
     target_fpr: float = 0.01,
     per_category: bool = False,
     batch_size: int = 4,
-    on_image: Callable[[], None] | None = None,
+    on_image: Callable[[], object] | None = None,
 ) -> dict[str, Calibration]:
     r"""
     Sets the processor's thresholds from a data set: as [`calibrate`] from its normal images, or to those that do best
@@ -158,16 +166,17 @@ def calibrate_dataset(
     if criterion not in CRITERIA:
         raise ValueError(f"`criterion` is {criterion!r}, but must be one of {', '.join(map(repr, CRITERIA))}.")
     found = {}
+    detector = Detector(model, processor)
     if criterion == "conformal":
         images_needed(target_fpr)
         normal = np.flatnonzero(np.asarray(dataset["label"]) == 0)
-        images = _named_images(dataset.select(normal))
-        measured = _scores_and_peaks(model, processor, images, batch_size, on_image)
+        measured = _scores_and_peaks(detector, _items(dataset.select(normal)), batch_size, on_image)
         for name, rows in _groups(dataset, per_category):
             with _naming(name):
                 found[name] = _conformal(measured[np.isin(normal, rows)], target_fpr)
     else:
-        predictions = list(notifying(predict(model, processor, processor, dataset, batch_size), on_image))
+        by_category = predict(detector, processor, dataset, batch_size, on_image=on_image)
+        predictions = {item.row: item for _, some in by_category for item in some}
         for name, rows in _groups(dataset, per_category):
             with _naming(name):
                 found[name] = _labelled([predictions[row] for row in rows], criterion, processor.pixel_threshold)
@@ -181,11 +190,12 @@ def calibrate_dataset(
     return found
 
 
-def _named_images(dataset: Dataset) -> Iterator[ImageSource]:
-    """The images one by one; errors of those in a table name their row."""
+def _items(dataset: Dataset) -> Iterator[Item]:
+    """The images of a data set, one by one."""
     columns = [name for name in ("image", "path") if name in dataset.column_names]
     for index, row in enumerate(undecoded(dataset.select_columns(columns))):
-        yield read_rgb(row["image"], row.get("path") or f"image {index}")
+        name = row.get("path") or f"image {index}"
+        yield Item(0, index, name, None, partial(read_picture, row, name))
 
 
 def _groups(dataset: Dataset, per_category: bool) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
@@ -206,16 +216,17 @@ def _naming(category: str) -> Iterator[None]:
 
 
 def _scores_and_peaks(
-    model: FBCLIPModel,
-    processor: FBCLIPProcessor,
-    images: Iterable[ImageSource],
-    batch_size: int,
-    on_image: Callable[[], None] | None,
+    detector: Detector, items: Iterable[Item], batch_size: int, on_image: Callable[[], object] | None
 ) -> FloatArray:
     """Score and highest map value of each image, just as `detect` sees them, of shape `(num_images, 2)`."""
-    pipeline = ZeroShotAnomalyDetectionPipeline(model=model, processor=processor, device=model.device)
-    results = pipeline((image for image in images), batch_size=batch_size)
-    pairs = [(result["score"], float(result["anomaly_map"].max())) for result in notifying(results, on_image)]
+    pairs = []
+    for item, picture, outputs, error in run_model(in_batches(items, batch_size), detector):
+        if picture is None or outputs is None:
+            raise ValueError(f"{item.path}: {error}")
+        result = detector.finish(outputs, (picture.height, picture.width))
+        pairs.append((result["score"], float(result["anomaly_map"].max())))
+        if on_image is not None:
+            on_image()
     return np.array(pairs).reshape(-1, 2)
 
 

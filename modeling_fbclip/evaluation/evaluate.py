@@ -1,25 +1,21 @@
 """The paper's evaluation of a model on a data set, by category and on average."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import version
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from accelerate.utils import broadcast_object_list
 from datasets import Dataset, IterableDataset
 
+from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.processes import join_processes
+from modeling_fbclip.detection.threads import THREADS
 from modeling_fbclip.evaluation.metrics import Metrics, compute_metrics, mean_metrics
-from modeling_fbclip.evaluation.overlap import trained_images, training_overlap
-from modeling_fbclip.evaluation.predict import (
-    Prediction,
-    by_category,
-    masked_maps,
-    notifying,
-    predict,
-    scores_and_labels,
-    sort_by_category,
-)
+from modeling_fbclip.evaluation.overlap import trained_images
+from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
@@ -29,6 +25,15 @@ EVALUATION_SIZE = 518
 REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy")
 
 
+class CategoryReport(NamedTuple):
+    """Metrics of one category, its numbers of images, and the number of those that the model was trained on."""
+
+    name: str
+    metrics: Metrics
+    counts: dict[str, int]
+    trained: int
+
+
 def evaluate(
     model: FBCLIPModel,
     processor: FBCLIPProcessor,
@@ -36,10 +41,10 @@ def evaluate(
     size: int | tuple[int, int] = EVALUATION_SIZE,
     smoothing_sigma: float | None = None,
     batch_size: int = 4,
-    num_workers: int = 0,
+    num_workers: int | None = None,
     plots: str | Path | None = None,
     model_name: str | None = None,
-    on_image: Callable[[], None] | None = None,
+    on_image: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     r"""
     Evaluates a model as the paper does (section 4, with the details of the released code): maps are upsampled to
@@ -48,7 +53,8 @@ def evaluate(
 
     Images are read as they are needed, and one category is held at a time. At 518 × 518 pixels an image costs about
     2.5 MB while its category is computed: a float32 map, a mask, and a copy of the map's pixels for sorting.
-    Launched with accelerate on several processes, all share the work, of a stream too, and all return the same report.
+    Launched on several processes, all share the batches of each category, of a stream too; the processes take turns in
+    computing the metrics of a category, which its maps go to; all return the same report.
 
     Args:
         model ([`FBCLIPModel`]): The model, on the device to use.
@@ -61,7 +67,7 @@ def evaluate(
         smoothing_sigma (`float`, *optional*): Standard deviation of the Gaussian, in pixels at `size`. Defaults to the
             processor's own, scaled from its image size: the paper's 4 pixels at 518.
         batch_size (`int`, defaults to 4): Images that the model sees at once.
-        num_workers (`int`, defaults to 0): Processes that read images.
+        num_workers (`int`, *optional*): Threads that read images ahead. Defaults to one a core, eight at most.
         plots (path, *optional*): Folder for figures of each category and overlays of its worst misses.
         model_name (`str`, *optional*): Folder or Hub id that may record what the model was trained on. Defaults to
             where it was loaded from.
@@ -83,26 +89,38 @@ def evaluate(
         smoothing_sigma = processor.smoothing_sigma * evaluation_processor.image_size[0] / processor.image_size[0]
     evaluation_processor.smoothing_sigma = smoothing_sigma
     trained = trained_images(model_name or model.name_or_path)
-    rows = sort_by_category(dataset)
-    predictions = predict(model, processor, evaluation_processor, rows, batch_size, num_workers, trained is not None)
-    categories: dict[str, Metrics] = {}
-    counts: dict[str, dict[str, int]] = {}
-    digests: list[str | None] = []  # of every image evaluated so far
-    for name, held in by_category(notifying(predictions, on_image)):  # none but on the main process
-        categories[name] = category_metrics(held)
-        counts[name] = _count(held)
-        if plots is not None:
-            save_plots(Path(plots), name, held, rows, first_row=len(digests))
-        digests += [prediction.digest for prediction in held]
-    overlap = training_overlap(trained, digests)
+    processes = join_processes()
+    if processes.device is not None:
+        model.to(processes.device)  # type: ignore[arg-type]
+    detector = Detector(model, processor)
+    predictions = predict(
+        detector,
+        evaluation_processor,
+        dataset,
+        batch_size,
+        num_workers or THREADS,
+        trained is not None,
+        processes,
+        on_image,
+    )
+    own: dict[int, CategoryReport] = {}
+    for number, (name, mine) in enumerate(predictions):
+        gathered = processes.gather(mine, number % processes.size)
+        if gathered is not None:
+            held = sorted(chain.from_iterable(gathered), key=attrgetter("row"))
+            own[number] = report_category(name, held, trained or frozenset())
+            if plots is not None:
+                save_plots(Path(plots), name, held, dataset)
+    everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
+    categories = [everyones[number] for number in sorted(everyones)]
+    images = sum(category.counts["images"] for category in categories)
+    overlap = None if trained is None else {"images": sum(category.trained for category in categories), "of": images}
     if overlap and overlap["images"]:
-        logger.warning(
-            "NOT ZERO-SHOT: the model was trained on %d of the %d images evaluated.", overlap["images"], overlap["of"]
-        )
-    report = {
-        "mean": mean_metrics(categories.values()),
-        "categories": categories,
-        "counts": counts,
+        logger.warning("NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", overlap)
+    return {
+        "mean": mean_metrics(category.metrics for category in categories),
+        "categories": {category.name: category.metrics for category in categories},
+        "counts": {category.name: category.counts for category in categories},
         "training_overlap": overlap,
         "settings": {
             "size": list(evaluation_processor.image_size),
@@ -115,19 +133,16 @@ def evaluate(
         },
         "versions": {name: version(name) for name in REPORTED_VERSIONS},
     }
-    return broadcast_object_list([report])[0]
 
 
-def category_metrics(predictions: list[Prediction]) -> Metrics:
-    """The metrics of one category's predictions."""
-    return compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
-
-
-def _count(predictions: list[Prediction]) -> dict[str, int]:
+def report_category(name: str, predictions: list[Prediction], trained: Collection[str]) -> CategoryReport:
+    """The report on one category's predictions. `trained` has the digests of the model's training images."""
     anomalous = [prediction for prediction in predictions if prediction.label]
-    return {
+    counts = {
         "images": len(predictions),
         "normal": len(predictions) - len(anomalous),
         "anomalous": len(anomalous),
         "anomalous_without_mask": sum(prediction.mask is None for prediction in anomalous),
     }
+    metrics = compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
+    return CategoryReport(name, metrics, counts, sum(prediction.digest in trained for prediction in predictions))

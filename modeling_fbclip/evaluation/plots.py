@@ -22,9 +22,7 @@ MOST_POINTS = 2000  # of a curve, which has one or two for every anomalous pixel
 Curve = tuple[FloatArray, FloatArray]
 
 
-def save_plots(
-    folder: Path, category: str, predictions: list[Prediction], rows: Dataset | IterableDataset, first_row: int
-) -> None:
+def save_plots(folder: Path, category: str, predictions: list[Prediction], rows: Dataset | IterableDataset) -> None:
     r"""
     Writes the figures of one category as PNG files named after it: `.roc`, `.pro`, `.scores`, as far as they are
     defined, and overlays of up to four missed anomalous images (`.miss-1`, the lowest score first) and four false
@@ -36,7 +34,6 @@ def save_plots(
         category (`str`): Its name.
         predictions (`list[Prediction]`): All of the category.
         rows (`datasets.Dataset` or `datasets.IterableDataset`): The data set that they are of.
-        first_row (`int`): The row of the first of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = quote(category, safe=" ")
@@ -56,7 +53,7 @@ def save_plots(
     _plot_scores(images, category).savefig(folder / f"{stem}.scores.png")
     if isinstance(rows, Dataset):
         for name, index in _worst(scores, labels):
-            _save_overlay(rows[first_row + index], predictions[index], folder / f"{stem}.{name}.png")
+            _save_overlay(rows[predictions[index].row], predictions[index], folder / f"{stem}.{name}.png")
 
 
 def _plot_curves(curves: dict[str, Curve], height: str, max_fpr: float, title: str) -> Figure:

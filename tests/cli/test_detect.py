@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, ZeroShotAnomalyDetectionPipeline
+from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, render_overlay
+from modeling_fbclip.detection.threads import THREADS
 
 
 def rows_of(outcome):
@@ -69,9 +71,7 @@ def test_colours_are_not_stretched_to_each_images_range(detect, monkeypatch, sav
     save_photograph("photo.png", width=8, height=8)
     flat = np.zeros((8, 8), dtype=np.float32)
     result = {"score": 0.0, "label": "normal", "anomaly_map": flat, "mask": flat > 0.5}
-    monkeypatch.setattr(
-        ZeroShotAnomalyDetectionPipeline, "__call__", lambda _self, images, **_: [result] * len(images)
-    )
+    monkeypatch.setattr(Detector, "finish", lambda *_: result)
     (row,) = rows_of(detect("photo.png", "--format", "json"))
     photo, overlay = np.asarray(Image.open("photo.png")), np.asarray(Image.open(row["overlay"]))
     blue = np.array(COLOUR_ANCHORS[0][1])
@@ -115,14 +115,14 @@ def test_bad_files_among_good_ones_become_rows(detect, batch_size, save_photogra
 def test_an_image_that_the_model_refuses_does_not_cost_its_batch(detect, monkeypatch, save_photograph):
     for seed, name in enumerate("abc"):
         save_photograph(Path(f"{name}.png"), width=10 + seed)
-    preprocess = ZeroShotAnomalyDetectionPipeline.preprocess
+    prepare = Detector.prepare
 
-    def refuse_one(self, image, **kwargs):
+    def refuse_one(self, image):
         if image.width == 11:
             raise ValueError("too odd")
-        return preprocess(self, image, **kwargs)
+        return prepare(self, image)
 
-    monkeypatch.setattr(ZeroShotAnomalyDetectionPipeline, "preprocess", refuse_one)
+    monkeypatch.setattr(Detector, "prepare", refuse_one)
     outcome = detect("a.png", "b.png", "c.png", "--format", "json")
     assert outcome.status == 1
     assert [row["error"] for row in rows_of(outcome)] == [None, "too odd", None]
@@ -160,23 +160,24 @@ def test_an_interrupt_leaves_no_half_written_file_and_a_whole_json(detect, monke
     assert "Traceback" not in outcome.err
 
 
-def test_maps_of_earlier_batches_are_let_go(detect, monkeypatch, save_photograph):
-    for index in range(12):
+def test_no_more_than_a_few_maps_are_held(detect, monkeypatch, save_photograph):
+    count = 40
+    for index in range(count):
         save_photograph(Path(f"parts/{index}.png"))
-    alive_before_a_batch, maps = [], []
-    call = ZeroShotAnomalyDetectionPipeline.__call__
+    held, maps = [], []
+    finish = Detector.finish
 
-    def watch(self, images, **kwargs):
+    def watch(self, *arguments):
         gc.collect()
-        alive_before_a_batch.append(sum(reference() is not None for reference in maps))
-        results = call(self, images, **kwargs)
-        maps.extend(weakref.ref(result["anomaly_map"]) for result in results)
-        return results
+        held.append(sum(reference() is not None for reference in maps))
+        result = finish(self, *arguments)
+        maps.append(weakref.ref(result["anomaly_map"]))
+        return result
 
-    monkeypatch.setattr(ZeroShotAnomalyDetectionPipeline, "__call__", watch)
+    monkeypatch.setattr(Detector, "finish", watch)
     assert detect("parts", "--batch-size", 2).status == 0
-    assert len(maps) == 12
-    assert max(alive_before_a_batch) <= 2
+    assert len(maps) == count
+    assert max(held) <= THREADS
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -1,12 +1,14 @@
 """From a photograph to its score and map; on a Space with a GPU lent per call, on that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
+
+from modeling_fbclip.detection.detector import Outputs, Prompts, Size
 
 from .models import Models
 from .photos import Photo, decode
@@ -17,9 +19,6 @@ except ImportError:
 
     def ON_LENT_GPU(function: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802
         return function
-
-
-Prompts = tuple[str, str]
 
 
 class Finding(NamedTuple):
@@ -35,13 +34,13 @@ class Finding(NamedTuple):
     error: str | None = None
 
 
-class Detector:
-    """Runs the models."""
+class Examiner:
+    """Runs the models on photographs."""
 
     def __init__(self, models: Models) -> None:
         self.models = models
         # A lent GPU's process gets the arguments by value: the model's name, not the model.
-        self._forward = ON_LENT_GPU(self._run)
+        self._run_model = ON_LENT_GPU(self._run)
 
     def own_settings(self, model: str) -> tuple[str, str, float, float]:
         """The model's own prompts, and its thresholds for images and for pixels, as fine as the sliders."""
@@ -50,8 +49,9 @@ class Detector:
 
     def own_prompts(self, model: str) -> Prompts:
         """The model's own texts of the normal and the anomalous state; empty if it has no tokenizer to spell them."""
-        pipeline = self.models.get(model)
-        processor, ids = pipeline.processor, pipeline.model.config.prompt_input_ids
+        detector = self.models.get(model)
+        processor = detector.processor
+        ids: Any = detector.model.config.prompt_input_ids
         if processor.tokenizer is None:
             return "", ""
         words = [[i for i in row[1 + processor.prompt_length :] if i != 0][:-1] for row in ids]
@@ -59,21 +59,20 @@ class Detector:
         return normal.strip(), anomalous.strip()
 
     def result(
-        self, picture: Image.Image, model: str, prompts: Prompts | None = None, size: tuple[int, int] | None = None
+        self, picture: Image.Image, model: str, prompts: Prompts | None = None, size: Size | None = None
     ) -> dict[str, Any]:
         """
-        The pipeline's result, its map of (height, width) `size`, by default the picture's own.
+        Score, label, map and mask; those two of (height, width) `size`, by default the picture's own.
 
         Raises:
             ValueError: if the prompts do not suit the model.
         """
-        pipeline = self.models.get(model)
+        detector = self.models.get(model)
         ids = None
         if prompts is not None and prompts != ("", "") and prompts != self.own_prompts(model):
-            ids = pipeline.processor.encode_prompts(*prompts)
-        inputs = pipeline.preprocess(picture)
-        outputs = self._forward(model, inputs["pixel_values"], ids)
-        return pipeline.postprocess(outputs | {"target_sizes": [size or (picture.height, picture.width)]})
+            ids = detector.processor.encode_prompts(*prompts)
+        (outputs,) = self._run_model(model, [detector.prepare(picture)], ids)
+        return detector.finish(outputs, size or (picture.height, picture.width))
 
     def find(self, photo: Photo, model: str, prompts: Prompts, longest_side: int) -> Finding:
         """The finding in one photograph, to be shown with no more than `longest_side` pixels a side."""
@@ -86,6 +85,5 @@ class Detector:
             return Finding(photo, error=str(error))
         return Finding(photo, result["score"], small, result["anomaly_map"].numpy())
 
-    def _run(self, model: str, pixel_values: Tensor, prompt_input_ids: Tensor | None) -> dict[str, Any]:
-        inputs = {"pixel_values": pixel_values, "target_sizes": []}
-        return self.models.get(model).forward(inputs, prompt_input_ids=prompt_input_ids)
+    def _run(self, model: str, inputs: Sequence[Tensor], prompt_input_ids: Tensor | None) -> list[Outputs]:
+        return self.models.get(model).run(inputs, prompt_input_ids)

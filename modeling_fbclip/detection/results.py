@@ -1,0 +1,87 @@
+"""What becomes of an image: its row, and the pictures in the output folder."""
+
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from modeling_fbclip.common.digests import preprocessing_of, weights_digest
+from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.detector import Detector, Outputs
+from modeling_fbclip.detection.image_finder import absolute
+from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
+from modeling_fbclip.detection.rows import Row
+from modeling_fbclip.detection.sources import Item
+
+OVERLAY_SUFFIX = ".overlay.png"
+MAP_SUFFIX = ".map.png"
+# Run lengths alone: several times faster than zlib's default, at about the same size for such smooth pictures.
+PNG_SETTINGS: dict[str, Any] = {"format": "PNG", "compress_type": zlib.Z_RLE}
+
+
+class Found(NamedTuple):
+    """An image that went through the model: its picture and outputs, or the error that kept it from that."""
+
+    item: Item
+    picture: Image.Image | None
+    outputs: Outputs | None
+    error: str | None
+
+
+class Results(NamedTuple):
+    """
+    Makes rows and pictures. A picture has the image's name, suffix and all, in the folder that the image has below
+    `inputs`: no two images share one, and a run writes the same names every time.
+
+    Args:
+        detector: decides.
+        inputs: absolute path of a folder that holds every image.
+        output: where the pictures go.
+        overlays, maps: which of them are written.
+    """
+
+    detector: Detector
+    inputs: Path
+    output: Path
+    overlays: bool
+    maps: bool
+
+    def settings(self) -> dict[str, Any]:
+        """All that rows depend on, but for the images: rows of one file must agree in it."""
+        network, processor = self.detector.model, self.detector.processor
+        names = ("image_size", "smoothing_sigma", "threshold", "score", "pixel_threshold", "category_thresholds")
+        return {
+            "weights": weights_digest(network),
+            "dtype": str(network.dtype),
+            **preprocessing_of(processor),
+            **{name: getattr(processor, name) for name in names},
+            **self.detector.thresholds,
+            "overlays": self.overlays,
+            "maps": self.maps,
+        }
+
+    def row(self, found: Found) -> Row:
+        """One image's row, once its pictures are written."""
+        item, picture, outputs, error = found
+        if picture is None or outputs is None:
+            return Row(item.path, error=error, category=item.category)
+        overlay_path = map_path = None
+        try:
+            result = self.detector.finish(outputs, (picture.height, picture.width), item.category)
+            if self.overlays:
+                overlay = render_overlay(picture, result["anomaly_map"], result["mask"])
+                overlay_path = self._save(item.path, OVERLAY_SUFFIX, overlay)
+            if self.maps:
+                map_path = self._save(item.path, MAP_SUFFIX, map_to_png16(result["anomaly_map"]))
+        except (OSError, ValueError) as problem:
+            return Row(item.path, error=one_line(problem), category=item.category)
+        return Row(item.path, result["score"], result["label"], None, overlay_path, map_path, item.category)
+
+    def _save(self, image_path: str, suffix: str, picture: Image.Image) -> str:
+        relative = absolute(Path(image_path)).relative_to(self.inputs)
+        target = self.output / relative.with_name(relative.name + suffix)
+        with written_aside(target) as aside:
+            picture.save(aside, **PNG_SETTINGS)
+        return str(target)

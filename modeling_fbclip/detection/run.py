@@ -1,0 +1,118 @@
+"""The walk of `detect`: source → reader → processor → model → processor → results → writer."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import NamedTuple, TypeVar
+
+from PIL import Image
+from torch import Tensor
+
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.processes import Processes
+from modeling_fbclip.detection.results import Found, Results
+from modeling_fbclip.detection.row_files import Done
+from modeling_fbclip.detection.rows import Row
+from modeling_fbclip.detection.sources import Batch, Item, Source
+from modeling_fbclip.detection.threads import THREADS, map_in_threads
+
+Value = TypeVar("Value")
+
+
+class Seen(NamedTuple):
+    """How many images there were of each label, "error" among them, and how many of each category."""
+
+    labels: Counter[str]
+    categories: Counter[str]
+
+
+class Loaded(NamedTuple):
+    """An image that was read and prepared, or the error."""
+
+    item: Item
+    picture: Image.Image | None
+    pixel_values: Tensor | None
+    error: str | None
+
+
+def detect_all(
+    source: Source,
+    results: Results,
+    processes: Processes,
+    done: Done,
+    write: Callable[[Item, Row], None],
+    on_images: Callable[[int], object],
+) -> Seen:
+    """
+    This process's share of the images, row by row in order, but for those that are done.
+
+    Args:
+        source: where the images come from.
+        results: makes the rows and pictures.
+        processes: this process and the others.
+        done: which images have a row already.
+        write: takes each new row.
+        on_images: told how many images were dealt with.
+    """
+    seen = Seen(Counter(), Counter())
+    earlier: dict[Item, str] = {}  # labels of images that go through the model again
+
+    def count(item: Item, label: str) -> None:
+        seen.labels[label] += 1
+        seen.categories[str(item.category)] += 1
+        on_images(1)
+
+    def to_do() -> Iterator[Batch]:
+        for batch in source.batches(processes):
+            labels = {item: label for item in batch if (label := done.label(item)) is not None}
+            if len(labels) < len(batch):
+                earlier.update(labels)
+                yield batch  # all of it: a score may differ in its last bits with the images beside it
+            else:
+                for item, label in labels.items():
+                    count(item, label)
+
+    def finish(found: Found) -> tuple[Item, Row | None]:
+        return found.item, None if found.item in earlier else results.row(found)
+
+    for item, row in map_in_threads(finish, run_model(to_do(), results.detector), limit=THREADS):
+        if row is not None:
+            write(item, row)
+        count(item, earlier.pop(item) if row is None else row.label or "error")
+    return seen
+
+
+def run_model(batches: Iterable[Batch], detector: Detector) -> Iterator[Found]:
+    """Images through the model, batch by batch, while the next ones are read."""
+
+    def load(item: Item) -> Loaded:
+        try:
+            picture = item.read()
+            return Loaded(item, picture, detector.prepare(picture), None)
+        except (OSError, ValueError) as error:
+            return Loaded(item, None, None, one_line(error).removeprefix(f"{item.path}: "))
+
+    for batch in read_ahead(batches, load):
+        good = [loaded.pixel_values for loaded in batch if loaded.pixel_values is not None]
+        outputs = iter(detector.run(good) if good else [])
+        for item, picture, pixel_values, error in batch:
+            yield Found(item, picture, None if pixel_values is None else next(outputs), error)
+
+
+def read_ahead(
+    batches: Iterable[Batch], read: Callable[[Item], Value], threads: int = THREADS
+) -> Iterator[list[Value]]:
+    """What `read` makes of each batch's items, in background threads up to one batch ahead."""
+    remaining = iter(batches)
+    first_batch = next(remaining, [])
+    sizes: deque[int] = deque()
+
+    def items() -> Iterator[Item]:
+        for batch in chain([first_batch], remaining):
+            sizes.append(len(batch))
+            yield from batch
+
+    values = map_in_threads(read, items(), max(len(first_batch), threads), threads)
+    for first in values:
+        yield [first, *islice(values, sizes.popleft() - 1)]
