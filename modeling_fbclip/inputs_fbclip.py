@@ -52,13 +52,7 @@ def _check_tokens(
     return batch_size, (height, width)
 
 
-def check_targets(
-    config: FBCLIPConfig,
-    batch_size: int,
-    labels: Tensor | None,
-    mask_labels: Tensor | None,
-    prompt_input_ids: Tensor | None,
-) -> None:
+def check_targets(batch_size: int, labels: Tensor | None, mask_labels: Tensor | None) -> None:
     r"""
     Arguments are those of `FBCLIPModel.forward`.
 
@@ -80,8 +74,15 @@ def check_targets(
             f"`mask_labels` of shape {tuple(mask_labels.shape)} must be of shape ({batch_size}, height, width), 0 or "
             f"1 for each pixel, or {IGNORE_INDEX} where that is not known."
         )
+
+
+def check_prompts(config: FBCLIPConfig, prompt_input_ids: Tensor) -> None:
+    r"""
+    Raises:
+        `ValueError`: the ids have the wrong shape or are out of range.
+    """
     text = config.clip_text
-    if prompt_input_ids is not None and (
+    if (
         tuple(prompt_input_ids.shape) != (2, text.max_position_embeddings)
         or prompt_input_ids.min() < 0
         or prompt_input_ids.max() >= text.vocab_size
@@ -90,4 +91,20 @@ def check_targets(
             f"`prompt_input_ids` of shape {tuple(prompt_input_ids.shape)} must be of shape "
             f"(2, {text.max_position_embeddings}), ids from 0 to {text.vocab_size - 1}: the normal and the "
             "anomalous prompt, padded with zeros to the text context."
+        )
+
+
+def check_text_embeds(config: FBCLIPConfig, text_embeds: Tensor | None, prompt_input_ids: Tensor | None) -> None:
+    r"""
+    Raises:
+        `ValueError`: the features have the wrong shape, or prompts are given as well.
+    """
+    if text_embeds is None:
+        return
+    if prompt_input_ids is not None:
+        raise ValueError("Pass either `text_embeds` or `prompt_input_ids`, from which they are made.")
+    if tuple(text_embeds.shape) != (2, config.projection_dim):
+        raise ValueError(
+            f"`text_embeds` has shape {tuple(text_embeds.shape)}, but must be (2, {config.projection_dim}), as "
+            "`get_text_features` returns them."
         )

@@ -4,9 +4,8 @@ Shapes in comments: B images, h × w patches, N = 1 + h·w tokens (CLS first), D
 T text positions, C text width, L feature layers.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,12 +16,12 @@ from transformers.utils import ModelOutput
 from .attention_fbclip import FBCLIPAttention, FoldedWeights
 from .backbone_fbclip import vision_layer_tokens
 from .configuration_fbclip import FBCLIPConfig
-from .inputs_fbclip import check_images, check_targets
+from .inputs_fbclip import check_images, check_prompts, check_targets, check_text_embeds
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
-from .scoring_fbclip import anomaly_logits, background_feature, split_scores, suppress_and_project
+from .scoring_fbclip import background_feature, score_map, split_scores
 from .text_fbclip import FBCLIPTextBranch, TextEmbedsCache
-from .vision_fbclip import IdentityView, SemanticView, SpatialView, foreground_mask
+from .vision_fbclip import LayerViews, View, build_views
 
 
 @dataclass
@@ -91,6 +90,28 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         self.post_init()
         self.clip.requires_grad_(False)
 
+    def get_text_features(self, prompt_input_ids: Tensor | None = None) -> Tensor:
+        r"""
+        The text features, which depend on weights and prompts only. In evaluation mode without gradients they are kept
+        until one of these changes.
+
+        Args:
+            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`, *optional*):
+                Token ids of the normal and the anomalous prompt instead of the configuration's; see
+                `FBCLIPProcessor.encode_prompts`.
+
+        Returns:
+            `torch.FloatTensor` of shape `(2, projection_dim)`: of the normal and the anomalous state, unit length.
+
+        Raises:
+            `ValueError`: the ids have the wrong shape or are out of range.
+        """
+        if prompt_input_ids is None:
+            prompt_input_ids = self._own_prompts()
+        else:
+            check_prompts(self.config, prompt_input_ids)
+        return self._text_embeds_cache(self.text_branch, self.clip, prompt_input_ids)
+
     def forward(
         self,
         pixel_values: Tensor | None = None,
@@ -100,6 +121,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         output_stages: bool = False,
         layer_tokens: list[Tensor] | None = None,
         grid: tuple[int, int] | None = None,
+        text_embeds: Tensor | None = None,
     ) -> FBCLIPOutput:
         r"""
         Args:
@@ -122,6 +144,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             grid (`tuple[int, int]`, *optional*):
                 Grid height and width in patches of `layer_tokens`. Defaults to those of the configuration's
                 `image_size`.
+            text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`, *optional*):
+                In place of `prompt_input_ids`, what `get_text_features` made of them.
 
         Returns:
             [`FBCLIPOutput`]
@@ -132,32 +156,36 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         if mask_labels is not None and mask_labels.ndim == 4 and mask_labels.shape[1] == 1:
             mask_labels = mask_labels.squeeze(1)
         batch_size, grid = check_images(self.config, pixel_values, layer_tokens, grid)
-        check_targets(self.config, batch_size, labels, mask_labels, prompt_input_ids)
+        check_targets(batch_size, labels, mask_labels)
+        check_text_embeds(self.config, text_embeds, prompt_input_ids)
+        config, folded = self.config, self.attention.fold()
+        logits, pooled_embeds, stages = [], [], []
 
-        # 1. Text features, (2, P): they depend on weights only.
-        if prompt_input_ids is None:
-            prompt_input_ids = torch.tensor(self.config.prompt_input_ids, device=self.scale_weights.device)
-        text_embeds = self._text_embeds_cache(self.text_branch, self.clip, prompt_input_ids)
+        # 1. Text features, (2, P).
+        if text_embeds is None:
+            text_embeds = self.get_text_features(prompt_input_ids)
 
-        # 2. Vision tokens, L × (B, N, D), of the images that are computed together.
-        if pixel_values is not None:
-            chunks = self._vision_chunks(pixel_values)
-        else:
-            layer_tokens = [tokens.to(self.scale_weights.dtype) for tokens in layer_tokens or []]
-            chunks = in_chunks(layer_tokens)
+        # 2. Vision tokens, L × (B, N, D): of all images at once, or image by image on a CPU, where that is faster.
+        for tokens in self._vision_tokens(pixel_values, layer_tokens):
+            # 3. Three views of each layer's tokens: identity, semantic, spatial.
+            views = build_views(tokens, grid, config)
 
-        # 3. Views, 4. attention and suppression, 5. scores.
-        logits, pooled_embeds, stages = self.score_tokens(chunks, text_embeds, grid, output_stages)
-        image_scores, anomaly_maps = split_scores(logits, grid)
+            # 4. Attention on each view, 3·L × (B, N, D), and the background of them all, (B, D).
+            attended = self._attend(tokens, views, folded)
+            background = background_feature(attended, config.background_fraction, config.background_max_weight)
+
+            # 5. Scores: background suppressed, compared with the texts, summed over all views.
+            map_logits, last_embeds = self._score(attended, background, text_embeds)
+            logits.append(map_logits)
+            pooled_embeds.append(last_embeds.mean(dim=1))
+            if output_stages:
+                stages.append(_stages(tokens, views, attended, background, last_embeds))
+
+        image_scores, anomaly_maps = split_scores(torch.cat(logits), grid)
+        embeds = torch.cat(pooled_embeds)
         losses = None
         if labels is not None:
-            losses = fbclip_losses(
-                image_scores, anomaly_maps, pooled_embeds, text_embeds, labels, mask_labels, self.config
-            )
-        if output_stages:
-            stages["text_features"] = text_embeds
-            stages["prompt_embeds"] = self.text_branch.embed_prompts(self.clip, prompt_input_ids)
-            stages["consistency_loss"] = consistency_loss(pooled_embeds, text_embeds, self.config)
+            losses = fbclip_losses(image_scores, anomaly_maps, embeds, text_embeds, labels, mask_labels, config)
         return FBCLIPOutput(
             loss=losses.total if losses else None,
             image_focal_loss=losses.image_focal if losses else None,
@@ -167,107 +195,93 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             image_scores=image_scores,
             anomaly_maps=anomaly_maps,
             text_embeds=text_embeds,
-            stages=stages if output_stages else None,
+            stages=self._all_stages(stages, text_embeds, prompt_input_ids, embeds) if output_stages else None,
         )
 
-    def _vision_chunks(self, pixel_values: Tensor) -> Iterator[list[Tensor]]:
-        layers = list(self.config.feature_layers)
-        for images in pixel_values.split(images_at_once(pixel_values)):
-            yield vision_layer_tokens(self.clip.vision_model, images, layers)
+    def _own_prompts(self) -> Tensor:
+        return torch.tensor(self.config.prompt_input_ids, device=self.scale_weights.device)
 
-    def score_tokens(
-        self, chunks: Iterable[list[Tensor]], text_embeds: Tensor, grid: tuple[int, int], output_stages: bool = False
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        r"""
-        All that follows the two towers.
+    def _vision_tokens(self, pixel_values: Tensor | None, layer_tokens: list[Tensor] | None) -> Iterator[list[Tensor]]:
+        if pixel_values is not None:
+            layers = list(self.config.feature_layers)
+            for images in pixel_values.split(_images_at_once(pixel_values)):
+                yield vision_layer_tokens(self.clip.vision_model, images, layers)
+        else:
+            given = [tokens.to(self.scale_weights.dtype) for tokens in layer_tokens or []]
+            yield from map(list, zip(*(tokens.split(_images_at_once(tokens)) for tokens in given), strict=True))
 
-        Args:
-            chunks (`Iterable[list[torch.Tensor]]`): for images that are computed together, their tokens of shape
-                `(num_images, 1 + num_patches, hidden_size)`, one tensor a layer. See [`in_chunks`].
-            text_embeds (`torch.Tensor` of shape `(2, projection_dim)`): the text features.
-            grid (`tuple[int, int]`): grid height and width in patches.
-            output_stages (`bool`, defaults to `False`): Whether to return the intermediate tensors.
+    def _attend(self, layer_tokens: list[Tensor], views: list[LayerViews], folded: FoldedWeights) -> list[Tensor]:
+        """The attended maps, layer by layer, within a layer in the order of its views."""
+        attended = []
+        for tokens, layer in zip(layer_tokens, views, strict=True):
+            projections = self.attention.project(tokens, folded)  # shared by the layer's views
+            attended += [self._run(self._attend_view, projections, view, folded) for view in layer.views.values()]
+        return attended
 
-        Returns:
-            `tuple`: logits of "anomalous" of shape `(batch_size, 1 + num_patches)`, CLS first; mean embeddings of the
-            last map of shape `(batch_size, projection_dim)`; intermediate tensors by name.
-        """
-        folded = self.attention.fold()
-        parts = [self._score_chunk(tokens, text_embeds, grid, folded, output_stages) for tokens in chunks]
-        logits, pooled_embeds, stages = zip(*parts, strict=True)
-        merged_stages = {name: torch.cat([part[name] for part in stages]) for name in stages[0]}
-        return torch.cat(logits), torch.cat(pooled_embeds), merged_stages
-
-    def _score_chunk(
-        self,
-        layer_tokens: list[Tensor],
-        text_embeds: Tensor,
-        grid: tuple[int, int],
-        folded: FoldedWeights,
-        output_stages: bool,
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Arguments and result of `score_tokens`, for images that are computed together."""
-        config = self.config
-        stages: dict[str, Tensor] = {}
-        attended = []  # 3·L × (B, N, D), layer-major
-        previous_tokens = None
-        for index, tokens in enumerate(layer_tokens):
-            # 3. Views: identity, semantic, spatial.
-            foreground = foreground_mask(tokens, previous_tokens, config)
-            views: dict[str, Callable[[Tensor], Tensor]] = {
-                "ID": IdentityView(),
-                "SEM": SemanticView.build(tokens, foreground, config),
-                "SPA": SpatialView.build(tokens, foreground, grid, config),
-            }
-            previous_tokens = tokens
-
-            # 4. Attention, on projections shared by the layer's views.
-            projections = self.attention.project(tokens, folded)
-            for name, view in views.items():
-                attended.append(self._run(partial(self._attend, view, folded), projections))
-                if output_stages:
-                    stages[f"layer{index}.{name}.attended"] = attended[-1]
-            if output_stages:
-                stages[f"layer{index}.tokens"] = tokens
-                stages[f"layer{index}.foreground"] = foreground
-                stages[f"layer{index}.semantic"] = views["SEM"](tokens)
-                stages[f"layer{index}.spatial"] = views["SPA"](tokens)
-
-        # 4. Background suppression and 5. scores.
-        projection = self.clip.visual_projection.weight
-        background = background_feature(attended, config.background_fraction, config.background_max_weight)
-        background_projected = background @ projection.T
-        layer_weights = self.scale_weights.softmax(dim=0)
-        logits = torch.zeros((), device=projection.device)
-
-        def score(tokens: Tensor) -> tuple[Tensor, Tensor]:
-            embeds = suppress_and_project(
-                tokens, background, background_projected, projection, config.suppression_weight
-            )
-            return anomaly_logits(embeds, text_embeds, config.temperature), embeds
-
-        for index, tokens in enumerate(attended):
-            map_logits, image_embeds = self._run(score, tokens)
-            logits = logits + layer_weights[index // 3] * map_logits
-        if output_stages:
-            stages["background"], stages["last_view_projected"] = background, image_embeds
-        return logits, image_embeds.mean(dim=1), stages
-
-    def _attend(self, view: Callable[[Tensor], Tensor], folded: FoldedWeights, projections: Tensor) -> Tensor:
+    def _attend_view(self, projections: Tensor, view: View, folded: FoldedWeights) -> Tensor:
         return self.attention(view(projections), folded)
 
-    def _run(self, function: Callable[[Tensor], Any], tensor: Tensor) -> Any:
+    def _score(self, attended: list[Tensor], background: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of "anomalous", `(B, N)`, and the projected tokens of the last map, `(B, N, P)`."""
+        config, projection = self.config, self.clip.visual_projection.weight
+        background_projected = background @ projection.T
+        layer_weights = self.scale_weights.softmax(dim=0)
+        maps_a_layer = len(attended) // len(config.feature_layers)
+        logits = torch.zeros((), device=projection.device)
+        for index, tokens in enumerate(attended):
+            map_logits, embeds = self._run(
+                score_map,
+                tokens,
+                background,
+                background_projected,
+                projection,
+                text_embeds,
+                config.suppression_weight,
+                config.temperature,
+            )
+            logits = logits + layer_weights[index // maps_a_layer] * map_logits
+        return logits, embeds
+
+    def _all_stages(
+        self,
+        parts: list[dict[str, Tensor]],
+        text_embeds: Tensor,
+        prompt_input_ids: Tensor | None,
+        pooled_embeds: Tensor,
+    ) -> dict[str, Tensor]:
+        stages = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if prompt_input_ids is None:
+            prompt_input_ids = self._own_prompts()
+        stages["text_features"] = text_embeds
+        stages["prompt_embeds"] = self.text_branch.embed_prompts(self.clip, prompt_input_ids)
+        stages["consistency_loss"] = consistency_loss(pooled_embeds, text_embeds, self.config)
+        return stages
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The function's value. With activation checkpointing, the backward pass computes it a second time."""
         if self.gradient_checkpointing and self.training:
-            return self._gradient_checkpointing_func(function, tensor)
-        return function(tensor)
+            return self._gradient_checkpointing_func(function, *arguments)
+        return function(*arguments)
 
 
-def images_at_once(batch: Tensor) -> int:
-    """One on a CPU, where that is fastest and smallest for tower and head alike; all of the batch elsewhere."""
+def _images_at_once(batch: Tensor) -> int:
     return 1 if batch.device.type == "cpu" else len(batch)
 
 
-def in_chunks(layer_tokens: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Tokens of shape `(batch_size, 1 + num_patches, hidden_size)`, a layer each, by images computed together."""
-    return map(list, zip(*(tokens.split(images_at_once(tokens)) for tokens in layer_tokens), strict=True))
+def _stages(
+    layer_tokens: list[Tensor],
+    views: list[LayerViews],
+    attended: list[Tensor],
+    background: Tensor,
+    last_embeds: Tensor,
+) -> dict[str, Tensor]:
+    """The intermediate tensors of the images that were computed together."""
+    stages = {"background": background, "last_view_projected": last_embeds}
+    maps = iter(attended)
+    for index, (tokens, layer) in enumerate(zip(layer_tokens, views, strict=True)):
+        stages[f"layer{index}.tokens"] = tokens
+        stages[f"layer{index}.foreground"] = layer.foreground
+        stages[f"layer{index}.semantic"] = layer.views["SEM"](tokens)
+        stages[f"layer{index}.spatial"] = layer.views["SPA"](tokens)
+        stages |= {f"layer{index}.{name}.attended": next(maps) for name in layer.views}
+    return stages

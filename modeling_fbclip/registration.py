@@ -1,7 +1,6 @@
 """Makes FB-CLIP known to the Auto classes and the pipelines of transformers, once that library is in use."""
 
 import sys
-from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -11,9 +10,15 @@ from typing import Any
 TASK = "zero-shot-anomaly-detection"
 
 
-@cache
+_has_begun = False
+
+
 def register() -> None:
-    """Registers the model, its configuration, its processor and its task."""
+    """Registers the model, its configuration, its processor and its task, once."""
+    global _has_begun
+    if _has_begun:
+        return
+    _has_begun = True  # at the beginning, for the imports below come back here
     from transformers import AutoConfig, AutoModel, AutoProcessor
     from transformers.pipelines import PIPELINE_REGISTRY
 

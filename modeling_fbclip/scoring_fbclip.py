@@ -54,6 +54,20 @@ def suppress_and_project(
     return torch.addcmul(-shift, projected, 1 - weight + suppression)
 
 
+def score_map(
+    tokens: Tensor,
+    background: Tensor,
+    background_projected: Tensor,
+    projection: Tensor,
+    text_embeds: Tensor,
+    suppression_weight: float,
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
+    """A map's [`anomaly_logits`] and its projected tokens. Arguments are those of the two functions called."""
+    embeds = suppress_and_project(tokens, background, background_projected, projection, suppression_weight)
+    return anomaly_logits(embeds, text_embeds, temperature), embeds
+
+
 def anomaly_logits(image_embeds: Tensor, text_embeds: Tensor, temperature: float) -> Tensor:
     r"""
     Logit of "anomalous" against "normal": the difference of the two cosine similarities over the temperature.

@@ -5,7 +5,7 @@ So a view is built once, as a small object that mixes the rows of whatever it is
 them that were computed once for all views.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,13 +78,34 @@ def box_filter(values: Tensor, window: int) -> Tensor:
     return values[:, positions].unfold(-1, window, 1).mean(dim=-1)
 
 
-@dataclass
-class IdentityView:
-    """The tokens as they are."""
+View = Callable[[Tensor], Tensor]  # tokens or projections of them, `(B, N, K)` → the same shape
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """`(B, N, K)` → the same."""
-        return features
+
+@dataclass
+class LayerViews:
+    """A layer's foreground mask, `(B, l)`, and its three views: "ID"entity, "SEM"antic, "SPA"tial."""
+
+    foreground: Tensor
+    views: dict[str, View]
+
+
+def build_views(layer_tokens: list[Tensor], grid: tuple[int, int], config: FBCLIPConfig) -> list[LayerViews]:
+    """The views of each layer, from the layers' tokens `(B, N, D)` and `(grid_height, grid_width)`."""
+    layers: list[LayerViews] = []
+    for tokens, previous_tokens in zip(layer_tokens, [None, *layer_tokens], strict=False):
+        foreground = foreground_mask(tokens, previous_tokens, config)
+        views: dict[str, View] = {
+            "ID": identity_view,
+            "SEM": SemanticView.build(tokens, foreground, config),
+            "SPA": SpatialView.build(tokens, foreground, grid, config),
+        }
+        layers.append(LayerViews(foreground, views))
+    return layers
+
+
+def identity_view(features: Tensor) -> Tensor:
+    """The tokens as they are."""
+    return features
 
 
 @dataclass

@@ -29,7 +29,6 @@ from conftest import in_official_names
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel
 from modeling_fbclip.backbone_fbclip import vision_layer_tokens
 from modeling_fbclip.detection.loading import computes_bfloat16
-from modeling_fbclip.modeling_fbclip import in_chunks
 
 SMALL = {
     "clip_config": {
@@ -121,7 +120,7 @@ def measure_parts(model: FBCLIPModel, batch_size: int, repeats: int) -> list[dic
     calls = {
         "vision tower": tower,
         "whole model": lambda: model(pixels),
-        "head": lambda: model.score_tokens(in_chunks(tokens), text_embeds, (side, side)),
+        "head": lambda: model(layer_tokens=tokens, text_embeds=text_embeds, grid=(side, side)),
         "reference head": lambda: reference_head(
             tokens, text_embeds.to(model.dtype), (side, side), parameters, projection, config
         ),

@@ -13,7 +13,7 @@ from conftest import SHAPES, Shape, in_official_names, make_tiny_clip, quick, ra
 from modeling_fbclip import FBCLIPConfig
 from modeling_fbclip.attention_fbclip import FBCLIPAttention
 from modeling_fbclip.backbone_fbclip import interpolate_position_embeddings, vision_layer_tokens
-from modeling_fbclip.vision_fbclip import IdentityView, SemanticView, SpatialView, foreground_mask
+from modeling_fbclip.vision_fbclip import SemanticView, SpatialView, View, foreground_mask, identity_view
 
 WIDTH = 12
 TOKENS = ("plain", "large channel mean", "zero CLS token", "zero patches", "nearly equal patches")
@@ -72,9 +72,9 @@ def make_layer(shape: Shape, kind: str = "plain", mask: str = "mixed", **overrid
     return Layer(tokens, previous_tokens, foreground, (shape.height, shape.width), config)
 
 
-def build_views(layer: Layer) -> dict[str, IdentityView | SemanticView | SpatialView]:
+def build_views(layer: Layer) -> dict[str, View]:
     return {
-        "identity": IdentityView(),
+        "identity": identity_view,
         "semantic": SemanticView.build(layer.tokens, layer.foreground, layer.config),
         "spatial": SpatialView.build(layer.tokens, layer.foreground, layer.grid, layer.config),
     }
