@@ -13,6 +13,8 @@ import modeling_fbclip
 PACKAGE = Path(modeling_fbclip.__file__).parent
 DISTRIBUTION = "modeling-fbclip"
 PYTHON_VERSION = "3.11"
+# Libraries of the command line and of publishing.
+NOT_NEEDED = {"jinja2", "rich", "typer"}
 # What the demo imports nothing of. Itself it is copied on its own, for in a clone it lies elsewhere.
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyi", "cli", "data", "demo", "evaluation", "hub", "training")
 LEFT_OUT_OF_DEMO = shutil.ignore_patterns("__pycache__", "*.pyi", "make_*", "heatmaps.jpg", "screenshot.*", "space.py")
@@ -74,8 +76,8 @@ def stage_space(folder: Path, model_id: str, title: str, space_id: str) -> None:
 def pinned_requirements() -> list[str]:
     """What the package and its demo need, each as `name==version`."""
     needed = [Requirement(line) for line in requires(DISTRIBUTION) or []]
-    wanted = [item.name for item in needed if item.marker is None or item.marker.evaluate({"extra": "demo"})]
-    return [f"{name}=={_public_version(name)}" for name in sorted(wanted)]
+    wanted = {item.name for item in needed if item.marker is None or item.marker.evaluate({"extra": "demo"})}
+    return [f"{name}=={_public_version(name)}" for name in sorted(wanted - NOT_NEEDED)]
 
 
 def _public_version(name: str) -> str:

@@ -68,7 +68,8 @@ class RowFolder(NamedTuple):
         with (self.folder / f"rows-{rank:05}-of-{size:05}{LINES}").open("a", encoding="utf-8") as file:
 
             def write(item: Item, row: Row) -> None:
-                print(json.dumps({"shard": item.shard, "index": item.position} | row._asdict()), file=file, flush=True)
+                file.write(json.dumps({"shard": item.shard, "index": item.position} | row._asdict()) + "\n")
+                file.flush()
 
             yield write
 
