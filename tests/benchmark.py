@@ -77,7 +77,7 @@ def main() -> None:
         "tflop": flops,
         "training": training,
         "aupro": measure_aupro(),
-        "detect": measure_detect(),
+        "detect": measure_detect(config),
         "ratios": [ratios(rows[start : start + len(PARTS)]) for start in range(0, len(rows), len(PARTS))],
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ def print_report(report: dict[str, Any], output: Path) -> None:
     )
     for part, figures in report["detect"].items():
         for name, value in figures.items():
-            console.print(f"fbclip detect, {part}, {name}: {value:.1f}")
+            console.print(f"fbclip detect, {part}, {name}: {value:.3g}")
     console.print(f"Written to {output}")
 
 

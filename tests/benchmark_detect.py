@@ -1,4 +1,4 @@
-"""What `fbclip detect` costs beside the model: the processor's work on an image, and memory over many images.
+"""What `fbclip detect` costs beside the model: work on an image, images a second, and memory over many images.
 
 Part of `make benchmark`; by itself, `.venv/bin/python tests/benchmark_detect.py`.
 """
@@ -18,13 +18,38 @@ import torch
 from PIL import Image
 
 from conftest import make_tiny_model
-from modeling_fbclip import FBCLIPConfig, FBCLIPProcessor
+from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.image_finder import ImageFinder
+from modeling_fbclip.detection.processes import ALONE
 from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
+from modeling_fbclip.detection.results import PNG_SETTINGS, Results
+from modeling_fbclip.detection.row_files import Done
+from modeling_fbclip.detection.rows import Row
+from modeling_fbclip.detection.run import detect_all
+from modeling_fbclip.detection.sources import open_images
 from modeling_fbclip.images_fbclip import load_rgb_image
 
 EXAMPLES = Path(__file__).parents[1] / "demo" / "examples"
 SIDE = 1024
 COUNTS = (300, 3000)
+# A model that takes little beside the pictures, at the image size and patch size of the paper.
+FAST = {
+    "clip_config": {
+        "projection_dim": 32,
+        "vision_config": {
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_attention_heads": 2,
+            "num_hidden_layers": 1,
+            "patch_size": 14,
+            "image_size": 336,
+        },
+    },
+    "feature_layers": [1],
+    "attention_heads": 1,
+    "attention_head_dim": 8,
+}
 # The system's own count of a child's memory would begin with that of this process.
 RUN_AND_TELL_PEAK = """
 import atexit, pathlib
@@ -35,15 +60,66 @@ main()
 """
 
 
-def measure_detect() -> dict[str, Any]:
-    """Milliseconds an image of one megapixel, bytes written for it, and megabytes of a process over many images."""
+def measure_detect(config: FBCLIPConfig) -> dict[str, Any]:
+    """
+    Milliseconds an image of one megapixel and bytes written for it; images a second of the walk and of the model in
+    it, a small one and that of `config`; megabytes of a process over many images.
+    """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            return {"image": measure_image(Path(folder)), "many": measure_many(Path(folder))}
-    finally:
-        torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        processor = FBCLIPProcessor.from_config(config)
+        found = {
+            name: measure_walk(Detector(FBCLIPModel(own).eval(), processor), count, Path(folder, name))
+            for name, own, count in (("fast model", FBCLIPConfig(**FAST), 32), ("slow model", config, 8))
+        }
+        torch.set_num_threads(1)
+        try:
+            return found | {"image": measure_image(Path(folder)), "many": measure_many(Path(folder))}
+        finally:
+            torch.set_num_threads(threads)
+
+
+def measure_walk(detector: Detector, count: int, folder: Path) -> dict[str, float]:
+    """
+    The walk of `fbclip detect` on a folder of one-megapixel JPEGs, with overlays and maps, and the model alone on the
+    same images, in turn: images a second of both, and processor seconds an image outside of the model.
+    """
+    (folder / "parts").mkdir(parents=True)
+    examples = sorted(EXAMPLES.glob("*.jpg"))
+    for index in range(count):
+        photo = (
+            Image.open(examples[index % len(examples)]).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        )
+        photo.save(folder / "parts" / f"{index:03}.jpg", quality=90)
+    source = open_images([str(folder / "parts")], ImageFinder(False, folder / "out", ()), None, batch_size=4)
+    results = Results(detector, source.folder, folder / "out", overlays=True, maps=True)
+    rows: list[Row] = []
+
+    def walk() -> None:
+        detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda _: None)
+
+    inputs = [detector.prepare(load_rgb_image(path)) for path in sorted((folder / "parts").iterdir())]
+
+    def run_model() -> None:
+        for start in range(0, count, 4):
+            detector.run(inputs[start : start + 4])
+
+    run_model()
+    wall: dict[str, list[float]] = {"walk": [], "model": []}
+    busy: dict[str, list[float]] = {"walk": [], "model": []}
+    for _ in range(2):
+        for name, call in (("walk", walk), ("model", run_model)):
+            start, start_busy = time.perf_counter(), time.process_time()
+            call()
+            wall[name].append(time.perf_counter() - start)
+            busy[name].append(time.process_time() - start_busy)
+    assert all(row.error is None for row in rows)
+    return {
+        "images a second": count / median(wall["walk"]),
+        "images a second of the model alone": count / median(wall["model"]),
+        "share of the model's own rate": median(wall["model"]) / median(wall["walk"]),
+        "processor seconds an image outside of the model": (median(busy["walk"]) - median(busy["model"])) / count,
+    }
 
 
 def measure_image(folder: Path) -> dict[str, float]:
@@ -71,8 +147,11 @@ def measure_image(folder: Path) -> dict[str, float]:
             "overlay",
             lambda picture=picture, result=result: render_overlay(picture, result["anomaly_map"], result["mask"]),
         )
-        timed("overlay as PNG", lambda overlay=overlay: overlay.save(folder / "overlay.png"))
-        timed("map as PNG", lambda result=result: map_to_png16(result["anomaly_map"]).save(folder / "map.png"))
+        timed("overlay as PNG", lambda overlay=overlay: overlay.save(folder / "overlay.png", **PNG_SETTINGS))
+        timed(
+            "map as PNG",
+            lambda result=result: map_to_png16(result["anomaly_map"]).save(folder / "map.png", **PNG_SETTINGS),
+        )
     sizes = {f"{name}_bytes": (folder / name).stat().st_size for name in ("photo.jpg", "overlay.png", "map.png")}
     return {name: median(times) for name, times in found.items()} | sizes
 
@@ -115,6 +194,6 @@ def run_detect(folder: Path, output: str, photographs: str = "parts") -> tuple[f
 
 
 if __name__ == "__main__":
-    for part, figures in measure_detect().items():
+    for part, figures in measure_detect(FBCLIPConfig()).items():
         for name, value in figures.items():
-            print(f"{part}, {name}: {value:.1f}")
+            print(f"{part}, {name}: {value:.3g}")

@@ -3,19 +3,29 @@
 import os
 import signal
 import sys
-import threading
+from types import FrameType
+
+INTERRUPTED = 130  # exit status
 
 
 def main() -> None:
     """Runs the command line: exit status 0, 1 (some images failed), 2 (nothing could be done) or 130."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread:  # an interrupted import would end in a traceback, and there is nothing to clean up yet
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    from modeling_fbclip.cli.app import run
+    before = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        from modeling_fbclip.cli.app import run
 
-    if in_main_thread:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(_signal: int, frame: FrameType | None) -> None:
+    """Ends at once while a module is imported: libraries turn a KeyboardInterrupt there into errors of their own."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

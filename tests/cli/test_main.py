@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import termios
+import time
 from importlib.metadata import version
 
 import pytest
@@ -87,3 +89,20 @@ def test_the_bundled_model_detects(fbclip, save_photograph, tmp_path):
     (row,) = json.loads(outcome.out)
     assert 0 <= row["score"] <= 1
     assert row["label"] in ("normal", "anomalous")
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.2, 2.0])
+def test_an_interrupt_at_the_start_ends_without_a_traceback(seconds, save_photograph, tmp_path):
+    photo = save_photograph(tmp_path / "photo.png", width=2000, height=2000)
+    photos = [photo] * 50  # so that it is still at work
+    with subprocess.Popen(
+        command("detect", *photos, "--output", tmp_path / "out"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in errors
