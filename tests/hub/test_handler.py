@@ -1,4 +1,4 @@
-"""The Inference Endpoint's handler answers from a staged folder, and opens nothing that a client names."""
+"""The handler of an Inference Endpoint answers from a staged folder, and opens no path or address of a client."""
 
 import base64
 import importlib.util
@@ -23,7 +23,7 @@ def staged(model_dir, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def module(staged):
-    """`handler.py` of the folder, imported as an Endpoint does."""
+    """`handler.py` of the folder, imported as an Endpoint imports it."""
     spec = importlib.util.spec_from_file_location("handler", staged / "handler.py")
     found = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
@@ -47,7 +47,7 @@ def mask_of(answer: dict) -> np.ndarray:
     return np.asarray(picture)
 
 
-def test_answer_is_that_of_the_pipeline(handler, model_dir, synthetic_image) -> None:
+def test_the_answer_is_the_same_as_the_pipelines(handler, model_dir, synthetic_image) -> None:
     detect = ZeroShotAnomalyDetectionPipeline(
         model=FBCLIPModel.from_pretrained(model_dir), processor=FBCLIPProcessor.from_pretrained(model_dir)
     )
@@ -81,7 +81,7 @@ def test_parameters_set_thresholds(handler, synthetic_image) -> None:
     )
 
 
-def test_prompts_are_texts_of_the_two_states(module, handler, synthetic_image, tmp_path) -> None:
+def test_prompts_change_the_answer_as_in_the_pipeline(module, handler, synthetic_image, tmp_path) -> None:
     stage_model(BUNDLED, tmp_path / "bundled", "owner/name")
     with_tokenizer = module.EndpointHandler(str(tmp_path / "bundled"))
     model, processor = load_bundled()
@@ -128,7 +128,7 @@ def test_wrong_requests_are_refused(handler, request_data, said) -> None:
         handler(request_data)
 
 
-def test_a_file_of_the_server_is_no_image(handler, synthetic_image, tmp_path) -> None:
+def test_a_path_on_the_server_is_refused(handler, synthetic_image, tmp_path) -> None:
     synthetic_image.save(tmp_path / "photo.png")
     with pytest.raises(ValueError, match="paths and addresses are not opened"):
         handler({"inputs": str(tmp_path / "photo.png")})
