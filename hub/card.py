@@ -6,18 +6,17 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData, parse_local_safetensors_file_metadata
 
+from modeling_fbclip.common.json_files import read_json
 from modeling_fbclip.common.provenance import TRAINING_RECORD
 from modeling_fbclip.data.registry import identify
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 
 from .card_tables import card_table, flatten
-from .evaluation_report import EVALUATION, EvaluationReport, model_index, read_json, read_report
+from .evaluation_report import EVALUATION, TASK, EvaluationReport, model_index, read_report
 from .upload import is_hub_id
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TAGS = ["anomaly-detection", "anomaly-localization", "zero-shot", "clip", "fb-clip"]
-# The Hub has no task of anomaly detection; this is the nearest.
-PIPELINE_TAG = "image-segmentation"
 
 
 def render_card(folder: Path, repo_id: str) -> str:
@@ -42,7 +41,7 @@ def render_card(folder: Path, repo_id: str) -> str:
         library_name="transformers",
         license="apache-2.0",
         model_name=repo_id.rpartition("/")[2] if report.sets else None,
-        pipeline_tag=PIPELINE_TAG,
+        pipeline_tag=TASK,
         tags=TAGS,
         eval_results=model_index(report.sets) or None,
     )
@@ -52,7 +51,6 @@ def render_card(folder: Path, repo_id: str) -> str:
         repo_id=repo_id,
         clip=clip,
         config=config,
-        vision=config["clip_config"]["vision_config"],
         processor=processor,
         weights=_weights(folder),
         recipe=_recipe(folder / "recipe.json"),

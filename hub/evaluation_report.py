@@ -1,12 +1,12 @@
 """`evaluation.json` in a model's folder: a report of `fbclip evaluate`, or the results on several data sets."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult
 
+from modeling_fbclip.common.json_files import read_json
 from modeling_fbclip.data.registry import identify
 
 from .card_tables import as_label, as_text, is_metric
@@ -14,7 +14,7 @@ from .card_tables import as_label, as_text, is_metric
 EVALUATION = "evaluation.json"
 OWN_METHOD = "FB-CLIP"
 ALL_KINDS = "all"  # of defects
-TASK = "image-segmentation"
+TASK = "image-segmentation"  # the nearest that the Hub has
 
 
 class ResultSet(NamedTuple):
@@ -43,24 +43,6 @@ class EvaluationReport(NamedTuple):
     sets: list[ResultSet]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    r"""
-    Raises:
-        `ValueError`: The file cannot be read, or it holds no JSON object.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as JSON ({error}).") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: holds no JSON object.")
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
-
-
 def read_report(path: Path) -> EvaluationReport:
     r"""
     Raises:
@@ -76,16 +58,12 @@ def read_report(path: Path) -> EvaluationReport:
 
 def _result_set(found: dict[str, Any]) -> ResultSet:
     """One of several sets, with a row for each method and kind of defect."""
-    rows = [{name: value for name, value in row.items() if name != "kind"} for row in found["rows"] if _is_whole(row)]
+    kinds = [row for row in found["rows"] if row.get("kind", ALL_KINDS) != ALL_KINDS]
+    rows = [{name: row[name] for name in row if name != "kind"} for row in found["rows"] if row not in kinds]
     own = [row for row in rows if str(row.get("method", "")).startswith(OWN_METHOD)]
     # A variant of the method has a longer name than the method itself.
     metrics = _metrics(min(own, key=lambda row: len(row["method"]))) if own else {}
-    kinds = [row for row in found["rows"] if not _is_whole(row)]
     return ResultSet(str(found["name"]), _facts(found), rows, kinds, metrics)
-
-
-def _is_whole(row: dict[str, Any]) -> bool:
-    return row.get("kind", ALL_KINDS) == ALL_KINDS
 
 
 def _own_set(report: dict[str, Any]) -> ResultSet:

@@ -1,6 +1,5 @@
 """A model's folder as it is published: weights, configuration, code, handler, records and card."""
 
-import json
 import re
 import shutil
 from importlib.metadata import distribution, requires
@@ -21,7 +20,7 @@ from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 from .card import render_card
-from .evaluation_report import EVALUATION, read_json
+from .evaluation_report import EVALUATION
 from .upload import is_hub_id
 
 HANDLER = Path(__file__).with_name("handler.py")
@@ -55,9 +54,9 @@ def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | 
         _save_model(model_dir, target)
         for name in (*RECORDS, EVALUATION):
             if (model_dir / name).is_file():
-                _copy_json(model_dir / name, target / name)
+                shutil.copyfile(model_dir / name, target / name)
         if evaluation is not None:
-            _copy_json(evaluation, target / EVALUATION)
+            shutil.copyfile(evaluation, target / EVALUATION)
         write_license(target)
         shutil.copyfile(HANDLER, target / HANDLER.name)
         (target / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
@@ -142,10 +141,6 @@ def _frame(config: FBCLIPConfig, parts: dict[str, Tensor]) -> FBCLIPModel:
     if wrong:
         raise ValueError(f"weights are missing, unknown or of another shape: {', '.join(sorted(wrong))}")
     return model
-
-
-def _copy_json(source: Path, target: Path) -> None:
-    target.write_text(json.dumps(read_json(source), indent=2) + "\n", encoding="utf-8")
 
 
 def _requirements() -> list[str]:

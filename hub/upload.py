@@ -38,16 +38,7 @@ class HubError(ValueError):
 
 
 class Pushed(NamedTuple):
-    """
-    A repository after a push.
-
-    Args:
-        repo_type: `"model"` or `"space"`.
-        repo_id: `owner/name`.
-        url: its page.
-        commit: the newest commit: the push's own if something has changed.
-        changed: whether something has changed.
-    """
+    """A repository after a push: its page, its newest commit, and whether the push has changed it."""
 
     repo_type: RepoType
     repo_id: str
@@ -61,20 +52,19 @@ class Repository:
     A repository to write to. It is made if it is missing.
 
     Args:
-        repo_id (`str`): `owner/name`.
+        repo_id (`str`): `owner/name`, checked by `require_repo_id`.
         repo_type (`str`): `"model"` or `"space"`.
         private (`bool`): Whether it is made private. An existing public one is then an error.
         revision (`str`, *optional*): Branch to write to, made if it is missing. Defaults to the main one.
         token (`str`, *optional*): Defaults to the one of `hf auth login` or `HF_TOKEN`.
 
     Raises:
-        `HubError`: There is no token, the name is wrong, or the Hub cannot be reached or refuses.
+        `HubError`: There is no token, or the Hub cannot be reached or refuses.
     """
 
     def __init__(
         self, repo_id: str, repo_type: RepoType, private: bool, revision: str | None, token: str | None
     ) -> None:
-        require_repo_id(repo_id)
         token = token or get_token()
         if token is None:
             raise HubError("there is no token: log in with `hf auth login`, or set HF_TOKEN to one that may write.")
@@ -173,8 +163,6 @@ def _explain_answer(error: HfHubHTTPError, name: str) -> str:
         return "the Hub does not accept the token; log in again with `hf auth login`."
     if status == 403:
         return f"the token may not write to {name}; use one with write access, or another name."
-    if status == 404:
-        return f"{name}: there is no such repository or revision, or the token has no access to it."
     if status in (409, 412):
         return f"{name} was changed by somebody else meanwhile; run it again."
     if status == 429:

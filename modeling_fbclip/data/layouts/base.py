@@ -1,7 +1,6 @@
 """What every layout needs: samples, and the files of a folder in a fixed order."""
 
 import csv
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -108,14 +107,6 @@ def file_inside(root: Path, entry: object, listed_in: Path) -> Path:
     if "\0" in entry or not Path(path).is_relative_to(top):
         raise ValueError(f"{listed_in}: {entry!r} leads out of {root}; write a path relative to that folder.")
     return root / Path(path).relative_to(top)
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; ValueError that names the file if it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is not readable as JSON ({error}); write the file anew.") from error
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

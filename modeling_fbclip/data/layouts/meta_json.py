@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .base import ANOMALY, Layout, Sample, file_inside, get, read_json
+from modeling_fbclip.common.json_files import read_json
+
+from .base import ANOMALY, Layout, Sample, file_inside, get
 
 
 def _classes(root: Path) -> dict[str, Mapping[str, list[object]]]:

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .base import Layout, Sample, file_inside, get, read_json
+from modeling_fbclip.common.json_files import read_json
+
+from .base import Layout, Sample, file_inside, get
 
 JSON_FOLDERS = (Path("realiad_jsons", "realiad_jsons"), Path("realiad_jsons"))
 # The resolution nearest above the model's comes first.
