@@ -77,7 +77,7 @@ def test_the_card_of_the_project_is_the_card_of_a_push(tmp_path) -> None:
 def test_the_card_of_the_bundled_model_describes_it() -> None:
     card, recipe = render_card(BUNDLED, "owner/name"), json.loads((BUNDLED / "recipe.json").read_text())
     model, processor = load_bundled()
-    assert "A demonstration and a starting point for fine-tuning, no inspector." in card
+    assert "A demonstration and a starting point for fine-tuning, not for real inspection." in card
     assert recipe["data"] in card
     assert recipe["teacher"] in card
     assert f"| {sum(parameter.numel() for parameter in model.parameters()):,}" in card.replace("parameters | ", "| ")
@@ -98,10 +98,10 @@ def test_the_card_of_the_bundled_model_describes_it() -> None:
 def test_the_cost_of_parts_is_explained_if_there_is_one(folder: Path, score: str, told: bool) -> None:
     FBCLIPProcessor.from_pretrained(folder, score=score).save_pretrained(folder)
     (folder / EVALUATION).write_text(json.dumps(SETS))
-    assert "Where a part of FB-CLIP costs" not in render_card(folder, "owner/name")
+    assert "better image AUROC without one of its parts" not in render_card(folder, "owner/name")
     costly = SETS["sets"][0] | {"better_in_image_AUROC_than_the_whole": "without suppression (by 3.0)"}
     (folder / EVALUATION).write_text(json.dumps(SETS | {"sets": [costly]}))
-    assert ("Where a part of FB-CLIP costs" in render_card(folder, "owner/name")) == told
+    assert ("better image AUROC without one of its parts" in render_card(folder, "owner/name")) == told
 
 
 def test_the_card_names_the_clip_of_the_model(folder: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_card_names_the_clip_of_the_model(folder: Path) -> None:
         assert metadata(card)["base_model_relation"] == relation
         assert ("not in this repository: fetched from" in card) is not includes_clip
     assert 'AutoModel.from_pretrained("ada/parts", trust_remote_code=True' in card
-    assert "no inspector" in card
+    assert "not for real inspection" in card
 
 
 def test_sets_of_an_evaluation_become_tables_and_metadata(folder: Path) -> None:
@@ -168,7 +168,7 @@ def test_odd_values_stay_inside_their_cells(folder: Path) -> None:
     card = render_card(folder, "ada/parts")
     assert "| output | own \\| folder |" in card
     assert "| resume | n/a |" in card
-    assert "No report of an evaluation is here." in card
+    assert "There is no report of an evaluation here." in card
 
 
 @pytest.mark.parametrize(
@@ -198,4 +198,4 @@ def test_a_training_record_is_shown_without_digests_of_images(folder: Path) -> N
     for row in ("| epochs | 3 |", "| learning rate | 5e-05 |", "| adam betas | 0.5, 0.999 |", "| steps | 42 |"):
         assert row in card
     assert "0123456789abcdef" not in card
-    assert "No report of an evaluation is here." in card
+    assert "There is no report of an evaluation here." in card

@@ -98,27 +98,27 @@ def test_prompts_change_the_answer_as_in_the_pipeline(module, handler, synthetic
 @pytest.mark.parametrize(
     ("request_data", "said"),
     [
-        ({}, "NoneType is no image"),
+        ({}, "NoneType is not an image"),
         ({"inputs": "/etc/passwd"}, "paths and addresses are not opened"),
         ({"inputs": "https://example.org/a.png"}, "paths and addresses are not opened"),
-        ({"inputs": "abcd"}, "no image, or of another kind"),
+        ({"inputs": "abcd"}, "not an image; send one of BMP, JPEG"),
         ({"inputs": []}, "0 images; send 1 to 16"),
         ({"inputs": ["abcd"] * 17}, "17 images; send 1 to 16"),
         (
             {"inputs": "abcd", "parameters": {"path": "x"}},
-            "parameters: an object of threshold, pixel_threshold, prompts and nothing else",
+            "parameters: must be an object with threshold, pixel_threshold, prompts only",
         ),
-        ({"inputs": "abcd", "parameters": 3}, "parameters: an object"),
-        ({"inputs": {"image": "abcd"}}, "dict is no image"),
-        ([], "the request is an object"),
-        (["abcd"], "the request is an object"),
+        ({"inputs": "abcd", "parameters": 3}, "parameters: must be an object"),
+        ({"inputs": {"image": "abcd"}}, "dict is not an image"),
+        ([], "the request must be an object"),
+        (["abcd"], "the request must be an object"),
         *(
-            ({"inputs": "abcd", "parameters": {name: value}}, f"parameters: {name} is a number from 0 to 1")
+            ({"inputs": "abcd", "parameters": {name: value}}, f"parameters: {name} must be a number from 0 to 1")
             for name in ("threshold", "pixel_threshold")
             for value in ("x", [1], True, 1.5, float("nan"))
         ),
         *(
-            ({"inputs": "abcd", "parameters": {"prompts": value}}, "parameters: prompts are two texts")
+            ({"inputs": "abcd", "parameters": {"prompts": value}}, "parameters: prompts must be two texts")
             for value in (3, "ab", ["a"], ["a", 3], ["a", "b", "c"], {"a": "b", "c": "d"})
         ),
     ],
@@ -140,5 +140,5 @@ def test_too_large_an_image_is_refused_before_it_is_decoded(handler, module, mon
     with pytest.raises(ValueError, match="48 by 40 pixels; at most 100"):
         handler({"inputs": text})
     monkeypatch.setattr(module, "MAX_BYTES", 10)
-    with pytest.raises(ValueError, match="at most 10 are read"):
+    with pytest.raises(ValueError, match="at most 10 are allowed"):
         handler({"inputs": text})
