@@ -11,8 +11,6 @@ from modeling_fbclip.common.files import written_aside
 from .stage import require_publishable, stage_model, write_license
 from .upload import HubError, Pushed, Repository, require_repo_id
 
-SPACE_TITLE = "FB-CLIP anomaly detection"
-
 
 class StagedFile(NamedTuple):
     """A file to publish: `"model"` or `"space"`, its path in the repository, its size in bytes."""
@@ -70,7 +68,7 @@ def stage_folders(
         from modeling_fbclip.demo.space import stage_space  # needs the extra `demo`
 
         (folder / "space").mkdir()
-        stage_space(folder / "space", repo_id, SPACE_TITLE, space_id)
+        stage_space(folder / "space", repo_id, "FB-CLIP anomaly detection", space_id)
         write_license(folder / "space")
         require_publishable(folder / "space")
     return [

@@ -14,7 +14,6 @@ from modeling_fbclip.common.provenance import RECORDS
 
 from .evaluation_report import EVALUATION
 
-MESSAGE = "Upload by modeling-fbclip"
 RepoType = Literal["model", "space"]
 # Stale files of an earlier push. A pattern without a folder is for the top level only.
 STALE: dict[RepoType, tuple[str, ...]] = {
@@ -99,7 +98,7 @@ class Repository:
             commit = self.api.create_commit(
                 self.repo_id,
                 [*map(CommitOperationDelete, stale), *added],
-                commit_message=MESSAGE,
+                commit_message="Upload by modeling-fbclip",
                 repo_type=self.repo_type,
                 revision=self.revision,
                 parent_commit=self.parent,

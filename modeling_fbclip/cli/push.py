@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from modeling_fbclip.hub import Pushed, StagedFile
 
 BUNDLED_NAME = "bundled"
-SECRET_NEEDED = "until it has a token that may: add one in its settings on the Hub, as a secret named HF_TOKEN"
+SECRET_NEEDED = "yet: add a token with read access in its settings on the Hub, as a secret named HF_TOKEN"
 EXAMPLE_SPACE = "owner/space"  # the Space in a dry run without --space
 
 
@@ -28,7 +28,7 @@ def push(
     space: Annotated[
         str | None, typer.Option(metavar="OWNER/SPACE", help="Name of a Space to try it in.", show_default="none")
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make what is new private.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make new repositories private.")] = False,
     revision: Annotated[
         str | None,
         typer.Option(help="Branch of the model, made if missing; not with --space.", show_default="the main one"),
@@ -43,19 +43,21 @@ def push(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what would be uploaded, model and Space; upload nothing.")
+        bool, typer.Option("--dry-run", help="List the files of model and Space; upload nothing.")
     ] = False,
     stage: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Empty folder to keep it in, as model/ and space/.", show_default="none"),
+        typer.Option(
+            file_okay=False, help="Empty folder to keep the files in, as model/ and space/.", show_default="none"
+        ),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="Form of the listing on stdout.")] = "table",
+    form: Annotated[Format, typer.Option("--format", help="Form of the list on stdout.")] = "table",
 ) -> None:
     """
     Publish a model on the Hub, and a Space to try it in.
 
-    The token is that of 'hf auth login' or HF_TOKEN. Each repository gets one commit, or none where nothing has
-    changed; after an error it is as it was.
+    The token comes from 'hf auth login' or HF_TOKEN. Each repository gets one commit, or none if nothing has
+    changed. After an error it is unchanged.
 
     \b
     Example:

@@ -41,7 +41,7 @@ def test_a_dry_run_of_a_private_model_and_a_named_space(fbclip, model_folder) ->
     outcome = fbclip("push", model_folder, "owner/name", *arguments)
     assert outcome.status == 0, outcome.err
     assert 'Client("owner/demo")' in Path("staged/space/README.md").read_text()
-    assert "owner/demo cannot read the private owner/name until it has a token" in outcome.err
+    assert "owner/demo cannot read the private owner/name yet: add a token with read access" in outcome.err
     assert "as a secret named HF_TOKEN" in outcome.err
 
 

@@ -160,7 +160,7 @@ def test_a_push_to_a_branch_does_not_change_main(published, place, standin, fbcl
 def test_a_model_and_its_space_can_be_private(place, standin, fbclip, model_dir) -> None:
     outcome = fbclip("push", model_dir, place.repo("secret"), "--space", place.repo("show"), "--private")
     assert outcome.status == 0, outcome.err
-    assert f"{place.repo('show')} cannot read the private {place.repo('secret')} until" in outcome.err
+    assert f"{place.repo('show')} cannot read the private {place.repo('secret')} yet" in outcome.err
     assert "as a secret named HF_TOKEN" in outcome.err
     for kind, suffix in (("model", "secret"), ("space", "show")):
         repository = standin.repositories.get(kind, place.repo(suffix))
