@@ -1,4 +1,4 @@
-"""Publishing: a staged folder, its card, a Space, one upload."""
+"""Publishing: a staged folder with its card, a Space, and one upload."""
 
 from .card import render_card
 from .publish import StagedFile, push_to_hub, stage_folders, upload_folders

@@ -1,10 +1,10 @@
 """
 The model on a Hugging Face Inference Endpoint.
 
-Request: `{"inputs": image, "parameters": {…}}`. An image is base64 text, or a list of such; the bytes of an image as
-the whole request do too. Parameters, all optional: `threshold` of the image, `pixel_threshold` of the mask, and
-`prompts`, two texts of what a faultless and what a faulty image shows. Answer, of each image: `score`, `label`,
-`width`, `height`, and two PNGs in base64: `anomaly_map` of 16 bits, with 65535 for a probability of 1, and `mask` of
+Request: `{"inputs": image, "parameters": {…}}`. An image is base64 text; a list of images gives a list of answers.
+The request may also be the bytes of one image. Parameters, all optional: `threshold` of the image, `pixel_threshold`
+of the mask, and `prompts`, a text for normal and a text for anomalous images. Answer for each image: `score`, `label`,
+`width`, `height`, and two PNGs in base64: `anomaly_map` with 16 bits, 65535 for a probability of 1, and `mask` with
 1 bit, white where a pixel is anomalous.
 """
 
@@ -36,7 +36,7 @@ class EndpointHandler:
 
     def __init__(self, path: str = ".") -> None:
         cuda = torch.cuda.is_available()
-        task: Any = "zero-shot-anomaly-detection"  # which transformers' types do not list
+        task: Any = "zero-shot-anomaly-detection"  # not in the types of transformers
         self.detect = pipeline(
             task,
             model=path,
@@ -46,9 +46,9 @@ class EndpointHandler:
         )
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
-        """Raises ValueError for a request that cannot be answered; the endpoint sends its text back."""
+        """Answers a request. The Endpoint sends the text of a ValueError back to the client."""
         if not isinstance(data, dict):
-            raise ValueError("the request is an object of inputs and parameters.")
+            raise ValueError("the request must be an object with inputs and parameters.")
         inputs = data.get("inputs")
         parameters = _parameters(data.get("parameters") or {})
         images = inputs if isinstance(inputs, list) else [inputs]
@@ -59,38 +59,38 @@ class EndpointHandler:
 
 
 def _parameters(given: Any) -> dict[str, Any]:
-    """Those that are given; null stands for the model's own."""
+    """The given parameters, checked; null means the model's own value."""
     if not isinstance(given, dict) or not set(given) <= set(PARAMETERS):
-        raise ValueError(f"parameters: an object of {', '.join(PARAMETERS)} and nothing else.")
+        raise ValueError(f"parameters: must be an object with {', '.join(PARAMETERS)} only.")
     given = {name: value for name, value in given.items() if value is not None}
     for name in THRESHOLDS:
         value = given.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ValueError(f"parameters: {name} is a number from 0 to 1.")
+            raise ValueError(f"parameters: {name} must be a number from 0 to 1.")
     prompts = given.get("prompts", ["", ""])
     if not isinstance(prompts, list | tuple) or [type(text) for text in prompts] != [str, str]:
-        raise ValueError("parameters: prompts are two texts, what a faultless and what a faulty image shows.")
+        raise ValueError("parameters: prompts must be two texts, for normal and for anomalous images.")
     return given
 
 
 def _picture(image: Any) -> Image.Image:
-    """A picture within the bounds. Text is base64 and nothing else: no path and no address is opened."""
+    """Reads an image within the limits. Text must be base64: paths and addresses are not opened."""
     if isinstance(image, str):
         try:
             image = base64.b64decode(image.partition("base64,")[2] or image, validate=True)
         except (binascii.Error, ValueError):
-            raise ValueError("inputs: the text is no base64; paths and addresses are not opened.") from None
+            raise ValueError("inputs: the text is not base64; paths and addresses are not opened.") from None
     if isinstance(image, bytes):
         if len(image) > MAX_BYTES:
-            raise ValueError(f"inputs: an image of {len(image)} bytes; at most {MAX_BYTES} are read.")
+            raise ValueError(f"inputs: an image of {len(image)} bytes; at most {MAX_BYTES} are allowed.")
         try:
             image = Image.open(io.BytesIO(image), formats=FORMATS)
         except (OSError, ValueError, Image.DecompressionBombError):
-            raise ValueError(f"inputs: no image, or of another kind than {', '.join(FORMATS)}.") from None
+            raise ValueError(f"inputs: not an image; send one of {', '.join(FORMATS)}.") from None
     if not isinstance(image, Image.Image):
-        raise ValueError(f"inputs: {type(image).__name__} is no image; send base64 text.")
+        raise ValueError(f"inputs: {type(image).__name__} is not an image; send base64 text.")
     if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"inputs: {image.width} by {image.height} pixels; at most {MAX_PIXELS} are read.")
+        raise ValueError(f"inputs: {image.width} by {image.height} pixels; at most {MAX_PIXELS} are allowed.")
     return image
 
 

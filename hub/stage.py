@@ -1,9 +1,7 @@
-"""A model's folder as the Hub is to have it: weights, configuration, code, handler, records and card."""
+"""A model's folder as it is published: weights, configuration, code, handler, records and card."""
 
-import json
 import re
 import shutil
-from collections.abc import Iterator
 from importlib.metadata import distribution, requires
 from pathlib import Path
 from typing import Any
@@ -16,24 +14,22 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from modeling_fbclip.common.provenance import RECORDS
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
-from modeling_fbclip.detection.loading import LOADING_ERRORS
+from modeling_fbclip.detection.loading import LOADING_ERRORS, require_fbclip
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 from .card import render_card
-from .results import EVALUATION, eval_results_yaml, read_json, read_results
+from .evaluation_report import EVALUATION
 from .upload import is_hub_id
 
 HANDLER = Path(__file__).with_name("handler.py")
 LICENSE_OF_CLONE = Path(__file__).parents[1] / "LICENSE"
 DISTRIBUTION = "modeling-fbclip"
-# What the code that travels with a model imports.
+# Libraries that the published code imports.
 NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
-# What a tokenizer says of how it was loaded, which is of no use elsewhere.
+# Settings of a tokenizer that hold on this machine only.
 LOADED_FROM = ("is_local", "local_files_only")
-PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
-HIDDEN_ALLOWED = {".eval_results", ".gitattributes"}
 SECRET = re.compile(
     rb"\bhf_[A-Za-z0-9]{30,}|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{40}|\bAKIA[0-9A-Z]{16}\b"
     rb"|-----BEGIN [A-Z ]*KEY"
@@ -42,12 +38,12 @@ SECRET = re.compile(
 
 def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | None = None) -> None:
     r"""
-    Writes what the Hub is to have of a model. The code is that of the installed package, whatever `model_dir` holds.
+    Writes the folder of a model that is to be published. The code is that of the installed package.
 
     Args:
-        model_dir (`Path`): Folder of a model and its processor. One of the FB-CLIP parts alone stays so.
-        target (`Path`): The folder to write; it must not exist, and is not there after an error.
-        repo_id (`str`): `owner/name` that the card speaks of.
+        model_dir (`Path`): Folder of a model and its processor. A model without its CLIP is published without it.
+        target (`Path`): The folder to write; it must not exist. After an error it is removed.
+        repo_id (`str`): `owner/name` on the card.
         evaluation (`Path`, *optional*): Report of `fbclip evaluate`. Defaults to `evaluation.json` in `model_dir`.
 
     Raises:
@@ -56,19 +52,15 @@ def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | 
     target.mkdir(parents=True)
     try:
         _save_model(model_dir, target)
-        for name in RECORDS:
+        for name in (*RECORDS, EVALUATION):
             if (model_dir / name).is_file():
-                _copy_json(model_dir / name, target / name)
-        report = evaluation or model_dir / EVALUATION
-        if evaluation is not None or report.is_file():
-            _copy_json(report, target / EVALUATION)
+                shutil.copyfile(model_dir / name, target / name)
+        if evaluation is not None:
+            shutil.copyfile(evaluation, target / EVALUATION)
         write_license(target)
         shutil.copyfile(HANDLER, target / HANDLER.name)
         (target / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
         (target / "README.md").write_text(render_card(target, repo_id), encoding="utf-8")
-        if entries := eval_results_yaml(read_results(target)):
-            (target / ".eval_results").mkdir()
-            (target / ".eval_results" / "fbclip.yaml").write_text(entries, encoding="utf-8")
         require_publishable(target)
     except BaseException:
         shutil.rmtree(target)
@@ -78,20 +70,18 @@ def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | 
 def require_publishable(folder: Path) -> None:
     r"""
     Raises:
-        `ValueError`: A file is hidden, may run code when it is loaded, or looks as if it held a secret; it is named.
+        `ValueError`: A file is hidden or seems to hold a secret; the message names it.
     """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if any(part.startswith(".") and part not in HIDDEN_ALLOWED for part in name.parts):
+        if path.name.startswith("."):
             raise ValueError(f"{name}: hidden files are not published; remove it.")
-        if path.suffix.lower() in PICKLES:
-            raise ValueError(f"{name}: may run code when it is loaded, and is not published; use safetensors.")
         if path.is_file() and path.suffix != ".safetensors" and _has_secret(path.read_bytes()):
             raise ValueError(f"{name}: seems to hold a token or a key, and is not published; remove it from the file.")
 
 
 def write_license(folder: Path) -> None:
-    """The package's, which lies with its metadata where it is installed, and at the top of a clone."""
+    """Writes the package's licence, from the installed distribution or from a clone."""
     text = distribution(DISTRIBUTION).read_text("licenses/LICENSE")
     (folder / "LICENSE").write_text(text or LICENSE_OF_CLONE.read_text(encoding="utf-8"), encoding="utf-8")
 
@@ -102,10 +92,16 @@ def _has_secret(content: bytes) -> bool:
 
 
 def _save_model(model_dir: Path, target: Path) -> None:
-    _require_model(model_dir)
+    if not model_dir.is_dir():
+        raise ValueError(f"{model_dir}: no such folder.")
+    if not (model_dir / "config.json").is_file():
+        raise ValueError(f"{model_dir}: holds no config.json; pass the folder that a model was saved to.")
+    if not any(model_dir.glob("*.safetensors")):
+        raise ValueError(f"{model_dir}: holds no weights as safetensors; save the model with `save_pretrained` first.")
+    weights = None
     try:
+        require_fbclip(model_dir)
         config = FBCLIPConfig.from_pretrained(model_dir)
-        weights = None
         if config.includes_clip:
             model = FBCLIPModel.from_pretrained(model_dir, use_safetensors=True)
         else:
@@ -116,24 +112,13 @@ def _save_model(model_dir: Path, target: Path) -> None:
         raise ValueError(f"{model_dir}: cannot be loaded: {error}") from error
     _forget_folders(model.config, model_dir)
     model.save_pretrained(target, include_clip=config.includes_clip, state_dict=weights)
-    _forget_loading(processor)
+    for name in LOADED_FROM if processor.tokenizer is not None else ():
+        processor.tokenizer.init_kwargs.pop(name, None)
     processor.save_pretrained(target)
 
 
-def _require_model(model_dir: Path) -> None:
-    if not model_dir.is_dir():
-        raise ValueError(f"{model_dir}: no such folder.")
-    if not (model_dir / "config.json").is_file():
-        raise ValueError(f"{model_dir}: holds no config.json; pass the folder that a model was saved to.")
-    if not any(model_dir.glob("*.safetensors")):
-        raise ValueError(f"{model_dir}: holds no weights as safetensors; save the model with `save_pretrained` first.")
-    kind = read_json(model_dir / "config.json").get("model_type")
-    if kind != FBCLIPConfig.model_type:
-        raise ValueError(f"{model_dir}: holds a {kind!r} model, not an FB-CLIP.")
-
-
 def _forget_folders(config: FBCLIPConfig, model_dir: Path) -> None:
-    """Folders of this machine are of no use elsewhere, and nobody's business."""
+    """Removes the folders of this machine: they are private, and do not exist elsewhere."""
     if config.clip_name_or_path is not None and not is_hub_id(config.clip_name_or_path):
         if not config.includes_clip:
             raise ValueError(
@@ -143,17 +128,11 @@ def _forget_folders(config: FBCLIPConfig, model_dir: Path) -> None:
         config.clip_name_or_path = config.clip_revision = None
     clip_config: Any = config.clip_config
     for part in (clip_config, clip_config.text_config, clip_config.vision_config):
-        part.name_or_path = ""  # may be such a folder too, and nothing reads it
-
-
-def _forget_loading(processor: FBCLIPProcessor) -> None:
-    if processor.tokenizer is not None:
-        for name in LOADED_FROM:
-            processor.tokenizer.init_kwargs.pop(name, None)
+        part.name_or_path = ""
 
 
 def _frame(config: FBCLIPConfig, parts: dict[str, Tensor]) -> FBCLIPModel:
-    """An empty model around the FB-CLIP parts, to save them with: their CLIP need not be fetched for that."""
+    """A model without values, to save the FB-CLIP parts with. Its CLIP is not fetched."""
     with torch.device("meta"):
         model = FBCLIPModel(config)
     nn.Module.to(model, next(iter(parts.values())).dtype)  # the override's types are lost in a decorator
@@ -164,13 +143,7 @@ def _frame(config: FBCLIPConfig, parts: dict[str, Tensor]) -> FBCLIPModel:
     return model
 
 
-def _copy_json(source: Path, target: Path) -> None:
-    target.write_text(json.dumps(read_json(source), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _requirements() -> Iterator[str]:
-    """For an Inference Endpoint, whose image may hold an older transformers."""
-    for requirement in requires(DISTRIBUTION) or []:
-        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        if name in NEEDED and ";" not in requirement:
-            yield requirement
+def _requirements() -> list[str]:
+    """For an Inference Endpoint: its image may hold an older transformers."""
+    needed = re.compile(rf"({'|'.join(NEEDED)})\b[^;]*")
+    return [requirement for requirement in requires(DISTRIBUTION) or [] if needed.fullmatch(requirement)]

@@ -1,4 +1,4 @@
-"""The authors' released checkpoints (`.pth`): which of their tensors become which of ours, and which are dropped."""
+"""Converts the authors' released checkpoints (`.pth`): renames their tensors to ours and drops unused ones."""
 
 import pickle
 import re
@@ -23,7 +23,7 @@ MODULES = {
     "attention.background.norm": "fb_Attention.bg_norm",
     "attention.background.out": "fb_Attention.bg_to_out.0",
 }
-# Ours ← theirs: tensors. Several sources are concatenated along the first dimension.
+# Ours ← theirs: tensors. Several of theirs are concatenated along the first dimension.
 SOURCES = {
     f"{ours}.{kind}": (f"{theirs}.{kind}",) for ours, theirs in MODULES.items() for kind in ("weight", "bias")
 } | {
@@ -35,7 +35,7 @@ SOURCES = {
     "scale_weights": ("scale_weights",),
 }
 
-# Read by no computation of the released code, or derived from CLIP and the prompts.
+# Tensors that the released code does not use, or that it computes from CLIP and the prompts.
 UNUSED = re.compile(
     r"prompt_learner\.(token_prefix|token_suffix|tokenized_prompts)_(pos|neg)"
     r"|prompt_learner\.compound_prompts_text\.\d+"
@@ -44,7 +44,7 @@ UNUSED = re.compile(
 )
 UNUSED_ENTRIES = ("epoch", "loss", "source_domain")
 
-# `loss` is a NumPy scalar in the released files: data, but its constructors must be named to be unpickled safely.
+# `loss` is a NumPy scalar in the released files. Safe unpickling needs the names of its constructors.
 NUMPY_SCALAR: list[Any] = [
     (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
     (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
@@ -56,12 +56,12 @@ NUMPY_SCALAR: list[Any] = [
 
 def read_official_checkpoint(path: str | Path) -> dict[str, Tensor]:
     r"""
-    Tensors of a released checkpoint under their official names, those of the prompt learner led by `prompt_learner.`.
-    Read with `weights_only=True`: code in the file is refused, not run.
+    Reads the tensors of a released checkpoint under their official names. Names of the prompt learner get the prefix
+    `prompt_learner.`. The file is read with `weights_only=True`: code in it is refused.
 
     Raises:
         `FileNotFoundError`: there is no such file.
-        `ValueError`: the file is no checkpoint of the released code.
+        `ValueError`: the file is not a checkpoint of the released code.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; give the released FB-CLIP checkpoint (.pth).")
@@ -85,7 +85,7 @@ def read_official_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 
 def official_prompt_fields(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Config fields that a released checkpoint determines: `prompt_length` and `prompt_input_ids`."""
+    """The config fields that a released checkpoint sets: `prompt_length` and `prompt_input_ids`."""
     fields: dict[str, Any] = {}
     context = tensors.get("prompt_learner.ctx_pos")
     if context is not None and context.ndim >= 2:
@@ -98,15 +98,17 @@ def official_prompt_fields(tensors: dict[str, Tensor]) -> dict[str, Any]:
 
 def convert_official_tensors(tensors: dict[str, Tensor], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
     r"""
+    Renames the tensors of a released checkpoint.
+
     Args:
-        tensors (`dict[str, torch.Tensor]`): under official names, as `read_official_checkpoint` gives them.
-        shapes (`dict[str, torch.Size]`): of the FB-CLIP parameters to fill, under our names.
+        tensors (`dict[str, torch.Tensor]`): tensors under official names, from `read_official_checkpoint`.
+        shapes (`dict[str, torch.Size]`): shapes of the FB-CLIP parameters, under our names.
 
     Returns:
-        `dict[str, torch.Tensor]`: under our names.
+        `dict[str, torch.Tensor]`: tensors under our names.
 
     Raises:
-        `ValueError`: names every key that is missing, unexpected or of the wrong shape.
+        `ValueError`: tensors are missing, unexpected or of the wrong shape; the message names all of them.
     """
     known = {source for sources in SOURCES.values() for source in sources}
     problems = [f"unexpected {name}" for name in tensors if name not in known and not UNUSED.fullmatch(name)]
@@ -128,7 +130,7 @@ def convert_official_tensors(tensors: dict[str, Tensor], shapes: dict[str, torch
 
 
 def without_leading_ones(tensor: Tensor) -> tuple[int, ...]:
-    """Shape without its leading ones: the released prompt vectors have two more dimensions than ours."""
+    """A shape without its leading ones. The released prompt vectors have two more dimensions than ours."""
     shape = tuple(tensor.shape)
     while shape and shape[0] == 1:
         shape = shape[1:]

@@ -1,27 +1,22 @@
 """`fbclip datasets`: the data sets of the paper, and a check of one on a disk."""
 
-import csv
-import json
-import sys
-from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import Format
+from modeling_fbclip.cli.tables import print_csv, print_json, print_table, printable
 
 if TYPE_CHECKING:
     from modeling_fbclip.data.check import Findings
 
 datasets = typer.Typer(rich_markup_mode=None)
 
-# What a terminal has room for.
+# The columns that fit into a terminal.
 BRIEFLY = ("name", "domain", "layout", "categories", "licence", "source")
+NUMBERS = ("categories", "normal", "anomalous", "masks")
 CHECKED = ("split", "category", "normal", "anomalous", "masks", "path", "problem")
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Form of what is written to stdout.")]
@@ -41,12 +36,13 @@ def list_known(context: typer.Context, form: FormatOption = "table") -> None:
     from modeling_fbclip.data.registry import KNOWN_DATASETS
 
     known = [dataset._asdict() for dataset in KNOWN_DATASETS.values()]
+    rows = [row | {"categories": len(row["categories"])} for row in known]
     if form == "json":
-        print(json.dumps(known, indent=2))
-        return
-    header = list(known[0]) if form == "csv" else BRIEFLY
-    brief = [row | {"categories": len(row["categories"])} for row in known]
-    _write_rows(form, header, [[row[name] for name in header] for row in brief])
+        print_json(known)
+    elif form == "csv":
+        print_csv(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        print_table(BRIEFLY, [[row[name] for name in BRIEFLY] for row in rows], NUMBERS)
 
 
 @datasets.command()
@@ -60,10 +56,10 @@ def check(
     form: FormatOption = "table",
 ) -> None:
     """
-    Say how a data set is laid out, how many of what it holds, and what is odd in it.
+    Show the layout of a data set, count its images and masks, and list what is odd in it.
 
     Every file is read. The exit status is 1 if something is odd: a file that cannot be read, an image
-    without its mask, a mask of another size, an empty one of an anomalous image, a missing category.
+    without its mask, a mask of another size, an empty mask of an anomalous image, a missing category.
 
     \b
     Example:
@@ -84,34 +80,14 @@ def _write_findings(findings: "Findings", form: Format) -> None:
     counts = [count._asdict() for count in findings.counts]
     oddities = [oddity._asdict() for oddity in findings.oddities]
     if form == "json":
-        print(json.dumps(findings._asdict() | {"counts": counts, "oddities": oddities}, indent=2))
+        print_json(findings._asdict() | {"counts": counts, "oddities": oddities})
     elif form == "csv":
-        _write_rows(form, CHECKED, [[row.get(name, "") for name in CHECKED] for row in counts + oddities])
+        print_csv(CHECKED, [[row.get(name, "") for name in CHECKED] for row in counts + oddities])
     else:
         known = f", {findings.known_as}" if findings.known_as else ""
-        print(f"{_printable(findings.path)}: layout {findings.layout}{known}")
+        print(f"{printable(findings.path)}: layout {findings.layout}{known}")
         for rows in filter(None, (counts, oddities)):
-            _write_rows(form, list(rows[0]), [list(row.values()) for row in rows])
-
-
-def _write_rows(form: Format, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    if form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerows([header, *rows])
-        return
-    # On a pipe, lines are as long as they need to be.
-    console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 10_000)
-    table = Table(box=box.SIMPLE_HEAD)
-    for name, *values in zip(header, *rows, strict=True):
-        numbers = all(isinstance(value, int) for value in values)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_printable(str(value)) for value in row))
-    console.print(table)
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else repr(text)
+            print_table(list(rows[0]), [list(row.values()) for row in rows], NUMBERS)
 
 
 def _summary(findings: "Findings") -> str:

@@ -1,19 +1,21 @@
 """`fbclip evaluate`: a labelled data set in; the paper's metrics out, by category and on average."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Layout, Model, Split, Streaming
+from modeling_fbclip.cli.tables import make_table
+from modeling_fbclip.common.tables import markdown_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 COLUMNS = {
     "image_auroc": "image AUROC",
@@ -116,8 +118,10 @@ def _print(report: dict[str, Any], form: ReportFormat) -> None:
     if form == "json":
         print(_to_json(report), end="")
     elif form == "markdown":
-        print("\n".join(_markdown(report)))
+        print(_markdown(report))
     else:
+        from rich.console import Console
+
         # Too narrow, a table is broken up; a pipe has no width at all.
         console = Console(width=max(Console().width, 132))
         console.print(_table(report))
@@ -127,28 +131,14 @@ def _to_json(report: dict[str, Any]) -> str:
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
-def _table(report: dict[str, Any]) -> Table:
-    table = Table(title=_title(report), title_justify="left")
+def _table(report: dict[str, Any]) -> "Table":
     header, *rows, mean = _rows(report)
-    for name in header:
-        table.add_column(name, justify="left" if name == header[0] else "right")
-    for row in rows:
-        table.add_row(*map(Text, row))  # a name may look like rich's markup
-    table.add_section()
-    table.add_row(*mean, style="bold")
-    return table
+    return make_table(header, rows, header[1:], mean, _title(report))
 
 
-def _markdown(report: dict[str, Any]) -> Iterable[str]:
+def _markdown(report: dict[str, Any]) -> str:
     header, *rows = _rows(report)
-    yield f"{_title(report)}.\n"
-    yield _markdown_row(header)
-    yield _markdown_row(["---"] + ["---:"] * (len(header) - 1))
-    yield from map(_markdown_row, rows)
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"{_title(report)}.\n\n" + markdown_table(header, rows, [name != header[0] for name in header])
 
 
 def _title(report: dict[str, Any]) -> str:

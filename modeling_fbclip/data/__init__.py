@@ -1,4 +1,4 @@
-"""Data sets for training and evaluation. The `datasets` library is imported only when one is loaded."""
+"""Data sets for training and evaluation. The `datasets` library is imported only when a data set is loaded."""
 
 from modeling_fbclip.data.check import check_anomaly_dataset
 from modeling_fbclip.data.loading import holds_good_images_only, load_anomaly_dataset

@@ -1,4 +1,4 @@
-"""What a data set holds, and what is odd in it."""
+"""Counts the images of a data set and finds what is odd in it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ COLUMNS_LAYOUT = "columns"
 
 
 class Count(NamedTuple):
-    """How many images of a category there are in a split, and how many masks."""
+    """The number of images and masks of a category in a split."""
 
     split: str
     category: str
@@ -24,7 +24,7 @@ class Count(NamedTuple):
 
 
 class Oddity(NamedTuple):
-    """Something in a data set that is likely a mistake, and the file or folder it is in."""
+    """A likely mistake in a data set, and its file or folder."""
 
     split: str
     category: str
@@ -33,7 +33,7 @@ class Oddity(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What a check has found. `known_as` is the title of the registered data set with these categories."""
+    """The result of a check. `known_as` is the title of the registered data set with these categories."""
 
     path: str
     layout: str
@@ -56,9 +56,9 @@ def check_anomaly_dataset(
         on_image (callable, *optional*): Called after each image.
 
     Returns:
-        `Findings`: The layout, counts for each split and category, and every oddity: a file that cannot be read, an
-        anomalous image without mask where others have one, a mask of another size, a mask that is empty for an
-        anomalous image or not for a normal one, a category that the registered data set has and this one lacks.
+        `Findings`: The layout, the counts of each split and category, and every oddity: a file that cannot be read, an
+        anomalous image without a mask if others have one, a mask of another size, an empty mask of an anomalous image,
+        a mask of a normal image that is not empty, a missing category of the registered data set.
 
     Raises:
         `ValueError`: If the data set as a whole cannot be read.
@@ -118,9 +118,9 @@ class _Tally:
 
 
 def _problems(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Files of a row, and what is wrong with them."""
+    """The damaged or odd files of a row, each with its problem."""
     image_path = row["path"]
-    size = mask = None
+    size = None
     try:
         size = read_rgb(row["image"], image_path).size
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Data sets that `datasets` reads itself, on the Hub or as tables on a disk: their columns under our names."""
+"""Data sets that `datasets` reads, from the Hub or from tables on a disk: renames their columns to ours."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from datasets.exceptions import DatasetGenerationError, DatasetsError
 from modeling_fbclip.data.decoding import marks_anything
 from modeling_fbclip.data.layouts.base import ANOMALY, GOOD, is_normal
 
-# What our columns are called elsewhere, the likeliest name first. An image may have any name.
+# Names that other data sets give to our columns, the most likely first. The image column may have any name.
 COLUMN_NAMES = {
     "image": ("image",),
     "mask": ("mask", "ground_truth", "gt", "segmentation", "seg_mask", "annotation"),
@@ -32,7 +32,7 @@ COLUMN_NAMES = {
 
 
 def row_features() -> Features:
-    """The columns that every data set is read as."""
+    """The columns of every data set that is loaded here."""
     return Features(
         {
             "image": Image(),
@@ -47,13 +47,13 @@ def row_features() -> Features:
 
 class _Reader(NamedTuple):
     """
-    Turns rows of a data set into ours.
+    Turns the rows of a data set into ours.
 
     Args:
         features: the data set's columns.
-        place: what paths begin with, as images in a table have no file.
-        title: the category where there is no column of it.
-        image, mask, label, category, defect: names of the columns that are read.
+        place: how paths begin, since an image in a table has no file.
+        title: the category if there is no such column.
+        image, mask, label, category, defect: names of the columns to read.
     """
 
     features: Features
@@ -66,7 +66,7 @@ class _Reader(NamedTuple):
     defect: str | None
 
     def describe(self, row: Mapping[str, Any], index: int) -> dict[str, Any]:
-        """All that is not a picture."""
+        """The values of a row without its pictures."""
         path = f"{self.place}[{index}]"
         if self.label is not None:
             label = self._label(row, self.label, path)
@@ -82,18 +82,18 @@ class _Reader(NamedTuple):
         return {"image": row[self.image], "mask": row[self.mask] if self.mask else None} | self.describe(row, index)
 
     def described_by(self) -> list[str]:
-        """The columns that `describe` looks at."""
+        """The columns that `describe` reads."""
         columns = [self.label, self.category, self.defect, self.mask if self.label is None else None]
         return list(dict.fromkeys(column for column in columns if column is not None))
 
     def _label(self, row: Mapping[str, Any], column: str, path: str) -> int:
         text = self._text(row, column)
         if text is None:
-            raise ValueError(f"{path}: has no label, as its {column!r} is {row[column]}; label it or leave it out.")
+            raise ValueError(f"{path}: has no label, its {column!r} is {row[column]}; add a label or remove the row.")
         return int(not is_normal(text))
 
     def _text(self, row: Mapping[str, Any], column: str | None) -> str | None:
-        """What a column says; `None` if there is none, or if it says nothing: as unlabelled splits do, by -1."""
+        """The value of a column as text; `None` without a column or a value. Unlabelled splits have -1."""
         if column is None or row[column] is None or row[column] == -1 or row[column] != row[column]:
             return None
         feature = self.features[column]
@@ -108,10 +108,10 @@ def load_columns(
     given: Mapping[str, str],
     options: Mapping[str, Any],
 ) -> Dataset | IterableDataset:
-    """A split of a Hub data set or of a folder of tables; ValueError in one line if it cannot be read."""
+    """A split of a Hub data set or of a folder of tables; ValueError if it cannot be read."""
     dataset = _load(name, split, streaming, options)
     if dataset.features is None:
-        raise ValueError(f"{name}: its columns are not stated, so it cannot be streamed; load it without.")
+        raise ValueError(f"{name}: cannot be streamed, as it does not state its columns; load it without streaming.")
     reader = _reader(name, split, dataset.features, given)
     for column in filter(None, (reader.image, reader.mask)):
         dataset = dataset.cast_column(column, Image(decode=False))
@@ -137,7 +137,7 @@ def split_names(name: str) -> list[str]:
 
 
 def _load_saved(name: str) -> DatasetDict | None:
-    """What `save_to_disk` wrote, if that is what the folder holds; a single data set counts as test."""
+    """A folder written by `save_to_disk`; `None` for any other. A single data set is the split test."""
     if not any(Path(name, file).is_file() for file in ("dataset_dict.json", "state.json")):
         return None
     saved = load_from_disk(name)
@@ -158,7 +158,7 @@ def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) ->
 
 
 def _reader(name: str, split: str, features: Features, given: Mapping[str, str]) -> _Reader:
-    """A reader of the columns given, else of those that have the usual names."""
+    """A reader of the given columns, and of those with a usual name."""
     for ours, theirs in given.items():
         if ours not in COLUMN_NAMES or theirs not in features:
             raise ValueError(f"{name}: columns={{{ours!r}: {theirs!r}}}, but it has {', '.join(features)}.")
@@ -171,12 +171,12 @@ def _reader(name: str, split: str, features: Features, given: Mapping[str, str])
     others = [column for column in pictures if column != found["mask"]]
     image = found.pop("image") or next(iter(others), None)
     if image is None or image not in pictures:
-        raise ValueError(f"{name}: has no column of images, but {', '.join(features)}.")
+        raise ValueError(f"{name}: has no column of images; its columns are {', '.join(features)}.")
     return _Reader(features, f"{name}/{split}", name.rstrip("/").split("/")[-1], image, **found)
 
 
 def _add_descriptions(dataset: Dataset, reader: _Reader) -> Dataset:
-    """Our columns beside the images, which stay where they are: nothing of them is read or copied."""
+    """Adds our columns to the images. The images are neither read nor copied."""
     read = reader.described_by()
     described = dataset.select_columns(read) if read else [{}] * len(dataset)
     descriptions = [reader.describe(row, index) for index, row in enumerate(described)]

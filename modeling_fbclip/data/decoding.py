@@ -1,4 +1,4 @@
-"""Images of a data set read by us rather than by `datasets`, whose errors do not name the file."""
+"""Reads the images of a data set. The errors of `datasets` do not name the file; these do."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -17,7 +17,7 @@ Rows = TypeVar("Rows", "Dataset", "IterableDataset")
 
 
 def undecoded(dataset: Rows) -> Rows:
-    """The data set with its images as files or bytes, for `open_image`."""
+    """The data set with its images as paths or bytes, for `open_image`."""
     from datasets import Image
 
     for column in IMAGE_COLUMNS:
@@ -28,10 +28,14 @@ def undecoded(dataset: Rows) -> Rows:
 
 def open_image(value: Any, name: str) -> Any:
     """
-    What `load_rgb_image` and `load_mask` can read of a row's image, and name in their errors.
+    A row's image as a path or as a PIL image, which `load_rgb_image` and `load_mask` can read.
+
+    Args:
+        value: the image in an undecoded or a decoded row.
+        name: what an error calls the image.
 
     Raises:
-        ValueError: naming it, if the bytes in the table are no image.
+        ValueError: if the bytes in the table are no image.
     """
     if not isinstance(value, dict):
         return value
@@ -46,7 +50,7 @@ def open_image(value: Any, name: str) -> Any:
 
 
 def _content(value: Mapping[str, Any]) -> bytes:
-    """The bytes in the table, or those of a file that is streamed."""
+    """The bytes in the table, or those of a streamed file."""
     if value["bytes"] is not None:
         return value["bytes"]
     from datasets.utils.file_utils import xopen
@@ -56,14 +60,16 @@ def _content(value: Mapping[str, Any]) -> bytes:
 
 
 def read_rgb(value: Any, name: str) -> PILImage.Image:
-    """A row's image in RGB; ValueError that names it if it cannot be read."""
+    """A row's image in RGB; ValueError with its name if it cannot be read."""
     return load_rgb_image(open_image(value, name), name)
 
 
 def marks_anything(mask: Any, name: str) -> bool:
     """
-    Whether a row's mask has an anomalous pixel, where it alone tells the label. One that cannot be read counts as
-    if it had, so that the rows can be listed: whoever reads it next will say so.
+    Whether a row's mask has an anomalous pixel: the label of a data set without a label column.
+
+    A mask that cannot be read counts as anomalous here, so that the rows can be listed. The next reader raises the
+    error.
     """
     try:
         return mask is not None and bool(load_mask(open_image(mask, name), name).any())

@@ -23,43 +23,44 @@ def load_anomaly_dataset(
     **options: Any,
 ) -> "Dataset | IterableDataset":
     r"""
-    Reads an anomaly data set of any known layout. Files are opened only when a row is asked for, so the images need
-    not fit into memory.
+    Loads an anomaly data set of any known layout. A file is opened only when its row is read, so the images need not
+    fit into memory.
 
     The layout of a folder is the first that fits of: `meta.json` of the released code, `imagefolder` metadata,
     VisA's split file, Real-IAD's JSON, DAGM's `Label` folders, MVTec's, `yes` and `no`, images and masks, HeadCT's
-    `labels.csv`, KolektorSDD's, and a plain `good` with other folders. A folder that an archive has wrapped around
-    the data set is unwrapped. What is none of these is read by `datasets.load_dataset`, as a name on the Hub is.
+    `labels.csv`, KolektorSDD's, and a plain `good` with other folders. The data set may lie in a folder inside the
+    folder, as archives often have it. A data set on the Hub and a folder of tables are read by
+    `datasets.load_dataset`.
 
     Args:
         name_or_path (`str` or `Path`):
             A folder, or a data set's name on the Hub (`user/name`) with an image column.
         split (`str`, *optional*, defaults to `"test"`):
-            `"test"` or `"train"`, or any split that a Hub data set has. Folders without splits are all `"test"`.
+            `"test"` or `"train"`, or any split of a Hub data set. A folder without splits is all `"test"`.
         layout (`str`, *optional*):
-            The name of the layout to read a folder by, in place of the first that fits. `"good-only"` takes the
-            images that lie in the folder itself, all of them normal; no folder is read so by default.
+            The name of the folder's layout. By default it is recognised, except for `"good-only"`: the images that
+            lie in the folder itself, all of them normal.
         category (`str` or sequence of `str`, *optional*):
-            The categories wanted; all by default.
+            The categories to load. Defaults to all.
         streaming (`bool`, *optional*, defaults to `False`):
-            Returns an `IterableDataset` with the same rows, which lists files as it goes. Its shards are the
+            Returns an `IterableDataset` with the same rows. It lists the files while it is read. Its shards are the
             categories.
         columns (mapping of `str` to `str`, *optional*):
-            For data sets read by `load_dataset`: which of their columns is `"image"`, `"mask"`, `"label"`,
-            `"category"` or `"defect"`. By default the columns of these names, the first of images, and the first
-            of images with a name such as `"ground_truth"`.
+            For data sets read by `load_dataset`: the names of their columns for `"image"`, `"mask"`, `"label"`,
+            `"category"` and `"defect"`. By default a column of that name or of a usual one, such as
+            `"ground_truth"`; for the image also the first column of images.
         options:
             Passed on to `datasets.load_dataset` (`name`, `revision`, `token` …).
 
     Returns:
-        `datasets.Dataset` or `datasets.IterableDataset` with the columns `image`; `mask` (an image, or `None` where
-        there is none), whose values are the file's: [`FBCLIPProcessor`] and `load_mask` read 0/1, 0/255 and palettes
-        alike; `label` (0 normal, 1 anomalous); `category`; `defect` (`"good"` if normal, `"anomaly"` if its kind is
-        unknown); `path`. Without a label column, an image is anomalous if its mask marks a pixel.
+        `datasets.Dataset` or `datasets.IterableDataset` with the columns `image`; `mask` (an image or `None`, with the
+        file's own values: [`FBCLIPProcessor`] and `load_mask` read 0/1, 0/255 and palettes); `label` (0 normal,
+        1 anomalous); `category`; `defect` (`"good"` if normal, `"anomaly"` if its kind is unknown); `path`. Without a
+        label column, an image is anomalous if its mask marks a pixel.
 
     Raises:
-        `ValueError`: In one line, if there is no such folder, layout, split, category or column, or if a list in the
-        data set names a file outside it.
+        `ValueError`: If there is no such folder, layout, split, category or column, or if a list in the data set
+        names a file outside it.
         `ImportError`: If the `datasets` library is not installed.
     """
     _require_datasets()
@@ -77,11 +78,11 @@ def load_anomaly_dataset(
 
 def find_folder(name_or_path: str | Path, layout: str | None = None) -> Folder | None:
     """
-    A data set as a folder of image files. `None` if it is one for `datasets.load_dataset`: on the Hub, or a folder
-    of tables.
+    A data set as a folder of image files. `None` if `datasets.load_dataset` reads it: from the Hub, or a folder of
+    tables.
 
     Raises:
-        ValueError: if it is nothing that could be read.
+        ValueError: if there is no such folder, or no data set in it.
     """
     path = Path(name_or_path)
     if path.is_dir():
@@ -95,7 +96,8 @@ def find_folder(name_or_path: str | Path, layout: str | None = None) -> Folder |
         raise ValueError(f"{path}: is a file; unpack it, and pass the folder.")
     if (known := KNOWN_DATASETS.get(str(name_or_path))) is not None:
         raise ValueError(
-            f"{known.name}: is not downloaded by itself; get {known.title} from {known.source} and pass its folder."
+            f"{known.name}: is not downloaded automatically; get {known.title} from {known.source}, "
+            "and pass its folder."
         )
     if str(name_or_path).count("/") != 1 or str(name_or_path).startswith((".", "/", "~")):
         raise ValueError(f"{name_or_path}: no such folder, and a Hub name is of the form user/name.")
@@ -106,10 +108,10 @@ def find_folder(name_or_path: str | Path, layout: str | None = None) -> Folder |
 
 def holds_good_images_only(name_or_path: str | Path) -> bool:
     """
-    Whether a folder has images in itself and is no labelled data set, so that layout "good-only" is meant.
+    Whether a folder has images directly in it and no labelled data set: the user means layout "good-only".
 
     Raises:
-        ValueError: if it is nothing that could be read.
+        ValueError: if a list in the folder is damaged.
     """
     if not has_images(Path(name_or_path)):
         return False
@@ -133,7 +135,7 @@ def _require_datasets() -> None:
 
 
 def _choose(folder: Folder, name: str | Path, split: str, wanted: Sequence[str] | None) -> list[str]:
-    """The categories to read, by the layout's names."""
+    """The categories to read, by the names of their folders."""
     if split not in folder.splits:
         raise ValueError(f"{name}: has no split {split!r}, but {', '.join(map(repr, folder.splits))}.")
     by_title = {folder.title(category): category for category in folder.splits[split]}
@@ -147,7 +149,7 @@ def _build(folder: Folder, split: str, categories: list[str], streaming: bool) -
 
     from modeling_fbclip.data.columns import row_features
 
-    # Lists among these are what datasets shards a stream by.
+    # `datasets` shards a stream by the lists among these.
     arguments: dict[str, Any] = {
         "layout": folder.layout.name,
         "root": str(folder.root),
@@ -159,26 +161,19 @@ def _build(folder: Folder, split: str, categories: list[str], streaming: bool) -
         return IterableDataset.from_generator(
             _rows, features=row_features(), gen_kwargs=arguments, split=NamedSplit(split)
         )
-    # Not from_generator, which would keep rows in a cache after the folder has changed.
+    # `from_generator` would keep old rows in a cache after the folder has changed.
     return Dataset.from_list(list(_rows(**arguments)), features=row_features(), split=NamedSplit(split))
 
 
 def _rows(layout: str, root: str, name: str, split: str, categories: list[str]) -> Iterator[dict[str, Any]]:
     folder = Folder(LAYOUTS[layout], Path(root), name, {})
     for sample in folder.samples(split, categories):
-        image = _as_text(sample.image)
-        yield {
-            "image": image,
-            "mask": None if sample.mask is None else _as_text(sample.mask),
-            "label": sample.label,
-            "category": sample.category,
-            "defect": sample.defect,
-            "path": image,
-        }
+        image, mask = _as_text(sample.image), sample.mask and _as_text(sample.mask)
+        yield sample._asdict() | {"image": image, "mask": mask, "path": image}
 
 
 def _as_text(path: Path) -> str:
-    """A file's name need not be text, but what stands in a table must be."""
+    """A path as text, as a table needs it; a file's name may hold any bytes."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 UNKNOWN = "unknown"
 NON_COMMERCIAL = "CC BY-NC-SA 4.0"
+RESEARCH = "research and education only"
 KAGGLE = "https://www.kaggle.com/datasets/"
 
 
@@ -16,11 +17,11 @@ class KnownDataset(NamedTuple):
         name: short name.
         title: the name that papers use.
         domain: `"industrial"` or `"medical"`.
-        layout: how the download is laid out, by its name in `layouts`.
-        categories: what it shows; the folders' names where there are several.
-        has_masks: whether anomalous pixels are marked, or images have a label only.
-        source: where people get it.
-        licence: as its authors state it, `"unknown"` where no statement of theirs is known.
+        layout: the name of the layout of the download.
+        categories: what the images show; the folders' names where there are several.
+        has_masks: whether anomalous pixels are marked. Without masks, images have a label only.
+        source: where to download it.
+        licence: as its authors state it, `"unknown"` if they state none.
     """
 
     name: str
@@ -37,10 +38,28 @@ def _names(names: str) -> tuple[str, ...]:
     return tuple(names.split())
 
 
+def _industrial(
+    name: str, title: str, layout: str, categories: tuple[str, ...], source: str, licence: str = UNKNOWN
+) -> KnownDataset:
+    return KnownDataset(name, title, "industrial", layout, categories, True, source, licence)
+
+
+def _brain(name: str, title: str, layout: str, source: str) -> KnownDataset:
+    """Scans of a brain, with image labels only."""
+    return KnownDataset(name, title, "medical", layout, ("brain",), False, source, UNKNOWN)
+
+
+def _organ(name: str, title: str, organ: str, source: str, licence: str = UNKNOWN) -> KnownDataset:
+    """Images of an organ, each with a mask."""
+    return KnownDataset(name, title, "medical", "image-mask", (organ,), True, source, licence)
+
+
 MVTEC_AD_CATEGORIES = _names(
     "bottle cable capsule carpet grid hazelnut leather metal_nut pill screw tile toothbrush transistor wood zipper"
 )
 VISA_CATEGORIES = _names("candle capsules cashew chewinggum fryum macaroni1 macaroni2 pcb1 pcb2 pcb3 pcb4 pipe_fryum")
+MPDD_CATEGORIES = _names("bracket_black bracket_brown bracket_white connector metal_plate tubes")
+DAGM_CATEGORIES = tuple(f"Class{number}" for number in range(1, 11))
 DTD_SYNTHETIC_CATEGORIES = _names(
     "Blotchy_099 Fibrous_183 Marbled_078 Matted_069 Mesh_114 Perforated_037 Stratified_154 Woven_001 Woven_068 "
     "Woven_104 Woven_125 Woven_127"
@@ -51,190 +70,67 @@ REAL_IAD_CATEGORIES = _names(
     "toy_brick transistor1 u_block usb usb_adaptor vcpill wooden_beads woodstick zipper"
 )
 
-INDUSTRIAL = [
-    KnownDataset(
+DATASETS = [
+    _industrial(
         "mvtec-ad",
         "MVTec AD",
-        "industrial",
         "mvtec",
         MVTEC_AD_CATEGORIES,
-        True,
         "https://www.mvtec.com/research-teaching/datasets/mvtec-ad",
         NON_COMMERCIAL,
     ),
-    KnownDataset(
-        "visa",
-        "VisA",
-        "industrial",
-        "visa",
-        VISA_CATEGORIES,
-        True,
-        "https://github.com/amazon-science/spot-diff",
-        "CC BY 4.0",
-    ),
-    KnownDataset(
-        "mpdd",
-        "MPDD",
-        "industrial",
-        "mvtec",
-        _names("bracket_black bracket_brown bracket_white connector metal_plate tubes"),
-        True,
-        "https://github.com/stepanje/MPDD",
-        UNKNOWN,
-    ),
-    KnownDataset(
-        "btad",
-        "BTAD",
-        "industrial",
-        "mvtec",
-        _names("01 02 03"),
-        True,
-        "http://avires.dimi.uniud.it/papers/btad/btad.zip",
-        UNKNOWN,
-    ),
-    KnownDataset(
+    _industrial("visa", "VisA", "visa", VISA_CATEGORIES, "https://github.com/amazon-science/spot-diff", "CC BY 4.0"),
+    _industrial("mpdd", "MPDD", "mvtec", MPDD_CATEGORIES, "https://github.com/stepanje/MPDD"),
+    _industrial("btad", "BTAD", "mvtec", _names("01 02 03"), "http://avires.dimi.uniud.it/papers/btad/btad.zip"),
+    _industrial(
         "sdd",
         "KolektorSDD",
-        "industrial",
         "kolektor",
         ("electrical commutators",),
-        True,
         "https://www.vicos.si/resources/kolektorsdd/",
         NON_COMMERCIAL,
     ),
-    KnownDataset(
+    _industrial(
         "dagm",
         "DAGM 2007",
-        "industrial",
         "dagm",
-        tuple(f"Class{number}" for number in range(1, 11)),
-        True,
+        DAGM_CATEGORIES,
         KAGGLE + "mhskjelvareid/dagm-2007-competition-dataset-optical-inspection",
-        UNKNOWN,
     ),
-    KnownDataset(
+    _industrial(
         "dtd-synthetic",
         "DTD-Synthetic",
-        "industrial",
         "mvtec",
         DTD_SYNTHETIC_CATEGORIES,
-        True,
         "https://drive.google.com/drive/folders/10OyPzvI3H6llCZBxKxFlKWt1Pw1tkMK1",
-        UNKNOWN,
     ),
-    KnownDataset(
+    _industrial(
         "real-iad",
         "Real-IAD",
-        "industrial",
         "real-iad",
         REAL_IAD_CATEGORIES,
-        True,
         "https://huggingface.co/datasets/Real-IAD/Real-IAD",
         NON_COMMERCIAL,
     ),
+    _brain("headct", "HeadCT", "head-ct", KAGGLE + "felipekitamura/head-ct-hemorrhage"),
+    _brain("brainmri", "BrainMRI", "yes-no", KAGGLE + "navoneel/brain-mri-images-for-brain-tumor-detection"),
+    _brain("br35h", "Br35H", "yes-no", KAGGLE + "ahmedhamada0/brain-tumor-detection"),
+    _organ("isic", "ISIC 2016", "skin", "https://challenge.isic-archive.com/data/#2016", "CC0 1.0"),
+    _organ("colondb", "CVC-ColonDB", "colon", "http://vi.cvc.uab.es/colon-qa/cvccolondb/"),
+    _organ("clinicdb", "CVC-ClinicDB", "colon", "https://polyp.grand-challenge.org/CVCClinicDB/"),
+    _organ("kvasir", "Kvasir-SEG", "colon", "https://datasets.simula.no/kvasir-seg/", RESEARCH),
+    _organ("endotect", "EndoTect 2020", "colon", "https://endotect.com/"),
+    _organ("tn3k", "TN3K", "thyroid", "https://github.com/haifangong/TRFE-Net-for-thyroid-nodule-segmentation"),
 ]
-RESEARCH = "research and education only"
-MEDICAL = [
-    KnownDataset(
-        "headct",
-        "HeadCT",
-        "medical",
-        "head-ct",
-        ("brain",),
-        False,
-        KAGGLE + "felipekitamura/head-ct-hemorrhage",
-        UNKNOWN,
-    ),
-    KnownDataset(
-        "brainmri",
-        "BrainMRI",
-        "medical",
-        "yes-no",
-        ("brain",),
-        False,
-        KAGGLE + "navoneel/brain-mri-images-for-brain-tumor-detection",
-        UNKNOWN,
-    ),
-    KnownDataset(
-        "br35h",
-        "Br35H",
-        "medical",
-        "yes-no",
-        ("brain",),
-        False,
-        KAGGLE + "ahmedhamada0/brain-tumor-detection",
-        UNKNOWN,
-    ),
-    KnownDataset(
-        "isic",
-        "ISIC 2016",
-        "medical",
-        "image-mask",
-        ("skin",),
-        True,
-        "https://challenge.isic-archive.com/data/#2016",
-        "CC0 1.0",
-    ),
-    KnownDataset(
-        "colondb",
-        "CVC-ColonDB",
-        "medical",
-        "image-mask",
-        ("colon",),
-        True,
-        "http://vi.cvc.uab.es/colon-qa/cvccolondb/",
-        UNKNOWN,
-    ),
-    KnownDataset(
-        "clinicdb",
-        "CVC-ClinicDB",
-        "medical",
-        "image-mask",
-        ("colon",),
-        True,
-        "https://polyp.grand-challenge.org/CVCClinicDB/",
-        UNKNOWN,
-    ),
-    KnownDataset(
-        "kvasir",
-        "Kvasir-SEG",
-        "medical",
-        "image-mask",
-        ("colon",),
-        True,
-        "https://datasets.simula.no/kvasir-seg/",
-        RESEARCH,
-    ),
-    KnownDataset(
-        "endotect",
-        "EndoTect 2020",
-        "medical",
-        "image-mask",
-        ("colon",),
-        True,
-        "https://endotect.com/",
-        UNKNOWN,
-    ),
-    KnownDataset(
-        "tn3k",
-        "TN3K",
-        "medical",
-        "image-mask",
-        ("thyroid",),
-        True,
-        "https://github.com/haifangong/TRFE-Net-for-thyroid-nodule-segmentation",
-        UNKNOWN,
-    ),
-]
-KNOWN_DATASETS: dict[str, KnownDataset] = {dataset.name: dataset for dataset in INDUSTRIAL + MEDICAL}
+KNOWN_DATASETS: dict[str, KnownDataset] = {dataset.name: dataset for dataset in DATASETS}
 
 
 def identify(categories: Collection[str]) -> KnownDataset | None:
-    """The data set that has these categories, or at least half of its own among them; `None` if none has."""
+    """The data set that has at least half of its categories among these; `None` if there is none."""
 
     def share(dataset: KnownDataset) -> float:
         return len(set(dataset.categories).intersection(categories)) / len(dataset.categories)
 
-    # One category, such as a brain, tells no data set from another.
-    best = max((known for known in KNOWN_DATASETS.values() if len(known.categories) > 1), key=share)
+    # A single category, such as brain, is common to several data sets.
+    best = max((known for known in DATASETS if len(known.categories) > 1), key=share)
     return best if share(best) >= 0.5 else None

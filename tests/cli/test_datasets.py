@@ -1,4 +1,4 @@
-"""`fbclip datasets`: the list, and a check whose exit status tells whether something is odd."""
+"""`fbclip datasets`: the list of known data sets, and the check with its exit status."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from modeling_fbclip.data.registry import KNOWN_DATASETS
 
 @pytest.fixture
 def parts(tmp_path, monkeypatch, save_photograph):
-    """A folder with two images and a mask, named as a user would: relative to where they are."""
+    """A folder with two images and a mask. The path is relative to the working folder, as users write it."""
     monkeypatch.chdir(tmp_path)
     save_photograph("parts/good/1.png")
     save_photograph("parts/bad/[2].png")
@@ -27,7 +27,7 @@ def test_help_has_an_example_and_fits_a_terminal(fbclip, arguments):
     assert max(map(len, outcome.out.splitlines())) <= 80
 
 
-def test_the_list_has_all_seventeen_in_every_format(fbclip):
+def test_every_format_lists_all_seventeen_data_sets(fbclip):
     table, lines, document = (fbclip("datasets", "--format", form) for form in ("table", "csv", "json"))
     assert (table.status, lines.status, document.status) == (0, 0, 0)
     known = json.loads(document.out)
@@ -40,7 +40,7 @@ def test_the_list_has_all_seventeen_in_every_format(fbclip):
     assert all(row["source"] in table.out and f" {row['name']} " in table.out for row in known)
 
 
-def test_a_sound_set_ends_with_status_0(fbclip, parts):
+def test_a_data_set_without_oddities_ends_with_status_0(fbclip, parts):
     outcome = fbclip("datasets", "check", parts)
     assert outcome.status == 0
     assert outcome.err == "2 images, 1 anomalous; nothing odd\n"
@@ -49,7 +49,7 @@ def test_a_sound_set_ends_with_status_0(fbclip, parts):
     assert [line.split() for line in lines if "test" in line] == [["test", "parts", "1", "1", "1"]]
 
 
-def test_oddities_end_with_status_1_and_are_told_in_every_format(fbclip, parts):
+def test_oddities_end_with_status_1_and_are_listed_in_every_format(fbclip, parts):
     Image.new("L", (3, 3), 255).save("parts/masks/bad/[2].png")
     said = ("parts/masks/bad/[2].png", "mask of 3 by 3 pixels, image of 20 by 12")
     outcome = fbclip("datasets", "check", parts)
@@ -79,12 +79,12 @@ def test_a_name_with_a_line_break_stays_on_one_line(fbclip, parts, save_photogra
         (["parts", "--layout", "visa"], "parts: no data set found; looked for split_csv/1cls.csv"),
         (["parts", "--layout", "x"], "layout='x' is none of meta-json, "),
         (["parts/good"], "parts/good: no data set found; looked for meta.json; "),
-        (["mvtec-ad"], "mvtec-ad: is not downloaded by itself; get MVTec AD from https://"),
+        (["mvtec-ad"], "mvtec-ad: is not downloaded automatically; get MVTec AD from https://"),
         (["nowhere"], "nowhere: no such folder"),
     ],
 )
 @pytest.mark.usefixtures("parts")
-def test_what_cannot_be_checked_is_one_line_and_status_2(fbclip, arguments, said):
+def test_an_unreadable_data_set_is_one_line_and_status_2(fbclip, arguments, said):
     outcome = fbclip("datasets", "check", *arguments)
     assert (outcome.status, outcome.out) == (2, "")
     assert said in outcome.err

@@ -1,4 +1,4 @@
-"""`fbclip push` as far as it goes without a Hub: dry runs, and mistakes that are found before anything is asked."""
+"""`fbclip push` without a Hub: dry runs, and mistakes that are found before any request."""
 
 import json
 from importlib.metadata import PackageNotFoundError
@@ -16,7 +16,7 @@ def working_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path / "working")
 
 
-def test_dry_run_stages_model_and_space_and_lists_them_with_sizes(fbclip) -> None:
+def test_a_dry_run_lists_the_files_of_model_and_space_with_sizes(fbclip) -> None:
     outcome = fbclip("push", "bundled", "owner/name", "--dry-run", "--stage", "staged")
     assert outcome.status == 0, outcome.err
     assert outcome.err == "staged to staged, nothing uploaded\n"
@@ -36,16 +36,16 @@ def test_dry_run_stages_model_and_space_and_lists_them_with_sizes(fbclip) -> Non
     assert 'Client("owner/space")' in Path("staged/space/README.md").read_text()
 
 
-def test_dry_run_of_a_private_model_and_a_named_space(fbclip, model_folder) -> None:
+def test_a_dry_run_of_a_private_model_and_a_named_space(fbclip, model_folder) -> None:
     arguments = ("--space", "owner/demo", "--private", "--dry-run", "--stage", "staged")
     outcome = fbclip("push", model_folder, "owner/name", *arguments)
     assert outcome.status == 0, outcome.err
     assert 'Client("owner/demo")' in Path("staged/space/README.md").read_text()
-    assert "owner/demo cannot read the private owner/name until it has a token" in outcome.err
+    assert "owner/demo cannot read the private owner/name yet: add a token with read access" in outcome.err
     assert "as a secret named HF_TOKEN" in outcome.err
 
 
-def test_listing_as_json_and_csv_has_bytes(fbclip, model_folder) -> None:
+def test_the_list_as_json_and_csv_has_sizes_in_bytes(fbclip, model_folder) -> None:
     outcome = fbclip("push", model_folder, "owner/name", "--dry-run", "--format", "json", "--stage", "staged")
     report = json.loads(outcome.out)
     assert report["pushed"] == []
@@ -54,7 +54,7 @@ def test_listing_as_json_and_csv_has_bytes(fbclip, model_folder) -> None:
     csv = fbclip("push", model_folder, "owner/name", "--dry-run", "--format", "csv").out.splitlines()
     assert csv[0] == "part,path,size"
     assert len(csv) == len(report["files"]) + 1
-    assert [path.name for path in Path().iterdir()] == ["staged"]  # without --stage nothing stays
+    assert [path.name for path in Path().iterdir()] == ["staged"]  # nothing is kept without --stage
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_listing_as_json_and_csv_has_bytes(fbclip, model_folder) -> None:
     [
         (("missing", "owner/name"), "missing: no such folder"),
         ((".", "owner/name"), "holds no config.json"),
-        (("bundled", "name"), "no name for the Hub, which are of the form owner/name"),
+        (("bundled", "name"), "no name for the Hub; use the form owner/name"),
         (("bundled", "owner/name", "--space", "a b/c"), "a b/c: no name for the Hub"),
         (("bundled", "owner/name", "--evaluation", "missing.json"), "missing.json"),
         (("bundled", "owner/name", "--evaluation", __file__), "--evaluation: "),
@@ -83,13 +83,13 @@ def test_mistakes_are_one_line_and_leave_nothing(fbclip, arguments, said) -> Non
     assert list(Path().iterdir()) == []
 
 
-def test_stage_may_be_the_folder_that_one_is_in(fbclip, model_folder) -> None:
+def test_stage_may_be_the_working_folder(fbclip, model_folder) -> None:
     outcome = fbclip("push", model_folder, "owner/name", "--dry-run", "--stage", ".")
     assert outcome.status == 0, outcome.err
     assert {path.name for path in Path().iterdir()} == {"model", "space"}
 
 
-def test_a_space_without_gradio_is_one_line_that_says_what_to_install(fbclip, model_folder, monkeypatch) -> None:
+def test_a_space_without_gradio_is_one_line_with_an_install_command(fbclip, model_folder, monkeypatch) -> None:
     def not_found(name: str) -> str:
         raise PackageNotFoundError(name)
 
@@ -112,11 +112,11 @@ def test_a_configuration_of_wrong_types_is_one_line(fbclip, model_folder) -> Non
     assert outcome.err.count("\n") == 1
 
 
-def test_push_without_token_or_network_asked_for_is_one_line(fbclip, model_folder, monkeypatch) -> None:
+def test_a_missing_token_and_offline_mode_are_one_line(fbclip, model_folder, monkeypatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     outcome = fbclip("push", model_folder, "owner/name", "--stage", "staged")
     assert outcome.status == 2
-    assert "there is no token" in outcome.err
+    assert "Invalid value: there is no token" in outcome.err
     monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 34)
     outcome = fbclip("push", model_folder, "owner/name")
     assert outcome.status == 2

@@ -1,4 +1,4 @@
-"""Small trees of files with the names that the real data sets have."""
+"""Small folders with the file names of the real data sets."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ Save = Callable[..., Path]
 
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
-    """Saves images and masks of 8 by 8 pixels below a root, and returns that."""
+    """Saves images and masks of 8 by 8 pixels below a root, and returns the root."""
 
     def write(root: str, images: Iterable[str], masks: Iterable[str] = (), empty: Iterable[str] = ()) -> Path:
         pixels = np.random.default_rng(0).integers(90, 130, (8, 8, 3), dtype=np.uint8)
@@ -33,8 +33,8 @@ def save(tmp_path: Path) -> Save:
 
 @pytest.fixture
 def rows() -> Callable[..., list[tuple]]:
-    """The rows of a folder as (image, mask, label, category, defect), with files relative to it, however they are
-    loaded: at once, as a stream, and decoded."""
+    """The rows of a folder as (image, mask, label, category, defect), with paths relative to it. They must be the same
+    loaded and streamed."""
 
     def read(root: Path, split: str = "test", **options: object) -> list[tuple]:
         def relative(path: str | None) -> str | None:

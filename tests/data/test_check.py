@@ -1,4 +1,4 @@
-"""`check_anomaly_dataset`: right counts, and every oddity with its file and nothing else."""
+"""`check_anomaly_dataset`: correct counts, and every oddity with its file."""
 
 import datasets
 from PIL import Image
@@ -12,7 +12,7 @@ def oddities(findings, root):
     return [(oddity.path.removeprefix(f"{root}/"), oddity.problem) for oddity in findings.oddities]
 
 
-def test_a_sound_set_is_counted(save):
+def test_images_and_masks_are_counted(save):
     root = save(
         "set",
         ["bolt/train/good/0.png", "bolt/test/good/1.png", "bolt/test/cut/2.png", "bolt/test/cut/3.png"],
@@ -23,7 +23,7 @@ def test_a_sound_set_is_counted(save):
     assert findings.counts == [Count("train", "bolt", 1, 0, 0), Count("test", "bolt", 1, 2, 2)]
 
 
-def test_every_oddity_is_named_with_its_file(save):
+def test_every_oddity_is_listed_with_its_file(save):
     names = ["damaged", "unmasked", "resized", "empty", "sound", "text_mask"]
     root = save(
         "set",
@@ -48,11 +48,11 @@ def test_every_oddity_is_named_with_its_file(save):
     assert findings.counts == [Count("test", "set", 1, 6, 5)]
 
 
-def test_a_set_with_image_labels_only_is_not_odd(save):
+def test_a_data_set_with_image_labels_only_is_not_odd(save):
     assert check_anomaly_dataset(save("set", ["yes/1.png", "no/1.png"])).oddities == []
 
 
-def test_listed_files_that_are_missing_and_masks_of_normal_images(save):
+def test_missing_files_and_masks_of_normal_images_are_odd(save):
     root = save("set", ["1.png"], ["mask.png"])
     (root / "metadata.csv").write_text("file_name,mask_file_name,label\n1.png,mask.png,good\n2.png,,good\n")
     assert oddities(check_anomaly_dataset(root), root) == [
@@ -61,7 +61,7 @@ def test_listed_files_that_are_missing_and_masks_of_normal_images(save):
     ]
 
 
-def test_a_missing_category_of_a_known_set_is_named(save):
+def test_a_missing_category_of_a_known_data_set_is_odd(save):
     names = list(KNOWN_DATASETS["mvtec-ad"].categories)
     names.remove("zipper")
     root = save("mvtec", [f"{name}/test/good/0.png" for name in names])
@@ -70,7 +70,7 @@ def test_a_missing_category_of_a_known_set_is_named(save):
     assert [(oddity.category, oddity.problem) for oddity in findings.oddities] == [("zipper", "category is missing")]
 
 
-def test_sets_are_identified_by_most_of_their_categories():
+def test_data_sets_are_identified_by_half_of_their_categories():
     assert [identify(known.categories) for known in KNOWN_DATASETS.values() if len(known.categories) > 1] == [
         known for known in KNOWN_DATASETS.values() if len(known.categories) > 1
     ]
@@ -94,7 +94,7 @@ def test_tables_are_checked(tmp_path):
     assert [oddity[2:] for oddity in findings.oddities] == [(str(place), "mask of 8 by 4 pixels, image of 8 by 8")]
 
 
-def test_a_damaged_mask_that_tells_the_label_is_one_oddity(save):
+def test_a_damaged_mask_that_gives_the_label_is_one_oddity(save):
     images = [f"kos0{part}/Part0.jpg" for part in (1, 2, 3)]
     root = save("KolektorSDD", images, ["kos01/Part0_label.bmp"], ["kos02/Part0_label.bmp", "kos03/Part0_label.bmp"])
     (root / "kos02/Part0_label.bmp").write_text("text")

@@ -1,4 +1,4 @@
-"""Each layout with the real names: the right files, masks, labels, categories, splits; at once and as a stream."""
+"""Each layout with the real file names: files, masks, labels, categories and splits, loaded and streamed."""
 
 import csv
 import json
@@ -35,10 +35,10 @@ def test_mvtec(save, rows):
         ("zipper/train/good/000.png", None, 0, "zipper", "good"),
     ]
     assert rows(root, category="zipper") == [(*squeezed, "zipper", "squeezed_teeth")]
-    assert [row[3] for row in rows(root / "bottle")] == ["bottle", "bottle"]  # one category by itself
+    assert [row[3] for row in rows(root / "bottle")] == ["bottle", "bottle"]  # a single category
 
 
-def test_mpdd_and_dtd_synthetic_and_btad_are_mvtecs(save, rows):
+def test_mpdd_dtd_synthetic_and_btad_have_the_mvtec_layout(save, rows):
     mpdd = save("MPDD", ["tubes/test/anomalous/000.png"], ["tubes/ground_truth/anomalous/000_mask.png"])
     assert rows(mpdd)[0][1:] == ("tubes/ground_truth/anomalous/000_mask.png", 1, "tubes", "anomalous")
     dtd = save(
@@ -52,7 +52,7 @@ def test_mpdd_and_dtd_synthetic_and_btad_are_mvtecs(save, rows):
         ["01/train/ok/0000.bmp", "01/test/ok/0000.bmp", "01/test/ko/0000.bmp", "03/test/ko/0001.bmp"],
         ["01/ground_truth/ko/0000.png", "03/ground_truth/ko/0001.bmp"],
     ).parent
-    assert layout_of(btad) == "mvtec"  # in the folder that the archive has put around it
+    assert layout_of(btad) == "mvtec"  # inside the folder that the archive has around it
     place = "BTech_Dataset_transformed"
     assert rows(btad) == [
         (f"{place}/01/test/ko/0000.bmp", f"{place}/01/ground_truth/ko/0000.png", 1, "01", "ko"),
@@ -62,7 +62,7 @@ def test_mpdd_and_dtd_synthetic_and_btad_are_mvtecs(save, rows):
     assert len(rows(btad, "train")) == 1
 
 
-def test_kolektor_sdd_as_downloaded_and_in_mvtecs_layout(save, rows):
+def test_kolektor_sdd_as_downloaded_and_in_the_mvtec_layout(save, rows):
     root = save(
         "KolektorSDD",
         ["kos01/Part0.jpg", "kos01/Part1.jpg", "kos02/Part0.jpg"],
@@ -191,7 +191,7 @@ def test_images_and_masks(save, rows, image, mask):
     assert rows(root) == [(image, mask, 1, "Anatomy", "anomaly")]
 
 
-def test_images_and_masks_of_several_sets_and_splits(save, rows):
+def test_images_and_masks_of_several_categories_and_splits(save, rows):
     root = save("tn3k", ["trainval-image/1.jpg", "test-image/2.jpg"], ["trainval-mask/1.jpg", "test-mask/2.jpg"])
     assert rows(root, "train") == [("trainval-image/1.jpg", "trainval-mask/1.jpg", 1, "tn3k", "anomaly")]
     names = [f"{name}/images/1.png" for name in ("CVC-ColonDB", "Kvasir")]
@@ -208,7 +208,7 @@ def entry(img_path, mask_path="", anomaly=0, specie_name="good"):
     return paths | {"cls_name": "bottle", "specie_name": specie_name, "anomaly": anomaly}
 
 
-def test_meta_json_goes_before_the_folders(save, rows):
+def test_meta_json_is_recognised_before_folders(save, rows):
     root = save("mvtec", ["bottle/test/good/0.png", "bottle/test/cut/1.png"], ["bottle/ground_truth/cut/other.png"])
     write_meta(
         root,
@@ -223,7 +223,7 @@ def test_meta_json_goes_before_the_folders(save, rows):
     assert layout_of(root) == "meta-json"
     cut = ("bottle/test/cut/1.png", "bottle/ground_truth/cut/other.png", 1, "bottle", "cut")
     assert rows(root) == [("bottle/test/good/0.png", None, 0, "bottle", "good"), cut]
-    assert rows(root, layout="mvtec")[0][1] is None  # by name there is no such mask
+    assert rows(root, layout="mvtec")[0][1] is None  # the folder has no mask of that name
 
 
 def test_meta_json_of_dagm_and_of_absolute_paths_and_without_masks(save, rows):
@@ -234,7 +234,7 @@ def test_meta_json_of_dagm_and_of_absolute_paths_and_without_masks(save, rows):
         Test={
             "colon": [
                 entry(str(root / "images/1.png"), str(root / "masks/1.png"), 1, ""),
-                entry("images/2.png", "images", 1, ""),  # a folder stands for no mask
+                entry("images/2.png", "images", 1, ""),  # a folder means no mask
             ]
         },
     )
@@ -251,7 +251,7 @@ def test_meta_json_may_have_numbers_as_text(save, rows):
     assert [row[2] for row in rows(root)] == [0, 1, 0]
 
 
-def test_a_kind_has_masks_of_its_own_and_shared_ones(save, rows):
+def test_masks_may_lie_in_a_folder_of_the_defect_or_in_a_shared_one(save, rows):
     root = save(
         "parts", ["good/1.png", "bad/2.png", "bad/3.png"], ["masks/bad/2_mask.png", "masks/2.png", "masks/3.png"]
     )
@@ -279,7 +279,7 @@ def test_plain_folders(save, rows):
     assert [row[2:] for row in rows(nested)] == [(0, "bolts", "good"), (0, "nuts", "good"), (1, "nuts", "rust")]
 
 
-def test_good_images_alone_are_read_where_asked_for(save, rows):
+def test_good_only_is_read_if_it_is_named(save, rows):
     root = save("parts", ["b.png", "a.png", "older/c.png", "newer/d.png"])
     expected = [("a.png", None, 0, "parts", "good"), ("b.png", None, 0, "parts", "good")]
     assert rows(root, layout="good-only") == expected
@@ -313,7 +313,7 @@ def test_imagefolder_metadata_of_splits_and_without_labels(save, rows):
     ]
 
 
-def test_hidden_files_and_other_suffixes_are_no_images(save, rows):
+def test_hidden_files_and_other_suffixes_are_ignored(save, rows):
     root = save("parts", ["good/1.png", "good/._1.png", "bad/2.JPG", ".cache/3.png", "__MACOSX/good/1.png"])
     (root / "good/Thumbs.db").touch()
     assert [row[0] for row in rows(root)] == ["bad/2.JPG", "good/1.png"]
@@ -321,7 +321,7 @@ def test_hidden_files_and_other_suffixes_are_no_images(save, rows):
 
 @pytest.mark.parametrize("listed", ["../secret.png", "good/../../secret.png", "/etc/secret.png", "..\\secret.png"])
 @pytest.mark.parametrize("field", ["img_path", "mask_path"])
-def test_a_list_cannot_name_a_file_outside(save, rows, listed, field):
+def test_a_list_cannot_name_a_file_outside_the_folder(save, rows, listed, field):
     root = save("set/inner", ["good/1.png"])
     save("set", ["secret.png"])
     write_meta(root, test={"bottle": [entry("good/1.png", anomaly=1) | {field: listed}]})
@@ -344,7 +344,7 @@ def test_a_list_cannot_name_a_file_outside(save, rows, listed, field):
         rows(root)
 
 
-def test_a_set_that_links_lead_out_of_is_read(save, rows, tmp_path):
+def test_links_to_files_outside_are_read(save, rows, tmp_path):
     save("store", ["1.png"])
     root = tmp_path / "linked"
     (root / "good").mkdir(parents=True)
@@ -369,7 +369,7 @@ def test_a_set_that_links_lead_out_of_is_read(save, rows, tmp_path):
         ("split_csv/1cls.csv", b"\xff\xfe", "1cls.csv: is not readable as CSV"),
     ],
 )
-def test_a_damaged_list_is_one_line_that_names_it(save, rows, name, text, said):
+def test_the_error_of_a_damaged_list_is_one_line_with_its_name(save, rows, name, text, said):
     root = save("set", ["good/1.png"])
     (root / name).parent.mkdir(exist_ok=True)
     (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -378,14 +378,14 @@ def test_a_damaged_list_is_one_line_that_names_it(save, rows, name, text, said):
     assert "\n" not in str(raised.value)
 
 
-def test_another_programs_meta_json_is_passed_over(save):
+def test_meta_json_of_another_program_is_ignored(save):
     root = save("set", ["good/1.png"])
     for other in ("[]", '{"name": "x"}', '{"test": 3}', '{"test": {"a": 1}}'):
         (root / "meta.json").write_text(other)
         assert layout_of(root) == "plain"
 
 
-def test_what_fits_nothing_is_told_what_was_looked_for(tmp_path, save):
+def test_the_error_of_an_unknown_layout_lists_the_known_ones(tmp_path, save):
     with pytest.raises(ValueError, match=r"no data set found; looked for meta\.json; .*; good/\. Put normal images"):
         recognise(tmp_path)
     root = save("set", ["good/1.png"])
@@ -395,7 +395,7 @@ def test_what_fits_nothing_is_told_what_was_looked_for(tmp_path, save):
         recognise(root, "mvtek")
 
 
-def test_every_registered_layout_exists():
+def test_the_layout_of_every_registered_data_set_exists():
     from modeling_fbclip.data.layouts import LAYOUTS
     from modeling_fbclip.data.registry import KNOWN_DATASETS
 
@@ -404,7 +404,7 @@ def test_every_registered_layout_exists():
     assert [len(KNOWN_DATASETS[name].categories) for name in ("mvtec-ad", "visa", "real-iad")] == [15, 12, 30]
 
 
-def test_a_relative_root_is_read_too(save, monkeypatch, rows):
+def test_a_relative_path_is_read(save, monkeypatch, rows):
     root = save("set", ["good/1.png"])
     monkeypatch.chdir(root)
     assert rows(Path()) == [("good/1.png", None, 0, "set", "good")]

@@ -1,4 +1,4 @@
-"""`load_anomaly_dataset`: lazy, the same rows as a stream, tables and Hub names, and one-line mistakes."""
+"""`load_anomaly_dataset`: lazy reading, streams with the same rows, tables, Hub names, and one-line errors."""
 
 import os
 import re
@@ -20,7 +20,7 @@ MARKED = np.eye(8, dtype=np.uint8)
 
 @pytest.fixture
 def tables():
-    """A data set of photographs, one mask of each kind, and two categories."""
+    """A data set of photographs, a mask of each kind, and two categories."""
     photographs = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(4)]
     masks = [None, Image.fromarray(MARKED * 0), Image.fromarray(MARKED), Image.fromarray(MARKED * 255)]
     columns = {"photo": photographs, "ground_truth": masks, "category": list("aabb"), "state": list("nnyy")}
@@ -35,7 +35,7 @@ def tables():
     return datasets.Dataset.from_dict(columns, features=features)
 
 
-def test_images_are_opened_only_when_asked_for(save):
+def test_an_image_is_opened_only_when_its_row_is_read(save):
     root = save("parts", ["good/1.png", "good/2.png"])
     (root / "good/2.png").write_bytes(b"no image")
     for streaming in (False, True):
@@ -44,7 +44,7 @@ def test_images_are_opened_only_when_asked_for(save):
     assert list(load_anomaly_dataset(root)["label"]) == [0, 0]
 
 
-def test_masks_of_every_kind_of_values_read_alike(save):
+def test_masks_of_every_kind_give_the_same_pixels(save):
     root = save("parts", [f"bad/{kind}.png" for kind in ("binary", "bright", "bits", "palette")] + ["good/1.png"])
     (root / "masks").mkdir()
     palette = Image.fromarray(MARKED, "P")
@@ -60,7 +60,7 @@ def test_masks_of_every_kind_of_values_read_alike(save):
     assert all(np.array_equal(mask, MARKED > 0) for mask in masks)
 
 
-def test_a_stream_has_a_shard_for_each_category_and_can_be_split(save):
+def test_a_stream_has_one_shard_for_each_category(save):
     root = save("line", [f"{name}/{kind}/1.png" for name in "abc" for kind in ("good", "bad")])
     stream = load_anomaly_dataset(root, streaming=True)
     assert isinstance(stream, datasets.IterableDataset)
@@ -100,7 +100,7 @@ def test_tables(tables, tmp_path, form, streaming):
     assert [row["label"] for row in named] == [1, 1, 1, 1]  # neither "n" nor "y" is a word for normal
 
 
-def test_labels_that_are_classes(tables, tmp_path):
+def test_labels_may_be_class_names(tables, tmp_path):
     tables = tables.remove_columns(["ground_truth", "state"])
     classes = datasets.ClassLabel(names=["scratched", "good"])
     tables.add_column("label", [1, 0, 1, 0], feature=classes).save_to_disk(tmp_path / "tables")
@@ -109,7 +109,7 @@ def test_labels_that_are_classes(tables, tmp_path):
     assert list(dataset["mask"]) == [None] * 4
 
 
-def test_a_name_on_the_hub_goes_to_load_dataset(tables, monkeypatch):
+def test_a_hub_name_is_passed_to_load_dataset(tables, monkeypatch):
     asked = {}
 
     def load_dataset(name, **options):
@@ -122,7 +122,7 @@ def test_a_name_on_the_hub_goes_to_load_dataset(tables, monkeypatch):
     assert next(iter(dataset["path"])) == "someone/parts/validation[0]"
 
 
-def test_mistakes_are_one_line(save, tables, tmp_path):
+def test_errors_are_one_line(save, tables, tmp_path):
     root = save("parts", ["good/1.png", "bad/1.png"])
     tables.save_to_disk(tmp_path / "tables")
     (tmp_path / "archive.zip").touch()
@@ -133,12 +133,12 @@ def test_mistakes_are_one_line(save, tables, tmp_path):
         ((root,), {"revision": "v1"}, "parts: revision cannot be given for a folder of images"),
         ((tmp_path / "nowhere",), {}, "nowhere: no such folder"),
         ((tmp_path / "archive.zip",), {}, "archive.zip: is a file; unpack it"),
-        (("visa",), {}, "visa: is not downloaded by itself; get VisA from https://"),
+        (("visa",), {}, "visa: is not downloaded automatically; get VisA from https://"),
         (("someone/parts",), {"layout": "visa"}, "layout='visa' is for folders"),
         ((tmp_path / "tables", "train"), {}, "tables: cannot be loaded (has no split 'train', but 'test')"),
         ((tmp_path / "tables",), {"columns": {"mask": "no"}}, "columns={'mask': 'no'}, but it has photo, "),
         ((tmp_path / "tables",), {"category": "screw"}, "tables: has no category 'screw' in 'test', but a, b"),
-        ((tmp_path / "texts",), {}, "texts: has no column of images, but category"),
+        ((tmp_path / "texts",), {}, "texts: has no column of images; its columns are category"),
     ]
     for arguments, options, said in cases:
         with pytest.raises(ValueError, match=re.escape(said)) as raised:
@@ -146,7 +146,7 @@ def test_mistakes_are_one_line(save, tables, tmp_path):
         assert "\n" not in str(raised.value)
 
 
-def test_tables_of_different_columns_or_cut_off_are_one_line(tables, tmp_path):
+def test_an_error_in_tables_is_one_line(tables, tmp_path):
     for name in ("other", "cut"):
         folder = tmp_path / name
         folder.mkdir()
@@ -160,7 +160,7 @@ def test_tables_of_different_columns_or_cut_off_are_one_line(tables, tmp_path):
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_name_that_is_no_text_is_told(save, streaming):
+def test_a_file_name_that_is_not_valid_text_is_an_error(save, streaming):
     root = save("parts", ["good/1.png"])
     try:
         (root / "good/1.png").rename(root / "good" / os.fsdecode(b"caf\xe9.png"))
@@ -170,7 +170,7 @@ def test_a_name_that_is_no_text_is_told(save, streaming):
         list(load_anomaly_dataset(root, streaming=streaming))
 
 
-def test_without_the_datasets_library_an_install_command_is_given(save, monkeypatch):
+def test_without_the_datasets_library_the_error_has_an_install_command(save, monkeypatch):
     root = save("parts", ["good/1.png"])
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"pip install 'modeling-fbclip\[train\]'"):
@@ -197,29 +197,29 @@ def test_the_package_and_its_command_do_not_import_datasets():
         ("defect", datasets.Value("string"), None),
     ],
 )
-def test_a_row_without_label_is_named(tables, tmp_path, name, feature, unknown, streaming):
+def test_a_row_without_label_is_an_error_with_its_name(tables, tmp_path, name, feature, unknown, streaming):
     tables = tables.remove_columns(["ground_truth", "state"])
     known = "good" if name == "defect" else 0
     tables.add_column(name, [known, known, unknown, known], feature=feature).save_to_disk(tmp_path / "tables")
-    with pytest.raises(ValueError, match=rf"tables/test\[2\]: has no label, as its '{name}' is {unknown};"):
+    with pytest.raises(ValueError, match=rf"tables/test\[2\]: has no label, its '{name}' is {unknown};"):
         list(load_anomaly_dataset(tmp_path / "tables", streaming=streaming))
 
 
-def test_a_kind_of_defect_that_is_not_known_is_an_anomaly(tables, tmp_path):
+def test_an_unknown_kind_of_defect_is_called_anomaly(tables, tmp_path):
     kinds = datasets.ClassLabel(names=["good", "cut"])
     tables = tables.add_column("label", [0, 0, 1, 1]).add_column("defect", [0, None, 1, None], feature=kinds)
     tables.save_to_disk(tmp_path / "tables")
     assert list(load_anomaly_dataset(tmp_path / "tables")["defect"]) == ["good", "good", "cut", "anomaly"]
 
 
-def test_a_damaged_mask_in_a_table_does_not_keep_the_rows_from_being_listed(tables, tmp_path):
+def test_rows_are_listed_despite_a_damaged_mask_in_a_table(tables, tmp_path):
     rows = tables.cast_column("ground_truth", datasets.Image(decode=False)).to_list()
     rows[1]["ground_truth"]["bytes"] = b"no mask"
     datasets.Dataset.from_list(rows, features=tables.features).save_to_disk(tmp_path / "tables")
     assert list(load_anomaly_dataset(tmp_path / "tables")["label"]) == [0, 1, 1, 1]
 
 
-def test_a_file_that_is_streamed_is_read_from_where_it_is(save, tmp_path):
+def test_a_streamed_file_is_read_through_its_url(save, tmp_path):
     image = save("parts", ["1.png"]) / "1.png"
     with zipfile.ZipFile(tmp_path / "parts.zip", "w") as archive:
         archive.write(image, "1.png")

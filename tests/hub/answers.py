@@ -1,4 +1,4 @@
-"""The stand-in's answers: what huggingface_hub asks to publish a folder, and to load what was published."""
+"""The stand-in's answers to the requests of huggingface_hub for publishing a folder and for loading it."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ TYPES = {"models": "model", "spaces": "space"}
 
 
 class RefusalError(Exception):
-    """An answer that is an error, as the Hub words it in headers and body."""
+    """An error, with the headers and the body of the Hub's answer."""
 
     def __init__(self, status: int, message: str, code: str | None = None, **headers: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class RefusalError(Exception):
 
 
 class Request(NamedTuple):
-    """One request, as the answers below need it."""
+    """The parts of a request that the answers need."""
 
     path: str
     query: dict[str, list[str]]
@@ -45,17 +45,17 @@ class Answer(NamedTuple):
 
 class Answers:
     """
-    What the Hub does, request by request.
+    The behaviour of the Hub, one method for each kind of request.
 
     Args:
         folder: where the files lie.
-        tokens: token → user, who may write below the own name only.
+        tokens: token → user, who may write only to repositories under this name.
     """
 
     def __init__(self, folder: Path, tokens: dict[str, str]) -> None:
         self.repositories = Repositories(folder)
         self.tokens = tokens
-        self.endpoint = ""  # known once the server is there
+        self.endpoint = ""  # known when the server has started
 
     def answer(self, method: str, request: Request) -> Answer:
         for wanted, pattern, respond in ROUTES:

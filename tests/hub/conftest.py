@@ -1,4 +1,4 @@
-"""A stand-in Hub or the real one, `fbclip` with an environment of its own, and small models to publish."""
+"""A stand-in Hub or the real one, `fbclip` with its own environment, and small models to publish."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 
 @dataclass
 class Place:
-    """Where the tests publish: names, a token that may, and the environment of whoever goes there."""
+    """The Hub that the tests publish to: names, a token with write access, the environment of a process."""
 
     owner: str
     name: str
@@ -55,16 +55,16 @@ class Place:
         return repo_id
 
     def clear(self) -> None:
-        """Deletes every model and Space that has been named here."""
+        """Deletes every model and Space named here."""
         environment = self.environment | {"HF_TOKEN": self.token}
         subprocess.run([sys.executable, "-c", DELETE, *sorted(self.named)], env=environment, check=True)
 
 
 def environment_for(endpoint: str | None, home: Path) -> dict[str, str]:
-    """Of a process with its own cache, and no Hub but the stand-in at `endpoint` if that is given."""
+    """The environment of a process with its own cache, and with the Hub at `endpoint` if that is given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     kept |= {"HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    # Without xet, whose server has a protocol of its own, files go and come over plain HTTP.
+    # Xet has its own protocol. Without it files are sent over plain HTTP.
     return kept | ({"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"} if endpoint else {})
 
 
@@ -75,7 +75,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         if "HF_TOKEN" not in os.environ:
             pytest.fail("FBCLIP_HUB_TEST is set; set HF_TOKEN too, to a token that may write there")
         owner, _, name = REAL.partition("/")
-        # A name that nobody has, so that what is deleted at the end was made here.
+        # An unused name: all repositories that are deleted at the end were made here.
         name = f"{name}-{secrets.token_hex(4)}"
         real = Place(owner, name, os.environ["HF_TOKEN"], environment_for(None, home), None)
         yield real
@@ -87,7 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture
 def standin(place: Place) -> Iterator[StandInHub]:
-    """The stand-in with nothing told to fail and nothing counted yet."""
+    """The stand-in without failures and without counted requests."""
     if place.standin is None:
         pytest.skip("FBCLIP_HUB_TEST is set, and the real Hub cannot be told to fail")
     place.standin.failures.clear()
@@ -98,7 +98,7 @@ def standin(place: Place) -> Iterator[StandInHub]:
 
 @pytest.fixture(scope="session")
 def fbclip(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Outcome]]:
-    """Runs `fbclip` as the owner of the token; `token=None` has none. No secret is ever written."""
+    """Runs `fbclip` with a token or with `None`. No output may hold the token."""
     log = tmp_path_factory.mktemp("shell") / "stderr"
     with (
         log.open("w") as stderr,
@@ -128,7 +128,7 @@ def fbclip(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete model, of random weights."""
+    """A complete model with random weights."""
     folder = tmp_path_factory.mktemp("models") / "complete"
     model = make_tiny_model()
     model.save_pretrained(folder)
@@ -138,7 +138,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def clip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The CLIP that `parts_dir` stands on."""
+    """The CLIP of `parts_dir`."""
     folder = tmp_path_factory.mktemp("clip")
     make_tiny_clip().save_pretrained(folder)
     return folder
@@ -146,7 +146,7 @@ def clip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def parts_dir(place: Place, clip_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The FB-CLIP parts alone; their CLIP is named as it is to be found on the Hub."""
+    """A model without its CLIP, which it names by a Hub id."""
     folder = tmp_path_factory.mktemp("models") / "parts"
     model = FBCLIPModel.from_clip(clip_dir, **TINY_OVERRIDES)
     model.config.clip_name_or_path = place.repo("clip")
@@ -158,7 +158,7 @@ def parts_dir(place: Place, clip_dir: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def other_dir(tmp_path: Path) -> Path:
-    """A complete model that nobody has uploaded yet."""
+    """A complete model with weights that no other test uploads."""
     folder = tmp_path / "other"
     model = make_tiny_model()
     randomize(model.attention, seed=next(SEEDS))

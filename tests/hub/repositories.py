@@ -16,7 +16,7 @@ def git_oid(content: bytes) -> str:
 
 
 class Repository:
-    """One repository: a first commit with `.gitattributes`, as the Hub makes it, and what comes after."""
+    """One repository. Its first commit has `.gitattributes`, as on the Hub."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Repository:
         (self.folder / "branches.json").write_text(json.dumps(self.branches | {name: commit}))
 
     def resolve(self, revision: str) -> str | None:
-        """The commit of a branch or of a commit's own name."""
+        """The commit of a branch, or a commit by its own id."""
         if revision in self.branches:
             return self.branches[revision]
         return revision if self._commit_file(revision).is_file() else None
@@ -43,7 +43,7 @@ class Repository:
         return json.loads(self._commit_file(commit).read_text())["files"]
 
     def messages(self, branch: str = "main") -> list[str]:
-        """Of all commits, newest first."""
+        """The messages of all commits, newest first."""
         commit, found = self.branches[branch], []
         while commit:
             record = json.loads(self._commit_file(commit).read_text())
@@ -72,7 +72,7 @@ class Repository:
 
 
 class Repositories:
-    """All of them, and the large files that they share."""
+    """All repositories, and the large files that they share."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Runs `fbclip` commands, one a line of stdin as JSON, in one process: importing torch takes longer than they do."""
+"""Runs `fbclip` commands in one process, to import torch only once. Each line of stdin is a command as JSON."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from modeling_fbclip.cli.__main__ import main
 
 
 def run(arguments: list[str], token: str | None) -> tuple[int, str, str]:
-    """One command's exit status and what it wrote."""
+    """The exit status of a command, and its stdout and stderr."""
     os.environ.pop("HF_TOKEN", None)
     if token is not None:
         os.environ["HF_TOKEN"] = token

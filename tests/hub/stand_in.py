@@ -1,4 +1,4 @@
-"""A small stand-in for the Hub on 127.0.0.1, which can be told to fail, and counts what is asked of it."""
+"""A small stand-in for the Hub on 127.0.0.1. It counts requests, and tests can make it fail."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from .answers import Answer, Answers, RefusalError, Request
 
 @dataclass
 class Failure:
-    """What is to go wrong: at requests whose `METHOD /path` fits the pattern, so many `times`."""
+    """A failure of the next requests, `times` in number, whose `METHOD /path` fits the pattern."""
 
     pattern: str
     status: int | None  # None: the connection is dropped
@@ -26,11 +26,11 @@ class Failure:
 
 class StandInHub(Answers):
     """
-    Runs in a thread of its own while the context is open.
+    Runs in its own thread while the context is open.
 
     Args:
         folder: where the files lie.
-        tokens: token → user, who may write below the own name only.
+        tokens: token → user, who may write only to repositories under this name.
     """
 
     def __init__(self, folder: Path, tokens: dict[str, str]) -> None:
@@ -54,7 +54,7 @@ class StandInHub(Answers):
         self.server.server_close()
 
     def fail(self, pattern: str, status: int | None, times: int = 1000, **headers: str) -> None:
-        """Has requests fail from now on; see `Failure`. Underscores in names of headers stand for hyphens."""
+        """Makes requests fail from now on; see `Failure`. Underscores in names of headers stand for hyphens."""
         self.failures.append(
             Failure(pattern, status, times, {name.replace("_", "-"): value for name, value in headers.items()})
         )
@@ -65,7 +65,7 @@ class StandInHub(Answers):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection: reads a request, lets a failure that was asked for happen, or answers."""
+    """One connection: reads a request, then fails as a test wants it, or answers."""
 
     protocol_version = "HTTP/1.1"
     standin: StandInHub
@@ -117,4 +117,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.content)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the tests count requests instead."""
+        """Logs nothing; the tests count requests."""

@@ -1,4 +1,4 @@
-"""Each way in which a push fails: one line, the repository as it was, no token anywhere."""
+"""Each way in which a push fails: one line, an unchanged repository, no token in any message."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from .stand_in import StandInHub
 
 @pytest.fixture
 def repo_id(place: Place, standin: StandInHub, fbclip, model_dir) -> str:
-    """A repository that holds one model already; what is pushed next is another."""
+    """A repository that holds a model already. The tests push another one."""
     repo_id = place.repo("robust")
     if standin.repositories.get("model", repo_id) is None:
         assert fbclip("push", model_dir, repo_id).status == 0
@@ -36,7 +36,7 @@ def repo_id(place: Place, standin: StandInHub, fbclip, model_dir) -> str:
         ("POST /api/repos/create", None, {}, "no connection to"),
     ],
 )
-def test_failure_is_one_line_and_the_repository_is_as_it_was(
+def test_a_failure_is_one_line_and_the_repository_is_unchanged(
     standin, repo_id, fbclip, other_dir, pattern, status, headers, said
 ) -> None:
     repository = standin.repositories.get("model", repo_id)
@@ -60,7 +60,7 @@ def test_the_same_push_succeeds_after_a_failure(standin, place, fbclip, model_di
     assert len(repository.messages()) == 2
 
 
-def test_a_space_that_fails_after_its_model_is_told_apart(standin, place, fbclip, model_dir) -> None:
+def test_the_error_of_a_space_says_that_its_model_is_published(standin, place, fbclip, model_dir) -> None:
     model, space = place.repo("half"), place.repo("half-show")
     standin.fail("POST /api/spaces/.*/commit/", 500)
     outcome = fbclip("push", model_dir, model, "--space", space)
@@ -71,7 +71,7 @@ def test_a_space_that_fails_after_its_model_is_told_apart(standin, place, fbclip
     assert len(standin.repositories.get("space", space).messages()) == 1
 
 
-def test_a_commit_of_somebody_else_is_not_overwritten(standin, repo_id, fbclip, other_dir) -> None:
+def test_a_commit_made_meanwhile_is_not_overwritten(standin, repo_id, fbclip, other_dir) -> None:
     repository = standin.repositories.get("model", repo_id)
     commit = repository.branches["main"]
     theirs = repository.files(commit) | {"notes.md": repository.add(b"theirs")}
@@ -95,13 +95,13 @@ def test_a_commit_of_somebody_else_is_not_overwritten(standin, repo_id, fbclip, 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nameonly", "no name for the Hub, which are of the form owner/name"),
+        ("nameonly", "no name for the Hub; use the form owner/name"),
         ("a/b/c", "a/b/c: no name for the Hub"),
         ("ada/two words", "ada/two words: no name for the Hub"),
         ("ada/-x", "ada/-x: no name for the Hub"),
     ],
 )
-def test_wrong_name_is_told_before_anything_is_asked(standin, fbclip, model_dir, name, said) -> None:
+def test_a_wrong_name_is_an_error_before_any_request(standin, fbclip, model_dir, name, said) -> None:
     for arguments in ((name,), ("ada/fine", "--space", name)):
         outcome = fbclip("push", model_dir, *arguments)
         assert outcome.status == 2
@@ -110,7 +110,7 @@ def test_wrong_name_is_told_before_anything_is_asked(standin, fbclip, model_dir,
     assert not standin.requests
 
 
-def test_no_token_wrong_token_and_no_rights(repo_id, fbclip, model_dir) -> None:
+def test_a_missing_a_wrong_and_a_foreign_token_are_errors(repo_id, fbclip, model_dir) -> None:
     for token, said in (
         (None, "there is no token: log in with `hf auth login`, or set HF_TOKEN"),
         ("hf_" + "wrong" * 7, "the Hub does not accept the token"),
@@ -122,10 +122,10 @@ def test_no_token_wrong_token_and_no_rights(repo_id, fbclip, model_dir) -> None:
         assert outcome.err.count("\n") == 1
 
 
-def test_public_repository_is_not_taken_for_a_private_one(repo_id, fbclip, model_dir) -> None:
+def test_a_public_repository_does_not_count_as_private(repo_id, fbclip, model_dir) -> None:
     outcome = fbclip("push", model_dir, repo_id, "--private")
     assert outcome.status == 2
-    assert "is there and public; make it private" in outcome.err
+    assert "exists and is public; make it private" in outcome.err
 
 
 def test_no_network_is_one_line(place, model_dir, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""The Inference Endpoint's handler answers from a staged folder, and opens nothing that a client names."""
+"""The handler of an Inference Endpoint answers from a staged folder, and opens no path or address of a client."""
 
 import base64
 import importlib.util
@@ -23,7 +23,7 @@ def staged(model_dir, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def module(staged):
-    """`handler.py` of the folder, imported as an Endpoint does."""
+    """`handler.py` of the folder, imported as an Endpoint imports it."""
     spec = importlib.util.spec_from_file_location("handler", staged / "handler.py")
     found = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
@@ -47,7 +47,7 @@ def mask_of(answer: dict) -> np.ndarray:
     return np.asarray(picture)
 
 
-def test_answer_is_that_of_the_pipeline(handler, model_dir, synthetic_image) -> None:
+def test_the_answer_is_the_same_as_the_pipelines(handler, model_dir, synthetic_image) -> None:
     detect = ZeroShotAnomalyDetectionPipeline(
         model=FBCLIPModel.from_pretrained(model_dir), processor=FBCLIPProcessor.from_pretrained(model_dir)
     )
@@ -81,7 +81,7 @@ def test_parameters_set_thresholds(handler, synthetic_image) -> None:
     )
 
 
-def test_prompts_are_texts_of_the_two_states(module, handler, synthetic_image, tmp_path) -> None:
+def test_prompts_change_the_answer_as_in_the_pipeline(module, handler, synthetic_image, tmp_path) -> None:
     stage_model(BUNDLED, tmp_path / "bundled", "owner/name")
     with_tokenizer = module.EndpointHandler(str(tmp_path / "bundled"))
     model, processor = load_bundled()
@@ -98,27 +98,27 @@ def test_prompts_are_texts_of_the_two_states(module, handler, synthetic_image, t
 @pytest.mark.parametrize(
     ("request_data", "said"),
     [
-        ({}, "NoneType is no image"),
+        ({}, "NoneType is not an image"),
         ({"inputs": "/etc/passwd"}, "paths and addresses are not opened"),
         ({"inputs": "https://example.org/a.png"}, "paths and addresses are not opened"),
-        ({"inputs": "abcd"}, "no image, or of another kind"),
+        ({"inputs": "abcd"}, "not an image; send one of BMP, JPEG"),
         ({"inputs": []}, "0 images; send 1 to 16"),
         ({"inputs": ["abcd"] * 17}, "17 images; send 1 to 16"),
         (
             {"inputs": "abcd", "parameters": {"path": "x"}},
-            "parameters: an object of threshold, pixel_threshold, prompts and nothing else",
+            "parameters: must be an object with threshold, pixel_threshold, prompts only",
         ),
-        ({"inputs": "abcd", "parameters": 3}, "parameters: an object"),
-        ({"inputs": {"image": "abcd"}}, "dict is no image"),
-        ([], "the request is an object"),
-        (["abcd"], "the request is an object"),
+        ({"inputs": "abcd", "parameters": 3}, "parameters: must be an object"),
+        ({"inputs": {"image": "abcd"}}, "dict is not an image"),
+        ([], "the request must be an object"),
+        (["abcd"], "the request must be an object"),
         *(
-            ({"inputs": "abcd", "parameters": {name: value}}, f"parameters: {name} is a number from 0 to 1")
+            ({"inputs": "abcd", "parameters": {name: value}}, f"parameters: {name} must be a number from 0 to 1")
             for name in ("threshold", "pixel_threshold")
             for value in ("x", [1], True, 1.5, float("nan"))
         ),
         *(
-            ({"inputs": "abcd", "parameters": {"prompts": value}}, "parameters: prompts are two texts")
+            ({"inputs": "abcd", "parameters": {"prompts": value}}, "parameters: prompts must be two texts")
             for value in (3, "ab", ["a"], ["a", 3], ["a", "b", "c"], {"a": "b", "c": "d"})
         ),
     ],
@@ -128,7 +128,7 @@ def test_wrong_requests_are_refused(handler, request_data, said) -> None:
         handler(request_data)
 
 
-def test_a_file_of_the_server_is_no_image(handler, synthetic_image, tmp_path) -> None:
+def test_a_path_on_the_server_is_refused(handler, synthetic_image, tmp_path) -> None:
     synthetic_image.save(tmp_path / "photo.png")
     with pytest.raises(ValueError, match="paths and addresses are not opened"):
         handler({"inputs": str(tmp_path / "photo.png")})
@@ -140,5 +140,5 @@ def test_too_large_an_image_is_refused_before_it_is_decoded(handler, module, mon
     with pytest.raises(ValueError, match="48 by 40 pixels; at most 100"):
         handler({"inputs": text})
     monkeypatch.setattr(module, "MAX_BYTES", 10)
-    with pytest.raises(ValueError, match="at most 10 are read"):
+    with pytest.raises(ValueError, match="at most 10 are allowed"):
         handler({"inputs": text})

@@ -1,4 +1,4 @@
-"""What `fbclip push` publishes loads anywhere, with the same numbers; a push is one commit, or none."""
+"""A published model loads without the package and gives the same numbers; a push is one commit or none."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from modeling_fbclip.detection.loading import BUNDLED
 
 from .conftest import Place
 
-# A CLIP as anybody would publish it, without the package.
+# Publishes a CLIP without the package.
 PUBLISH = """
     import sys
     from huggingface_hub import HfApi, CommitOperationAdd
@@ -86,7 +86,7 @@ def run_python(code: str, *arguments: object, environment: dict[str, str]) -> st
 
 @pytest.fixture(scope="module")
 def published(place: Place, fbclip, model_dir, parts_dir, clip_dir) -> dict[str, Path]:
-    """Repositories on the Hub and the folders that they come from: complete, the parts alone, the bundled model."""
+    """Repositories on the Hub and their folders: a complete model, one without its CLIP, the bundled model."""
     environment = place.environment | {"HF_TOKEN": place.token}
     run_python(PUBLISH, clip_dir, place.repo("clip"), environment=environment)
     folders = {place.repo("complete"): model_dir, place.repo("adapter"): parts_dir, place.repo("tiny"): BUNDLED}
@@ -110,7 +110,7 @@ def expected(folder: Path, image: Path, clip_dir: Path) -> list:
     return [result["score"], result["label"], result["anomaly_map"].tolist()]
 
 
-def test_what_is_published_gives_bit_identical_scores_without_the_package(
+def test_a_published_model_gives_bit_identical_scores_without_the_package(
     published, place, clip_dir, synthetic_image: Image.Image, tmp_path
 ) -> None:
     image = tmp_path / "image.png"
@@ -124,14 +124,14 @@ def test_what_is_published_gives_bit_identical_scores_without_the_package(
     assert found["handler"] == found["models"][first][0][0]
 
 
-def test_second_push_makes_no_commit(published, place: Place, fbclip) -> None:
+def test_a_second_push_makes_no_commit(published, place: Place, fbclip) -> None:
     outcome = fbclip("push", *_complete(published, place), "--format", "json")
     (pushed,) = json.loads(outcome.out)["pushed"]
     assert (outcome.status, pushed["changed"]) == (0, False)
     assert "nothing has changed, no commit made" in outcome.err
 
 
-def test_push_is_one_commit_and_takes_away_what_would_be_loaded_instead(published, place, standin, fbclip) -> None:
+def test_a_push_is_one_commit_and_deletes_stale_files(published, place, standin, fbclip) -> None:
     repository = standin.repositories.get("model", place.repo("complete"))
     assert len(repository.messages()) == 2
     commit = repository.branches["main"]
@@ -147,7 +147,7 @@ def test_push_is_one_commit_and_takes_away_what_would_be_loaded_instead(publishe
     assert left == {*repository.files(commit), *kept}
 
 
-def test_push_to_a_branch_leaves_main_as_it_is(published, place, standin, fbclip) -> None:
+def test_a_push_to_a_branch_does_not_change_main(published, place, standin, fbclip) -> None:
     repository = standin.repositories.get("model", place.repo("adapter"))
     main = repository.branches["main"]
     folder = published[place.repo("complete")]
@@ -157,10 +157,10 @@ def test_push_to_a_branch_leaves_main_as_it_is(published, place, standin, fbclip
     assert repository.messages("try-1") == ["Upload by modeling-fbclip", *repository.messages()]
 
 
-def test_model_and_space_are_published_private(place, standin, fbclip, model_dir) -> None:
+def test_a_model_and_its_space_can_be_private(place, standin, fbclip, model_dir) -> None:
     outcome = fbclip("push", model_dir, place.repo("secret"), "--space", place.repo("show"), "--private")
     assert outcome.status == 0, outcome.err
-    assert f"{place.repo('show')} cannot read the private {place.repo('secret')} until" in outcome.err
+    assert f"{place.repo('show')} cannot read the private {place.repo('secret')} yet" in outcome.err
     assert "as a secret named HF_TOKEN" in outcome.err
     for kind, suffix in (("model", "secret"), ("space", "show")):
         repository = standin.repositories.get(kind, place.repo(suffix))
@@ -168,7 +168,7 @@ def test_model_and_space_are_published_private(place, standin, fbclip, model_dir
         assert "README.md" in repository.files(repository.branches["main"])
 
 
-def test_second_push_of_model_and_space_changes_neither(place, fbclip, model_dir) -> None:
+def test_a_second_push_of_a_model_and_its_space_changes_neither(place, fbclip, model_dir) -> None:
     arguments = ("push", model_dir, place.repo("twice"), "--space", place.repo("twice-show"), "--format", "json")
     first, second = (fbclip(*arguments) for _ in range(2))
     assert second.status == 0, second.err
@@ -191,7 +191,7 @@ def test_a_space_has_only_the_modules_of_the_newest_push(place, standin, fbclip,
     assert set(repository.files(repository.branches["main"])) == {*files, *kept}
 
 
-def test_push_from_python_returns_what_is_published(place, model_dir) -> None:
+def test_a_push_from_python_returns_the_repositories(place, model_dir) -> None:
     environment = place.environment | {"HF_TOKEN": place.token}
     arguments = (model_dir, place.repo("python"), place.repo("python-show"))
     first, second = (json.loads(run_python(PUSH, *arguments, environment=environment)) for _ in range(2))
@@ -201,7 +201,7 @@ def test_push_from_python_returns_what_is_published(place, model_dir) -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_names_can_be_cleared_away(place: Place, standin, fbclip, model_dir) -> None:
+def test_the_repositories_of_a_test_run_can_be_deleted(place: Place, standin, fbclip, model_dir) -> None:
     cleared = dataclasses.replace(place, name="cleared", named=set())
     names = cleared.repo("model"), cleared.repo("show")
     assert fbclip("push", model_dir, names[0], "--space", names[1]).status == 0
@@ -210,7 +210,7 @@ def test_names_can_be_cleared_away(place: Place, standin, fbclip, model_dir) -> 
     assert standin.repositories.get("model", place.repo("complete")) is not None
 
 
-def test_waits_when_the_hub_asks_to_and_goes_on_after_a_hitch(place, standin, fbclip, other_dir) -> None:
+def test_a_push_waits_and_retries_after_passing_errors(place, standin, fbclip, other_dir) -> None:
     standin.fail("POST .*/preupload/", 429, times=1, Retry_After="1")
     standin.fail("POST .*/objects/batch", 502, times=1)
     standin.fail("PUT /storage/", None, times=1)

@@ -1,4 +1,4 @@
-"""The staged folder: what a Hub user expects in it, the weights bit by bit, and nothing that must not go out."""
+"""The staged folder: all files that a Hub user needs, the same weights, and nothing private."""
 
 import json
 import shutil
@@ -17,6 +17,7 @@ from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.pretrained_fbclip import CUSTOM_PIPELINES
 
 from .conftest import TOKEN
+from .test_card import RECORD
 
 PACKAGE = BUNDLED.parent
 
@@ -28,7 +29,7 @@ def staged(tmp_path_factory) -> Path:
     return target
 
 
-def test_the_base_install_is_enough_to_publish():
+def test_publishing_needs_no_extra_of_the_package():
     absent = "import sys; sys.modules.update(dict.fromkeys('accelerate datasets gradio scipy'.split())); "
     done = subprocess.run([sys.executable, "-c", absent + "import modeling_fbclip.hub.__main__"], check=False)
     assert done.returncode == 0
@@ -39,7 +40,7 @@ def copied(model_dir, tmp_path) -> Path:
     return shutil.copytree(model_dir, tmp_path / "copied")
 
 
-def test_folder_holds_what_a_hub_user_expects(staged: Path) -> None:
+def test_the_folder_has_all_files_that_a_hub_user_needs(staged: Path) -> None:
     names = {path.relative_to(staged).as_posix() for path in staged.rglob("*")}
     code = {path.name for path in PACKAGE.glob("*_fbclip.py")}
     records = {name for name in ("recipe.json", "evaluation.json") if (BUNDLED / name).is_file()}
@@ -50,7 +51,7 @@ def test_folder_holds_what_a_hub_user_expects(staged: Path) -> None:
         assert (staged / name).read_text() == (PACKAGE / name).read_text()
 
 
-def test_configuration_leads_to_the_code(staged: Path) -> None:
+def test_the_configuration_names_the_code(staged: Path) -> None:
     config = json.loads((staged / "config.json").read_text())
     assert config["auto_map"] == {
         "AutoConfig": "configuration_fbclip.FBCLIPConfig",
@@ -68,13 +69,13 @@ def test_configuration_leads_to_the_code(staged: Path) -> None:
     ]
 
 
-def test_weights_are_the_same_bit_by_bit(staged: Path) -> None:
+def test_the_weights_are_bit_identical(staged: Path) -> None:
     before, after = load_file(BUNDLED / "model.safetensors"), load_file(staged / "model.safetensors")
     assert before.keys() == after.keys()
     assert all(before[name].dtype == after[name].dtype and before[name].equal(after[name]) for name in before)
 
 
-def test_a_folder_of_this_machine_is_not_told(tiny_clip, tmp_path) -> None:
+def test_a_folder_of_this_machine_is_not_published(tiny_clip, tmp_path) -> None:
     tiny_clip.save_pretrained(tmp_path / "clip")
     model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
     model.save_pretrained(tmp_path / "complete")
@@ -93,7 +94,7 @@ def test_a_folder_of_this_machine_is_not_told(tiny_clip, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../secret-project/clip", "clip", "here/clip", "/home/ada/clip", "a/b/c"])
-def test_what_is_no_name_on_the_hub_is_not_told_either(copied, tmp_path, monkeypatch, name) -> None:
+def test_a_clip_that_is_not_on_the_hub_is_not_named(copied, tmp_path, monkeypatch, name) -> None:
     (tmp_path / "here" / "clip").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     path = copied / "config.json"
@@ -115,12 +116,12 @@ def test_what_is_no_name_on_the_hub_is_not_told_either(copied, tmp_path, monkeyp
         stage_model(copied, tmp_path / "staged-parts", "owner/name")
 
 
-def test_how_the_tokenizer_was_loaded_is_not_told(staged: Path) -> None:
+def test_settings_of_loading_the_tokenizer_are_not_published(staged: Path) -> None:
     tokenizer = json.loads((staged / "tokenizer_config.json").read_text())
     assert not {"is_local", "local_files_only", "name_or_path"} & tokenizer.keys()
 
 
-def test_the_parts_alone_stay_so_and_their_clip_is_not_fetched(parts_dir: Path, tmp_path) -> None:
+def test_parts_without_clip_are_staged_without_fetching_it(parts_dir: Path, tmp_path) -> None:
     stage_model(parts_dir, tmp_path / "staged", "owner/name")
     before, after = load_file(parts_dir / "model.safetensors"), load_file(tmp_path / "staged" / "model.safetensors")
     assert before.keys() == after.keys()
@@ -139,7 +140,7 @@ def test_the_parts_alone_stay_so_and_their_clip_is_not_fetched(parts_dir: Path, 
         stage_model(tmp_path / "cut", tmp_path / "staged-cut", "owner/name")
 
 
-def test_only_what_belongs_to_a_model_is_staged(copied: Path, tmp_path) -> None:
+def test_other_files_of_the_folder_are_not_staged(copied: Path, tmp_path) -> None:
     for name in (".env", "log.jsonl", "notes.txt", "optimizer.pt"):
         (copied / name).write_text(TOKEN)
     stage_model(copied, tmp_path / "staged", "owner/name")
@@ -151,23 +152,23 @@ def test_only_what_belongs_to_a_model_is_staged(copied: Path, tmp_path) -> None:
     ("file", "content", "said"),
     [
         ("config.json", None, "holds no config.json"),
-        ("config.json", "{", "config.json: cannot be read as JSON"),
+        ("config.json", "{", "cannot be loaded: .*config.json. is not a valid JSON file"),
         ("config.json", '{"model_type": "clip"}', "holds a 'clip' model, not an FB-CLIP"),
         ("model.safetensors", None, "holds no weights as safetensors"),
         ("model.safetensors", "{", "cannot be loaded"),
         ("processor_config.json", None, "cannot be loaded"),
-        ("training_record.json", "[]", "training_record.json: holds no JSON object"),
-        ("training_record.json", json.dumps({"data": TOKEN}), "seems to hold a token or a key"),
-        ("evaluation.json", "[1]", "evaluation.json: holds no JSON object"),
-        ("evaluation.json", '{"mean": NaN}', "evaluation.json: cannot be read as JSON .NaN is no number of JSON"),
+        ("training_record.json", "[", "training_record.json: is not readable as JSON"),
+        ("training_record.json", json.dumps(RECORD | {"result": {"log": TOKEN}}), "seems to hold a token or a key"),
+        ("evaluation.json", "[", "evaluation.json: is not readable as JSON"),
+        ("evaluation.json", "[1]", "no report of `fbclip evaluate`"),
         ("evaluation.json", "{}", "no report of `fbclip evaluate`"),
         ("evaluation.json", '{"sets": [{"name": "x"}]}', "no report of `fbclip evaluate`"),
     ],
 )
-def test_what_cannot_be_published_is_named_and_leaves_nothing(copied, tmp_path, file, content, said) -> None:
+def test_an_unusable_file_is_named_and_nothing_is_staged(copied, tmp_path, file, content, said) -> None:
     if content is None:
         (copied / file).unlink()
-        (copied / "pytorch_model.bin").touch()  # no replacement for anything
+        (copied / "pytorch_model.bin").touch()  # does not replace it
     else:
         (copied / file).write_text(content)
     with pytest.raises(ValueError, match=said) as caught:
@@ -179,14 +180,13 @@ def test_what_cannot_be_published_is_named_and_leaves_nothing(copied, tmp_path, 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("weights.pt", "", "may run code"),
-        ("inner/state.pkl", "", "may run code"),
         (".env", "", "hidden files"),
+        ("inner/.netrc", "", "hidden files"),
         ("app.py", "-----BEGIN RSA PRIVATE KEY-----", "a token or a key"),
         ("app.py", "login('my own token')", "a token or a key"),
     ],
 )
-def test_folder_with_what_must_not_go_out_is_refused(tmp_path: Path, name, content, said, monkeypatch) -> None:
+def test_a_folder_with_a_private_file_is_refused(tmp_path: Path, name, content, said, monkeypatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "my own token")
     (tmp_path / "README.md").touch()
     require_publishable(tmp_path)

@@ -1,41 +1,26 @@
-"""Layouts of data sets on a disk, one file each, and which of them a folder has."""
+"""Layouts of data sets on a disk, one file each, and how the layout of a folder is recognised."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from modeling_fbclip.data.layouts.base import ROOT_CATEGORY, Layout, Sample, folders_in
-from modeling_fbclip.data.layouts.dagm import DAGM
-from modeling_fbclip.data.layouts.good_only import GOOD_ONLY
-from modeling_fbclip.data.layouts.head_ct import HEAD_CT
-from modeling_fbclip.data.layouts.image_mask import IMAGE_MASK
-from modeling_fbclip.data.layouts.kolektor import KOLEKTOR
-from modeling_fbclip.data.layouts.meta_json import META_JSON
-from modeling_fbclip.data.layouts.metadata import METADATA
-from modeling_fbclip.data.layouts.mvtec import MVTEC
-from modeling_fbclip.data.layouts.plain import PLAIN
-from modeling_fbclip.data.layouts.real_iad import REAL_IAD
-from modeling_fbclip.data.layouts.visa import VISA
-from modeling_fbclip.data.layouts.yes_no import YES_NO
+from .base import GOOD, ROOT_CATEGORY, Layout, Sample, folders_in
+from .dagm import DAGM
+from .good_only import GOOD_ONLY
+from .head_ct import HEAD_CT
+from .image_mask import IMAGE_MASK
+from .kolektor import KOLEKTOR
+from .meta_json import META_JSON
+from .metadata import METADATA
+from .mvtec import MVTEC
+from .plain import PLAIN
+from .real_iad import REAL_IAD
+from .visa import VISA
+from .yes_no import YES_NO
 
-# The first that fits is taken: lists before folders, particular names before general ones. The last only by its name.
-LAYOUTS: dict[str, Layout] = {
-    layout.name: layout
-    for layout in (
-        META_JSON,
-        METADATA,
-        VISA,
-        REAL_IAD,
-        DAGM,
-        MVTEC,
-        YES_NO,
-        IMAGE_MASK,
-        HEAD_CT,
-        KOLEKTOR,
-        PLAIN,
-        GOOD_ONLY,
-    )
-}
+# The first that fits is taken: lists before folders, specific names before general ones. A user must name the last.
+RECOGNISED = (META_JSON, METADATA, VISA, REAL_IAD, DAGM, MVTEC, YES_NO, IMAGE_MASK, HEAD_CT, KOLEKTOR, PLAIN)
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (*RECOGNISED, GOOD_ONLY)}
 # How many folders an archive may have wrapped around a data set.
 MAX_WRAPPERS = 3
 
@@ -57,36 +42,38 @@ class Folder(NamedTuple):
         return self.name if category == ROOT_CATEGORY else category
 
     def samples(self, split: str, categories: Sequence[str]) -> Iterator[Sample]:
-        """The samples of some categories of a split, category by category, always in the same order."""
+        """The samples of some categories of a split, category by category, in a fixed order."""
         for sample in self.layout.read(self.root, split, categories):
-            yield sample._replace(category=self.title(sample.category))
+            defect = sample.defect if sample.label else GOOD
+            yield sample._replace(category=self.title(sample.category), defect=defect)
 
 
 def recognise(path: Path, layout: str | None = None) -> Folder:
     """
-    Tells the layout of a folder: of the folder itself, else of the only folder in it, and so on. Of several that
-    fit, the first of `LAYOUTS` is taken.
+    Finds the layout of a folder, or of the only folder in it, and so on. If several fit, the first of `LAYOUTS` is
+    taken.
 
     Args:
         path: the folder.
-        layout: the name of the layout to read it by, if that is known.
+        layout: the name of the layout, if the user has named it.
 
     Raises:
-        UnknownLayoutError: if no layout fits, or not the one that was asked for.
+        UnknownLayoutError: if no layout fits, or the named one does not.
         ValueError: if there is no layout of that name, or if a list in the folder is damaged.
     """
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} is none of {', '.join(LAYOUTS)}.")
-    candidates = [LAYOUTS[layout]] if layout else [known for known in LAYOUTS.values() if known is not GOOD_ONLY]
+    candidates = [LAYOUTS[layout]] if layout else RECOGNISED
     for root in _unwrap(path):
         for candidate in candidates:
-            if splits := candidate.find(root):
+            splits = {split: categories for split, categories in candidate.find(root).items() if categories}
+            if splits:
                 return Folder(candidate, root, path.absolute().name, splits)
     looked_for = "; ".join(candidate.looks_like for candidate in candidates)
     if layout:
         advice = "Leave the layout out to have it recognised."
     else:
-        advice = "Put normal images into a folder good/ in it, and each kind of defect into one beside that."
+        advice = "Put normal images into a folder good/ in it, and each kind of defect into a folder beside good/."
     raise UnknownLayoutError(f"{path}: no data set found; looked for {looked_for}. {advice}")
 
 

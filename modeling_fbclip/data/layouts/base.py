@@ -1,31 +1,30 @@
-"""What every layout reader is made of: samples, and files listed in an order that never changes."""
+"""What every layout needs: samples, and the files of a folder in a fixed order."""
 
 import csv
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...images_fbclip import IMAGE_SUFFIXES
+from modeling_fbclip.images_fbclip import IMAGE_SUFFIXES
 
 MASK_ENDINGS = ("", "_mask", "_label", "_Segmentation", "_segmentation", "_gt")
 NORMAL_NAMES = frozenset({"good", "ok", "normal", "no", "negative", "healthy", "false", "0", "0.0"})
 
-# The category of a data set that has one only, in its root: it is called what the root is called.
+# The only category of a data set that has no folder for it. Users see the name of the data set's folder.
 ROOT_CATEGORY = "."
 GOOD = "good"
 ANOMALY = "anomaly"
 
 
 class Sample(NamedTuple):
-    """One image: its files, 1 if it is anomalous, and the kind of defect (`"good"` where there is none)."""
+    """One image and its mask, as files; the label is 1 if it is anomalous. A normal image has no kind of defect."""
 
     image: Path
     mask: Path | None
     label: int
     category: str
-    defect: str
+    defect: str = ANOMALY
 
 
 class Layout(NamedTuple):
@@ -34,9 +33,9 @@ class Layout(NamedTuple):
 
     Args:
         name: what users call it.
-        looks_like: what it is recognised by, in a few words.
-        find: the categories of each split below a root; nothing where the layout does not fit.
-        read: the samples below a root of one split and of the categories given.
+        looks_like: the files or folders that it is recognised by, in a few words.
+        find: the categories of each split below a root; no category if the layout does not fit.
+        read: the samples below a root, of one split and of the categories given.
     """
 
     name: str
@@ -46,7 +45,7 @@ class Layout(NamedTuple):
 
 
 def is_normal(name: object) -> bool:
-    """Whether a folder, class or value of a column stands for normal images."""
+    """Whether the name of a folder or class, or a value of a column, stands for normal images."""
     return str(name).strip().lower() in NORMAL_NAMES
 
 
@@ -61,7 +60,7 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def has_images(folder: Path) -> bool:
-    """Whether there is an image in a folder, without listing it all."""
+    """Whether there is an image in a folder. The listing stops at the first."""
     if not folder.is_dir():
         return False
     with os.scandir(folder) as entries:
@@ -79,14 +78,14 @@ def mask_of(image: Path, masks: Mapping[str, Path]) -> Path | None:
 
 
 def categories_below(root: Path, fits: Callable[[Path], bool]) -> list[str]:
-    """The root if it is a category by itself, else the folders in it that are."""
+    """The root if it is a category itself, else the folders in it that are."""
     if fits(root):
         return [ROOT_CATEGORY]
     return [folder.name for folder in folders_in(root) if fits(folder)]
 
 
 def group_by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Pairs of split and category as the categories of each split, each once and in order."""
+    """Pairs of split and category as the categories of each split, without repeats and in order."""
     splits: dict[str, dict[str, None]] = {}
     for split, category in pairs:
         splits.setdefault(split, {})[category] = None
@@ -95,31 +94,23 @@ def group_by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 def file_inside(root: Path, entry: object, listed_in: Path) -> Path:
     """
-    The file that a list in a data set names, relative to its root or absolute.
+    The file that a list in a data set names, by a path that is absolute or relative to the root.
 
     Raises:
-        ValueError: if the name leads out of the root. Links are not followed for it: those that users
-        have put into their folder go where they please.
+        ValueError: if the path leads out of the root. Links inside the root may lead anywhere: the user has put
+            them there.
     """
     if not isinstance(entry, str) or not entry.strip():
         raise ValueError(f"{listed_in}: {entry!r} is no file name; write a path relative to {root}.")
-    top = os.path.abspath(root)  # noqa: PTH100 (links stay as they are)
+    top = os.path.abspath(root)  # noqa: PTH100 (links are not followed)
     path = os.path.normpath(os.path.join(top, entry.strip().replace("\\", "/")))  # noqa: PTH118
     if "\0" in entry or not Path(path).is_relative_to(top):
         raise ValueError(f"{listed_in}: {entry!r} leads out of {root}; write a path relative to that folder.")
     return root / Path(path).relative_to(top)
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; ValueError in one line that names it if that cannot be told."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is not readable as JSON ({error}); write the file anew.") from error
-
-
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header; ValueError in one line that names it if that cannot be told."""
+    """The rows of a CSV file with a header; ValueError that names the file if it is damaged."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True, restkey="", restval=""))
@@ -129,7 +120,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def get(entry: object, key: str, listed_in: Path) -> Any:
-    """A field of an entry; ValueError in one line that names the file where it is missing."""
+    """A field of an entry in a list; ValueError that names the list if the field is missing."""
     if not isinstance(entry, Mapping) or key not in entry:
         raise ValueError(f"{listed_in}: an entry has no {key!r}; every entry needs it.")
     return entry[key]

@@ -3,18 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from modeling_fbclip.data.layouts.base import (
-    ANOMALY,
-    GOOD,
-    Layout,
-    Sample,
-    categories_below,
-    group_by_split,
-    has_images,
-    images_in,
-    mask_of,
-    masks_in,
-)
+from .base import Layout, Sample, categories_below, has_images, images_in, mask_of, masks_in
 
 SPLITS = {"train": "Train", "test": "Test"}
 
@@ -26,9 +15,8 @@ def _has(category: Path, split: str) -> bool:
 
 def _find(root: Path) -> dict[str, list[str]]:
     categories = categories_below(root, lambda folder: any(_has(folder, split) for split in SPLITS))
-    # Class10 after Class9.
-    categories.sort(key=lambda name: (len(name), name))
-    return group_by_split((split, name) for split in SPLITS for name in categories if _has(root / name, split))
+    categories.sort(key=lambda name: (len(name), name))  # Class10 after Class9
+    return {split: [name for name in categories if _has(root / name, split)] for split in SPLITS}
 
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:
@@ -37,7 +25,7 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
         masks = masks_in(folder / "Label")
         for image in images_in(folder):
             mask = mask_of(image, masks)
-            yield Sample(image, mask, int(mask is not None), category, ANOMALY if mask else GOOD)
+            yield Sample(image, mask, int(mask is not None), category)
 
 
 DAGM = Layout("dagm", "Test/Label/", _find, _read)

@@ -3,17 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from modeling_fbclip.data.layouts.base import (
-    ANOMALY,
-    GOOD,
-    ROOT_CATEGORY,
-    Layout,
-    Sample,
-    get,
-    images_in,
-    is_normal,
-    read_csv,
-)
+from .base import ROOT_CATEGORY, Layout, Sample, get, images_in, is_normal, read_csv
 
 # The archive has the folder in a folder of the same name.
 IMAGE_FOLDERS = ("head_ct", "head_ct/head_ct")
@@ -24,7 +14,7 @@ def _images(root: Path) -> list[Path]:
 
 
 def _find(root: Path) -> dict[str, list[str]]:
-    return {"test": [ROOT_CATEGORY]} if (root / "labels.csv").is_file() and _images(root) else {}
+    return {"test": [ROOT_CATEGORY] if (root / "labels.csv").is_file() and _images(root) else []}
 
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:  # noqa: ARG001 (one of each)
@@ -35,7 +25,7 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
     for image in _images(root):
         if (label := labels.get(image.stem.zfill(3))) is None:
             raise ValueError(f"{file}: has no row for {image.name}; every image needs one.")
-        yield Sample(image, None, label, ROOT_CATEGORY, ANOMALY if label else GOOD)
+        yield Sample(image, None, label, ROOT_CATEGORY)
 
 
 HEAD_CT = Layout("head-ct", "labels.csv and head_ct/", _find, _read)

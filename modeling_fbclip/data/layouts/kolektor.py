@@ -1,18 +1,11 @@
-"""KolektorSDD as downloaded: `kos01/Part0.jpg` and its mask `kos01/Part0_label.bmp`, black where all is well."""
+"""KolektorSDD as downloaded: `kos01/Part0.jpg` and its mask `kos01/Part0_label.bmp`, all black if it is normal."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from modeling_fbclip.data.decoding import marks_anything
-from modeling_fbclip.data.layouts.base import (
-    ANOMALY,
-    GOOD,
-    ROOT_CATEGORY,
-    Layout,
-    Sample,
-    folders_in,
-    images_in,
-)
+
+from .base import ROOT_CATEGORY, Layout, Sample, folders_in, images_in
 
 ENDING = "_label"
 
@@ -26,7 +19,7 @@ def _masks(folder: Path) -> dict[str, Path]:
 
 
 def _find(root: Path) -> dict[str, list[str]]:
-    return {"test": [ROOT_CATEGORY]} if _folders(root) else {}
+    return {"test": [ROOT_CATEGORY] if _folders(root) else []}
 
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:  # noqa: ARG001 (one of each)
@@ -35,9 +28,8 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
         for image in images_in(folder):
             if image.stem not in masks:
                 mask = masks.get(image.stem + ENDING)
-                # Normal images have a mask too: only its pixels tell.
-                label = int(marks_anything(mask, str(mask)))
-                yield Sample(image, mask, label, ROOT_CATEGORY, ANOMALY if label else GOOD)
+                # Normal images have a mask too: only its pixels tell the label.
+                yield Sample(image, mask, int(marks_anything(mask, str(mask))), ROOT_CATEGORY)
 
 
 KOLEKTOR = Layout("kolektor", "kos01/Part0_label.bmp", _find, _read)

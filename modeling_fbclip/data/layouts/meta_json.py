@@ -3,20 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from modeling_fbclip.data.layouts.base import (
-    ANOMALY,
-    GOOD,
-    Layout,
-    Sample,
-    file_inside,
-    get,
-    group_by_split,
-    read_json,
-)
+from modeling_fbclip.common.json_files import read_json
+
+from .base import ANOMALY, Layout, Sample, file_inside, get
 
 
 def _classes(root: Path) -> dict[str, Mapping[str, list[object]]]:
-    """The classes of each split, which DAGM's file writes with a capital letter; nothing if it is another's file."""
+    """The classes of each split; nothing if the file is of another program. DAGM's splits have a capital letter."""
     file = root / "meta.json"
     meta = read_json(file) if file.is_file() else None
     if not isinstance(meta, Mapping):
@@ -31,7 +24,7 @@ def _classes(root: Path) -> dict[str, Mapping[str, list[object]]]:
 
 def _find(root: Path) -> dict[str, list[str]]:
     splits = _classes(root)
-    return group_by_split((split, name) for split in splits for name, entries in splits[split].items() if entries)
+    return {split: [name for name, entries in classes.items() if entries] for split, classes in splits.items()}
 
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:
@@ -43,9 +36,9 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
             image = file_inside(root, get(entry, "img_path", listed_in), listed_in)
             mask_path = get(entry, "mask_path", listed_in)
             mask = file_inside(root, mask_path, listed_in) if mask_path else None
-            specie = get(entry, "specie_name", listed_in) or ANOMALY
-            # The released code takes a folder in place of a mask for none at all.
-            yield Sample(image, None if mask and mask.is_dir() else mask, label, category, specie if label else GOOD)
+            if mask and mask.is_dir():
+                mask = None  # as the released code reads it
+            yield Sample(image, mask, label, category, get(entry, "specie_name", listed_in) or ANOMALY)
 
 
 def _label(entry: object, listed_in: Path) -> int:

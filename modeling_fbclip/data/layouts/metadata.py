@@ -5,18 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modeling_fbclip.data.layouts.base import (
-    ANOMALY,
-    GOOD,
-    ROOT_CATEGORY,
-    Layout,
-    Sample,
-    file_inside,
-    get,
-    group_by_split,
-    is_normal,
-    read_csv,
-)
+from .base import ANOMALY, ROOT_CATEGORY, Layout, Sample, file_inside, group_by_split, is_normal, read_csv
 
 SPLITS = ("train", "test")
 
@@ -38,7 +27,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 
 def _split(root: Path, file: Path, row: dict[str, Any]) -> str:
-    """By the column of that name, else by the folder that the image is in, else `"test"`."""
+    """From the column `split`, else from the folder that the image is in, else `"test"`."""
     place = (file.parent.relative_to(root) / str(row["file_name"])).parts[:1]
     return str(row.get("split") or next((name for name in place if name in SPLITS), "test"))
 
@@ -59,9 +48,9 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
 
 
 def _sample(root: Path, file: Path, row: dict[str, Any]) -> Sample:
-    """A label is taken from `label`, else from `defect`, else from whether there is a mask, else from the folder."""
+    """The label comes from `label`, else from `defect`, else from whether there is a mask, else from the folder."""
     folder = file.parent.relative_to(root)
-    image = file_inside(root, str(folder / str(get(row, "file_name", file))), file)
+    image = file_inside(root, str(folder / str(row["file_name"])), file)
     mask_name = row.get("mask_file_name")
     mask = file_inside(root, str(folder / str(mask_name)), file) if mask_name else None
     if row.get("label") not in (None, ""):
@@ -72,7 +61,7 @@ def _sample(root: Path, file: Path, row: dict[str, Any]) -> Sample:
         label = int(mask is not None)
     else:
         label = int(not is_normal(image.parent.name))
-    return Sample(image, mask, label, _category(row), str(row.get("defect") or ANOMALY) if label else GOOD)
+    return Sample(image, mask, label, _category(row), str(row.get("defect") or ANOMALY))
 
 
 METADATA = Layout("imagefolder", "metadata.csv with file_name", _find, _read)

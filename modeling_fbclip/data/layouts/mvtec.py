@@ -3,19 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from modeling_fbclip.data.layouts.base import (
-    GOOD,
-    Layout,
-    Sample,
-    categories_below,
-    folders_in,
-    group_by_split,
-    has_images,
-    images_in,
-    is_normal,
-    mask_of,
-    masks_in,
-)
+from .base import Layout, Sample, categories_below, folders_in, has_images, images_in, is_normal, mask_of, masks_in
 
 SPLITS = ("train", "test")
 
@@ -31,18 +19,16 @@ def _fits(category: Path) -> bool:
 
 def _find(root: Path) -> dict[str, list[str]]:
     categories = categories_below(root, _fits)
-    return group_by_split((split, name) for split in SPLITS for name in categories if _kinds(root / name, split))
+    return {split: [name for name in categories if _kinds(root / name, split)] for split in SPLITS}
 
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:
     for category in categories:
         for kind in _kinds(root / category, split):
-            if is_normal(kind.name):
-                yield from (Sample(image, None, 0, category, GOOD) for image in images_in(kind))
-                continue
-            masks = masks_in(root / category / "ground_truth" / kind.name)
+            label = int(not is_normal(kind.name))
+            masks = masks_in(root / category / "ground_truth" / kind.name) if label else {}
             for image in images_in(kind):
-                yield Sample(image, mask_of(image, masks), 1, category, kind.name)
+                yield Sample(image, mask_of(image, masks), label, category, kind.name)
 
 
 MVTEC = Layout("mvtec", "test/good/ and ground_truth/", _find, _read)

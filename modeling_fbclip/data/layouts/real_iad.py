@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modeling_fbclip.data.layouts.base import GOOD, Layout, Sample, file_inside, get, group_by_split, read_json
+from modeling_fbclip.common.json_files import read_json
+
+from .base import Layout, Sample, file_inside, get
 
 JSON_FOLDERS = (Path("realiad_jsons", "realiad_jsons"), Path("realiad_jsons"))
-# Of several resolutions the one nearest above the model's is read.
+# The resolution nearest above the model's comes first.
 IMAGE_FOLDERS = ("realiad_1024", "realiad_512", "realiad_raw", "realiad_256")
 SPLITS = ("train", "test")
 
@@ -27,7 +29,7 @@ def _find(root: Path) -> dict[str, list[str]]:
     if not any((root / name).is_dir() for name in IMAGE_FOLDERS):
         return {}
     files = _json_files(root)
-    return group_by_split((split, file.stem) for split in SPLITS for file in files if _entries(file, split))
+    return {split: [file.stem for file in files if _entries(file, split)] for split in SPLITS}
 
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:
@@ -39,13 +41,8 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
             kind = get(entry, "anomaly_class", file)
             image = file_inside(images, f"{prefix}/{get(entry, 'image_path', file)}", file)
             mask = entry.get("mask_path")
-            yield Sample(
-                image,
-                file_inside(images, f"{prefix}/{mask}", file) if mask else None,
-                int(kind != normal),
-                file.stem,
-                GOOD if kind == normal else kind,
-            )
+            mask_file = file_inside(images, f"{prefix}/{mask}", file) if mask else None
+            yield Sample(image, mask_file, int(kind != normal), file.stem, kind)
 
 
 REAL_IAD = Layout("real-iad", "realiad_jsons/ and realiad_1024/", _find, _read)

@@ -3,17 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from modeling_fbclip.data.layouts.base import (
-    ANOMALY,
-    GOOD,
-    Layout,
-    Sample,
-    file_inside,
-    get,
-    group_by_split,
-    is_normal,
-    read_csv,
-)
+from .base import Layout, Sample, file_inside, get, group_by_split, is_normal, read_csv
 
 SPLIT_FILE = Path("split_csv", "1cls.csv")
 
@@ -33,8 +23,7 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
         for row in (row for row in rows if row["object"] == category):
             image = file_inside(root, get(row, "image", listed_in), listed_in)
             mask = file_inside(root, row["mask"], listed_in) if row.get("mask") else None
-            label = int(not is_normal(get(row, "label", listed_in)))
-            yield Sample(image, mask, label, category, ANOMALY if label else GOOD)
+            yield Sample(image, mask, int(not is_normal(get(row, "label", listed_in))), category)
 
 
 VISA = Layout("visa", SPLIT_FILE.as_posix(), _find, _read)

@@ -3,25 +3,20 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from modeling_fbclip.data.layouts.base import ANOMALY, GOOD, Layout, Sample, categories_below, has_images, images_in
+from .base import Layout, Sample, categories_below, has_images, images_in
 
 LABELS = {"no": 0, "yes": 1}
 
 
-def _fits(folder: Path) -> bool:
-    return all(has_images(folder / name) for name in LABELS)
-
-
 def _find(root: Path) -> dict[str, list[str]]:
-    categories = categories_below(root, _fits)
-    return {"test": categories} if categories else {}
+    return {"test": categories_below(root, lambda folder: all(has_images(folder / name) for name in LABELS))}
 
 
-def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:  # noqa: ARG001 (there is one)
+def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:  # noqa: ARG001 (there is only one)
     for category in categories:
         for name, label in LABELS.items():
             for image in images_in(root / category / name):
-                yield Sample(image, None, label, category, ANOMALY if label else GOOD)
+                yield Sample(image, None, label, category)
 
 
 YES_NO = Layout("yes-no", "yes/ and no/", _find, _read)

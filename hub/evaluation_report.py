@@ -1,0 +1,112 @@
+"""`evaluation.json` in a model's folder: a report of `fbclip evaluate`, or the results on several data sets."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from huggingface_hub import EvalResult
+
+from modeling_fbclip.common.json_files import read_json
+from modeling_fbclip.data.registry import identify
+
+from .card_tables import as_label, as_text, is_metric
+
+EVALUATION = "evaluation.json"
+OWN_METHOD = "FB-CLIP"
+ALL_KINDS = "all"  # of defects
+TASK = "image-segmentation"  # the nearest that the Hub has
+
+
+class ResultSet(NamedTuple):
+    """
+    The results on one data set.
+
+    Args:
+        name: the data set's.
+        facts: its other properties, as text: domain, images, licence, a warning.
+        rows: one for each method or category; metrics in `[0, 1]` under their names.
+        kinds: the same for each kind of defect; may be empty.
+        metrics: those of the model itself on the whole data set.
+    """
+
+    name: str
+    facts: list[str]
+    rows: list[dict[str, Any]]
+    kinds: list[dict[str, Any]]
+    metrics: dict[str, float]
+
+
+class EvaluationReport(NamedTuple):
+    """The results on each data set, and the facts that hold for all of them, such as the machine."""
+
+    facts: list[str]
+    sets: list[ResultSet]
+
+
+def read_report(path: Path) -> EvaluationReport:
+    r"""
+    Raises:
+        `ValueError`: The file is no report of an evaluation.
+    """
+    report = read_json(path)
+    try:
+        sets = [_result_set(found) for found in report["sets"]] if "sets" in report else [_own_set(report)]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: no report of `fbclip evaluate` ({type(error).__name__}: {error}).") from error
+    return EvaluationReport(_facts(report), sets)
+
+
+def _result_set(found: dict[str, Any]) -> ResultSet:
+    """One of several sets, with a row for each method and kind of defect."""
+    kinds = [row for row in found["rows"] if row.get("kind", ALL_KINDS) != ALL_KINDS]
+    rows = [{name: row[name] for name in row if name != "kind"} for row in found["rows"] if row not in kinds]
+    own = [row for row in rows if str(row.get("method", "")).startswith(OWN_METHOD)]
+    # A variant of the method has a longer name than the method itself.
+    metrics = _metrics(min(own, key=lambda row: len(row["method"]))) if own else {}
+    return ResultSet(str(found["name"]), _facts(found), rows, kinds, metrics)
+
+
+def _own_set(report: dict[str, Any]) -> ResultSet:
+    """The set of a report of `fbclip evaluate`. Its categories identify the data set."""
+    categories, counts = report["categories"], report["counts"]
+    rows = [{"category": name, "images": counts[name]["images"], **metrics} for name, metrics in categories.items()]
+    total = sum(count["images"] for count in counts.values())
+    rows.append({"category": "mean", "images": total, **report["mean"]})
+    facts: dict[str, Any] = {"images": total}
+    if known := identify(categories):
+        facts |= {"domain": known.domain, "licence": known.licence, "source": known.source}
+    facts |= report.get("settings", {})
+    lines = [f"{as_label(name)}: {as_text(value)}" for name, value in facts.items()]
+    overlap = report.get("training_overlap")
+    if overlap and overlap["images"]:
+        lines.append(f"**not zero-shot**: trained on {overlap['images']} of these {overlap['of']} images")
+    return ResultSet(known.title if known else "own data", lines, rows, [], _metrics(report["mean"]))
+
+
+def _facts(record: dict[str, Any]) -> list[str]:
+    """The texts and numbers of a record, without its name."""
+    return [
+        f"{as_label(name)}: {as_text(value)}"
+        for name, value in record.items()
+        if isinstance(value, str | int | float) and name != "name"
+    ]
+
+
+def _metrics(row: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if is_metric(name, value)}
+
+
+def model_index(sets: Iterable[ResultSet]) -> list[EvalResult]:
+    """The metrics on each data set, for the metadata of the card."""
+    return [
+        EvalResult(
+            task_type=TASK,
+            dataset_type=found.name.lower().replace(" ", "-"),
+            dataset_name=found.name,
+            metric_type=name,
+            metric_name=f"{as_label(name)}, percent",
+            metric_value=round(100 * value, 1),
+        )
+        for found in sets
+        for name, value in found.metrics.items()
+    ]

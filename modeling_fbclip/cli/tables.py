@@ -1,0 +1,76 @@
+"""Results on stdout: a table for a reader, CSV or JSON for a program."""
+
+import csv
+import json
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+WIDE = 10_000  # characters: a table on a pipe is not wrapped
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def print_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
+
+
+def print_table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    numeric: Collection[str] = (),
+    total: Sequence[object] = (),
+) -> None:
+    """A table as wide as the terminal, or as wide as it needs on a pipe; the arguments are those of `make_table`."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
+    console.print(make_table(header, rows, numeric, total))
+
+
+def make_table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    numeric: Collection[str] = (),
+    total: Sequence[object] = (),
+    title: str | None = None,
+) -> "Table":
+    """
+    A table to print with rich.
+
+    Args:
+        header: the names of the columns.
+        rows: the cells of each row.
+        numeric: the names of the columns that are aligned right.
+        total: the cells of a last row, set apart; empty for none.
+        title: a line above the table, which then has a frame.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.HEAVY_HEAD if title else box.SIMPLE_HEAD)
+    for name in header:
+        table.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    if total:
+        table.add_section()
+        table.add_row(*map(_cell, total), style="bold")
+    return table
+
+
+def printable(text: str) -> str:
+    """A name as it is, or quoted if it has line breaks or control characters."""
+    return text if text.isprintable() else repr(text)
+
+
+def _cell(value: object) -> "Text":
+    from rich.text import Text
+
+    return Text(printable(str(value)))  # rich would read markup in a string
