@@ -127,7 +127,7 @@ def _own_report(report: dict[str, Any]) -> ResultSet:
         facts += [f"domain: {known.domain}", f"licence: {known.licence}", f"source: {known.source}"]
     facts += [f"{_label(name)}: {_text(value)}" for name, value in report.get("settings", {}).items()]
     overlap = report.get("training_overlap")
-    if overlap and overlap["images"]:
+    if overlap and overlap.get("images"):
         facts.append(f"**not zero-shot**: trained on {overlap['images']} of these {overlap['of']} images")
     name = known.title if known else "own data"
     return ResultSet(

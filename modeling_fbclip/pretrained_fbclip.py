@@ -32,6 +32,8 @@ CUSTOM_PIPELINES = {
 ALIGNMENT = 64  # bytes; of PyTorch's own allocator
 # Arguments of `from_pretrained` that say where files come from, for a checkpoint and its CLIP alike.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
+# Those that find another file of the same checkpoint.
+PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "token", "revision", "subfolder")
 
 
 class FBCLIPPreTrainedModel(PreTrainedModel):
@@ -40,6 +42,9 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     config: FBCLIPConfig
     clip: CLIPModel
     scale_weights: nn.Parameter
+    loaded_from: dict[str, Any] | None = None
+    """`name` (folder or Hub id) and, if given, `revision`, `subfolder`, `cache_dir`, `token` and `local_files_only` of
+    the checkpoint that the model was loaded from. Never saved; `None` for a model made in memory."""
     config_class = FBCLIPConfig
     base_model_prefix = "fbclip"
     main_input_name = "pixel_values"
@@ -134,6 +139,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             `ValueError`: weights are missing or of the wrong shape, or would be offloaded; the message names them.
         """
         path = pretrained_model_name_or_path
+        place = {"name": str(path)} | {name: kwargs[name] for name in PLACE_ARGUMENTS if name in kwargs}
         wants_info = kwargs.pop("output_loading_info", False)
         accepts_other_shapes = kwargs.pop("ignore_mismatched_sizes", False)
         if path is not None and not cls._includes_clip(config or path, kwargs):
@@ -157,6 +163,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         model.clip.requires_grad_(False)  # loading makes new parameters
         align_weights(model)
         model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path or "")
+        model.loaded_from = None if pretrained_model_name_or_path is None else place
         return loaded if wants_info else model
 
     @classmethod

@@ -18,7 +18,7 @@ TYPES = {"output_dir": Path, "cache_features": Path | None, "resume": str | None
 
 
 def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Puts an option for each field of `FBCLIPTrainingArguments` in the place of `**arguments`; required ones first."""
+    """Puts an option for each field of `FBCLIPTrainingArguments` in place of `**arguments`; required ones first."""
     own = [parameter for parameter in inspect.signature(command).parameters.values() if parameter.name != "arguments"]
     parameters = [*own, *map(_option, fields(FBCLIPTrainingArguments))]
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
@@ -35,7 +35,7 @@ def _option(argument: Field[Any]) -> inspect.Parameter:
     option = typer.Option(
         FLAGS.get(name, f"--{name.replace('_', '-')}"),
         help=argument.metadata["help"],
-        min=allowed.low if kind in (int, int | None) else None,
+        min=allowed.low if allowed is not None and kind in (int, int | None) else None,
         file_okay=False,
         show_default=argument.metadata.get("unset") or True,
         metavar="<name>" if name == "lr_scheduler" else None,  # the help text has the names

@@ -1,7 +1,7 @@
 """The paper's evaluation of a model on a data set, by category and on average."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset, IterableDataset
 
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.common.provenance import trained_images
 from modeling_fbclip.evaluation.metrics import Metrics, compute_metrics, mean_metrics
-from modeling_fbclip.evaluation.overlap import trained_images, training_overlap
 from modeling_fbclip.evaluation.predict import (
     Prediction,
     by_category,
@@ -38,7 +39,6 @@ def evaluate(
     batch_size: int = 4,
     num_workers: int = 0,
     plots: str | Path | None = None,
-    model_name: str | None = None,
     on_image: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     r"""
@@ -63,14 +63,13 @@ def evaluate(
         batch_size (`int`, defaults to 4): Images that the model sees at once.
         num_workers (`int`, defaults to 0): Processes that read images.
         plots (path, *optional*): Folder for figures of each category and overlays of its worst misses.
-        model_name (`str`, *optional*): Folder or Hub id that may record what the model was trained on. Defaults to
-            where it was loaded from.
         on_image (callable, *optional*): Called after each image.
 
     Returns:
         `dict`: `mean` and `categories` (by name) as [`compute_metrics`] has them, `None` where undefined; `counts` by
         category, `settings`, `versions`, and `training_overlap`: how many images the model's own record says it was
-        trained on, `None` without a record. Anomalous images without a mask are left out of the pixel metrics.
+        trained on, `None` without a record, `{"unknown": reason}` if the Hub cannot be asked for it. Anomalous images
+        without a mask are left out of the pixel metrics.
 
     Raises:
         `ValueError`: If the data set is empty, lacks a column, or holds an image that cannot be read.
@@ -82,7 +81,7 @@ def evaluate(
     if smoothing_sigma is None:
         smoothing_sigma = processor.smoothing_sigma * evaluation_processor.image_size[0] / processor.image_size[0]
     evaluation_processor.smoothing_sigma = smoothing_sigma
-    trained = trained_images(model_name or model.name_or_path)
+    trained = _trained_images(model)
     rows = sort_by_category(dataset)
     predictions = predict(model, processor, evaluation_processor, rows, batch_size, num_workers, trained is not None)
     categories: dict[str, Metrics] = {}
@@ -94,8 +93,8 @@ def evaluate(
         if plots is not None:
             save_plots(Path(plots), name, held, rows, first_row=len(digests))
         digests += [prediction.digest for prediction in held]
-    overlap = training_overlap(trained, digests)
-    if overlap and overlap["images"]:
+    overlap = _training_overlap(trained, digests)
+    if overlap and overlap.get("images"):
         logger.warning(
             "NOT ZERO-SHOT: the model was trained on %d of the %d images evaluated.", overlap["images"], overlap["of"]
         )
@@ -121,6 +120,25 @@ def evaluate(
 def category_metrics(predictions: list[Prediction]) -> Metrics:
     """The metrics of one category's predictions."""
     return compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
+
+
+def _trained_images(model: FBCLIPModel) -> frozenset[str] | str | None:
+    """Digests of the images trained on; the reason if they cannot be looked up; `None` if they are not recorded."""
+    try:
+        return trained_images(model)
+    except OSError as error:
+        reason = one_line(error)
+        logger.warning("It is unknown whether the model was trained on these images. %s", reason)
+        return reason
+
+
+def _training_overlap(trained: frozenset[str] | str | None, evaluated: Sequence[str | None]) -> dict[str, Any] | None:
+    """How many of the evaluated images were trained on, as the report has it."""
+    if trained is None:
+        return None
+    if isinstance(trained, str):
+        return {"unknown": trained}
+    return {"images": sum(digest in trained for digest in evaluated), "of": len(evaluated)}
 
 
 def _count(predictions: list[Prediction]) -> dict[str, int]:

@@ -13,9 +13,9 @@ from accelerate.utils import gather_object, parse_flag_from_env
 from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader
 
+from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
 from modeling_fbclip.evaluation.metrics import BoolArray
-from modeling_fbclip.evaluation.overlap import image_digest
 from modeling_fbclip.evaluation.ranking import FloatArray
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor

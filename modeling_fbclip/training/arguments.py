@@ -67,8 +67,8 @@ def option(default: Any, text: str, allowed: Range | None = None, unset: str | N
         allowed: the numbers that it may be.
         unset: what happens without a value, for the help.
     """
-    metadata = {"help": text, "allowed": allowed, "unset": unset}
-    return field(default_factory=list, metadata=metadata) if default == [] else field(default=default, metadata=metadata)
+    given: dict[str, Any] = {"default_factory": list} if default == [] else {"default": default}
+    return field(metadata={"help": text, "allowed": allowed, "unset": unset}, **given)
 
 
 @dataclass

@@ -10,8 +10,8 @@ from torch.optim import Adam
 from transformers import get_scheduler
 
 from modeling_fbclip.common.digests import preprocessing_of, settings_digest, weights_digest
+from modeling_fbclip.common.provenance import trained_images
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
-from modeling_fbclip.evaluation.overlap import trained_images
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
@@ -64,7 +64,7 @@ def train(
     >>> model = train(model, processor, load_anomaly_dataset("parts"), FBCLIPTrainingArguments("trained"))
     ```"""
     accelerator = start_accelerator(args)
-    trained_before = trained_images(model.name_or_path) or frozenset()
+    trained_before = trained_images(model) or frozenset()
     prepare_model(model, args)
     data = prepare_data(dataset, model, processor, args, accelerator)
     settings = args.result_record() | {"data": fingerprint(data.digests)} | _fixed(model, processor)
@@ -109,7 +109,8 @@ def train(
         record = training_record(data.rows, data.digests, arguments, result, accelerator, source, trained_before)
         save_trained(Path(args.output_dir), model, processor, record)
     accelerator.wait_for_everyone()
-    model.name_or_path = str(args.output_dir)  # where its record is
+    model.name_or_path = str(args.output_dir)
+    model.loaded_from = {"name": str(args.output_dir)}  # its record is there
     return model
 
 

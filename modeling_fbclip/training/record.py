@@ -15,9 +15,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object, tqdm
 from datasets import Dataset
 
+from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
 from modeling_fbclip.detection.loading import BUNDLED
-from modeling_fbclip.evaluation.overlap import image_digest
 from modeling_fbclip.images_fbclip import load_mask
 from modeling_fbclip.training.rows import mask_name_of, row_name
 
