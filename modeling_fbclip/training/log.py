@@ -1,7 +1,6 @@
-"""What a run says: one JSON line a step, a progress bar, and accelerate's trackers."""
+"""The log of a run: one JSON line for each step, a progress bar, and accelerate's trackers."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import tqdm
 
 from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.progress import progress_bar
 
 LOG_FILE = "log.jsonl"
 
@@ -19,18 +18,17 @@ LOG_FILE = "log.jsonl"
 class TrainingLog:
     r"""
     Args:
-        folder (`Path`): Where the log is.
-        accelerator (`Accelerator`): Knows the trackers, and which process writes.
+        folder (`Path`): Folder of the log.
+        accelerator (`Accelerator`): Has the trackers; its main process writes.
         num_steps (`int`): Steps of the whole run.
-        first_step (`int`): Steps done before. Lines of later ones, of a run that was killed, are dropped.
+        first_step (`int`): Steps done before. Lines of later steps are removed: a killed run wrote them.
     """
 
     def __init__(self, folder: Path, accelerator: Accelerator, num_steps: int, first_step: int) -> None:
         self.file = folder / LOG_FILE
         self.accelerator = accelerator
-        self.bar = tqdm(
-            total=num_steps, initial=first_step, desc="train", unit="step", disable=not sys.stderr.isatty()
-        )
+        visible = accelerator.is_local_main_process
+        self.bar = progress_bar(num_steps, "train", done=first_step, visible=visible, keep=True)
         self.time = time.perf_counter()
         if accelerator.is_main_process:
             kept = [line for line in read_log(folder) if line["step"] <= first_step]
@@ -38,7 +36,7 @@ class TrainingLog:
                 aside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def step(self, step: int, losses: dict[str, float], images: int, **values: float) -> None:
-        """One step's losses, and the images that it took since the last."""
+        """Writes one step's losses and the images per second since the last step."""
         now = time.perf_counter()
         rate = images / (now - self.time)
         self.time = now
@@ -48,7 +46,7 @@ class TrainingLog:
 
     def write(self, values: dict[str, Any]) -> None:
         """
-        One line.
+        Writes one line.
 
         Raises:
             `OSError`: It cannot be written. The checkpoints are intact.
@@ -68,23 +66,14 @@ class TrainingLog:
     def _naming_the_file(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:  # of a full disk it names no file
+        except OSError as error:  # that of a full disk does not name the file
             raise OSError(
                 f"{self.file}: cannot be written ({error.strerror}); free some space and resume with 'auto'."
             ) from error
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log. One that a kill cut off, or that is damaged, is left out."""
+    """The lines of a run's log, without one that was cut off when the run was killed."""
     file = folder / LOG_FILE
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if file.exists() else []
-    values = (_values(line) for line in lines if line.endswith("\n"))
-    return [line for line in values if line is not None]
-
-
-def _values(line: str) -> dict[str, Any] | None:
-    try:
-        values = json.loads(line)
-        return values if isinstance(values["step"], int) else None
-    except (KeyError, TypeError, ValueError):
-        return None
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

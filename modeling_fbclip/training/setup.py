@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, set_seed
+from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 from datasets import Dataset, Value
 from torch.utils.data import DataLoader
 
+from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.data.decoding import undecoded
+from modeling_fbclip.detection.processes import PATIENCE
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
@@ -35,7 +37,8 @@ class TrainingData:
 def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
     r"""
     Raises:
-        `ValueError`: The output folder is in use, or the batch is too small for so many processes.
+        `ValueError`: The output folder is in use, the batch is too small for the number of processes, or the device
+            does not compute in the precision.
     """
     output = Path(args.output_dir)
     if args.resume is None and output.is_dir() and any(output.iterdir()):
@@ -46,14 +49,20 @@ def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
         log_with=args.report_to or None,  # type: ignore[arg-type]
         project_dir=output,
         step_scheduler_with_optimizer=False,  # or the schedule would run faster with more processes
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the step sees to it, exactly
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # training_step accumulates, exactly
         dataloader_config=DataLoaderConfiguration(even_batches=False),  # DrawSchedule makes them even
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+    if args.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ArgumentError(
+            "mixed_precision", "`mixed_precision` is fp16, which a CPU does not compute in; choose bf16 or no."
+        )
     num_parts = accelerator.num_processes * args.gradient_accumulation_steps
     if args.batch_size < num_parts:
-        raise ValueError(
+        raise ArgumentError(
+            "batch_size",
             f"`batch_size` is {args.batch_size}, but {accelerator.num_processes} processes with "
-            f"{args.gradient_accumulation_steps} accumulation steps need at least {num_parts} images a step."
+            f"{args.gradient_accumulation_steps} accumulation steps need at least {num_parts} images a step.",
         )
     accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
     if accelerator.is_main_process:

@@ -1,6 +1,8 @@
 """`fbclip train`: a folder of a data set in, a model that the other commands take out."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -81,20 +83,26 @@ def test_every_option_reaches_the_run(train, tmp_path):
     assert [path.name for path in (tmp_path / "trained/checkpoints").iterdir()] == ["step-000000001"]
 
 
+def test_the_options_are_known_without_heavy_libraries():
+    code = "import sys, modeling_fbclip.cli.train, modeling_fbclip.training; "
+    code += "sys.exit(not {'torch', 'transformers', 'accelerate', 'datasets'}.isdisjoint(sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_good_images_alone_train_with_synthetic(train, data):
     for defective in (data / "tile/test/scratch").iterdir():
         defective.unlink()
     (data / "tile/test/scratch").rmdir()
     outcome = train("--epochs", 1)
     assert outcome.status == 2
-    assert "leaves nothing to learn" in outcome.err
+    assert "there is nothing to learn" in outcome.err
     assert train("--epochs", 1, "--synthetic").status == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--learning-rate", "-1"], "`learning_rate` is -1.0, but must be greater than 0"),
+        (["--learning-rate", "-1"], "--learning-rate: `learning_rate` is -1.0, but must be greater than 0"),
         (["--focal-gamma", "-1"], "`focal_gamma` is -1.0, but must be at least 0"),
         (["--lr-scheduler", "sine"], "'sine' is not one of"),
         (["--report-to", "paper"], "`report_to` has 'paper'"),

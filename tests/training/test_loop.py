@@ -11,6 +11,7 @@ from datasets import Dataset
 from PIL import Image
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.evaluation import evaluate
 from modeling_fbclip.training import FBCLIPTrainingArguments, loop, steps, train
@@ -97,13 +98,16 @@ def test_images_without_masks_train_the_score_alone(run, tmp_path):
         assert line["image_focal"] > 0
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_activation_checkpointing_and_bfloat16_stay_near_the_plain_run(run, parts, tmp_path, precision):
     run(parts, "plain", epochs=2)
     model = run(parts, "other", epochs=2, gradient_checkpointing=True, mixed_precision=precision)
     tolerance = 1e-6 if precision == "no" else 0.02
     for plain, other in zip(read_log(tmp_path / "plain"), read_log(tmp_path / "other"), strict=True):
         assert other["loss"] == pytest.approx(plain["loss"], abs=tolerance)
+        assert (precision == "no") == (other["loss"] == pytest.approx(plain["loss"], abs=1e-6))  # it ran in bfloat16
+    record = json.loads((tmp_path / "other/training_record.json").read_text())
+    assert record["arguments"]["mixed_precision"] == precision
     assert model.forward.__func__ is FBCLIPModel.forward  # accelerate's wrapper is gone
 
 
@@ -206,12 +210,14 @@ def test_trackers_get_what_the_log_has(run, parts, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"epochs": 0}, "`epochs` is 0"),
+        ({"epochs": 0}, "`epochs` is 0, but must be a whole number of at least 1"),
         ({"learning_rate": 0.0}, "`learning_rate` is 0.0"),
-        ({"adam_betas": (0.5, 1.0)}, "`adam_betas`"),
+        ({"adam_betas": (0.5, 1.0)}, r"`adam_betas` is \(0\.5, 1\.0\), but must be at least 0 and less than 1"),
         ({"lr_scheduler": "sine"}, "`lr_scheduler` is 'sine', but must be one of constant"),
         ({"warmup_steps": 5}, "constant_with_warmup"),
-        ({"validation_fraction": 1.0}, r"must be in \[0, 1\)"),
+        ({"validation_fraction": 1.0}, "`validation_fraction` is 1.0, but must be at least 0 and less than 1"),
+        ({"epochs": 1.5}, "`epochs` is 1.5, but must be a whole number of at least 1"),
+        ({"max_grad_norm": float("nan")}, "`max_grad_norm` is nan, but must be greater than 0"),
         ({"synthetic": True, "cache_features": "cache"}, "`cache_features` cannot hold"),
         ({"report_to": ["paper"]}, "'paper'"),
     ],
@@ -221,13 +227,21 @@ def test_arguments_that_make_no_sense_are_named(arguments, message, tmp_path):
         FBCLIPTrainingArguments(tmp_path, **arguments)
 
 
+def test_fp16_on_a_processor_is_refused(run, parts, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    with pytest.raises(ArgumentError, match="`mixed_precision` is fp16, which a CPU does not compute in") as error:
+        run(parts, mixed_precision="fp16")
+    assert error.value.argument == "mixed_precision"
+    assert not (tmp_path / "out").exists()
+
+
 def test_data_that_teach_nothing_are_refused(run, parts):
     normal = parts.filter(lambda row: row["label"] == 0)
-    with pytest.raises(ValueError, match="leaves nothing to learn; train with `synthetic`"):
+    with pytest.raises(ValueError, match="there is nothing to learn; train with `synthetic`"):
         run(normal)
     with pytest.raises(ValueError, match="no column label"):
         run(parts.remove_columns("label"))
-    with pytest.raises(ValueError, match=r"but must be a datasets\.Dataset, not a stream: the steps are planned by"):
+    with pytest.raises(ValueError, match=r"but must be a datasets\.Dataset, not a stream: the number of steps"):
         run(parts.to_iterable_dataset())
     with pytest.raises(ValueError, match="`batch_size` is 2, but 1 processes with 3 accumulation steps"):
         run(parts, batch_size=2, gradient_accumulation_steps=3)

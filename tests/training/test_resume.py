@@ -80,8 +80,9 @@ def without_time(line):
     return {name: value for name, value in line.items() if name != "images_per_second"}
 
 
-def test_synthetic_anomalies_and_the_scale_of_the_loss_go_on_where_they_were(run, parts, stop_after):
-    arguments = {"epochs": 2, "batch_size": 1, "checkpoint_steps": 1, "synthetic": True, "mixed_precision": "fp16"}
+def test_synthetic_anomalies_and_mixed_precision_resume_to_the_same_weights(run, parts, stop_after):
+    precision = "fp16" if torch.cuda.is_available() else "bf16"  # fp16 has a scale of the loss
+    arguments = {"epochs": 2, "batch_size": 1, "checkpoint_steps": 1, "synthetic": True, "mixed_precision": precision}
     expected = trained_weights(run(parts, "whole", **arguments))
     stop_after(4)
     with pytest.raises(InterruptionError):
@@ -255,20 +256,3 @@ def test_a_checkpoint_that_would_run_code_is_refused(run, parts, tmp_path):
             run(parts, epochs=1, resume="auto")
         (checkpoint / file).write_bytes(kept)
     assert not (tmp_path / "ran").exists()
-
-
-def test_damaged_lines_of_the_log_are_left_out(run, parts, tmp_path):
-    arguments = {"epochs": 2}
-    run(parts, **arguments)
-    lines = (tmp_path / "out/log.jsonl").read_text().splitlines()
-    (tmp_path / "out/log.jsonl").write_text("\n".join([lines[0], "{}", "[1]", '{"step": "x"}', "{", *lines[1:], ""]))
-    run(parts, resume="auto", **arguments)
-    assert [line["step"] for line in read_log(tmp_path / "out")] == [1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("content", ["[]", '{"settings": []}'])
-def test_progress_that_is_none_is_told(run, parts, tmp_path, content):
-    run(parts, epochs=1)
-    (tmp_path / "out/checkpoints/step-000000002/progress.json").write_text(content)
-    with pytest.raises(ValueError, match="step-000000002: cannot be resumed"):
-        run(parts, epochs=1, resume="auto")
