@@ -3,11 +3,17 @@
 import math
 from typing import Any
 
-from huggingface_hub.dataclasses import strict
+from huggingface_hub.dataclasses import as_validated_field, strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+from transformers.utils.type_validators import interval
 
 Number = float | int
+# Fields that check their range when they are set. None takes NaN or infinity.
+count_field = interval(min=1)
+weight_field = interval(min=0, exclude_max=True)
+positive_field = interval(min=0, exclude_min=True, exclude_max=True)
+share_field = interval(min=0, max=1)
 
 # openai/clip-vit-large-patch14-336, the backbone of the paper.
 CLIP_VIT_LARGE_336 = {
@@ -35,6 +41,20 @@ CLIP_VIT_LARGE_336 = {
 START_ID, PLACEHOLDER_ID, PADDING_ID = 49406, 343, 0
 OBJECT_WITHOUT_DEFECT_IDS = (14115, 2193, 44013, 269, 49407)  # "object without defect." and the end token
 OBJECT_WITH_DEFECT_IDS = (14115, 593, 44013, 269, 49407)  # "object with defect."
+
+
+@as_validated_field
+def finite_field(value: Number) -> None:
+    """Refuses NaN and infinity."""
+    if not math.isfinite(value):
+        raise ValueError(f"Value must be finite, got {value}.")
+
+
+@as_validated_field
+def window_field(value: int) -> None:
+    """Refuses windows without a middle."""
+    if value < 1 or value % 2 == 0:
+        raise ValueError(f"Value must be odd and at least 1, got {value}.")
 
 
 @strict
@@ -136,47 +156,47 @@ class FBCLIPConfig(PreTrainedConfig):
     clip_revision: str | None = None
     includes_clip: bool = True
 
-    image_size: int = 518
+    image_size: int = count_field(default=518)
     feature_layers: list[int] | tuple[int, ...] = (1, 6, 12, 18, 24)
 
-    prompt_length: int = 12
+    prompt_length: int = count_field(default=12)
     prompt_input_ids: list[list[int]] | None = None
-    prompt_init_std: Number = 0.02
-    attention_pool_weight: Number = 0.5
-    end_of_text_weight: Number = 0.5
-    token_selector_reduction: int = 2
+    prompt_init_std: Number = weight_field(default=0.02)
+    attention_pool_weight: Number = weight_field(default=0.5)
+    end_of_text_weight: Number = weight_field(default=0.5)
+    token_selector_reduction: int = count_field(default=2)
 
-    foreground_saliency_weight: Number = 0.3
-    foreground_center_weight: Number = 0.3
-    foreground_cls_weight: Number = 0.3
-    foreground_change_weight: Number = 0.1
-    foreground_smoothing_window: int = 5
-    foreground_threshold: Number = 0.5
-    background_value: Number = 0.5
+    foreground_saliency_weight: Number = weight_field(default=0.3)
+    foreground_center_weight: Number = weight_field(default=0.3)
+    foreground_cls_weight: Number = weight_field(default=0.3)
+    foreground_change_weight: Number = weight_field(default=0.1)
+    foreground_smoothing_window: int = window_field(default=5)
+    foreground_threshold: Number = finite_field(default=0.5)
+    background_value: Number = interval(min=0, max=1, exclude_min=True, exclude_max=True)(default=0.5)
 
-    semantic_mix: Number = 0.6
-    spatial_window: int = 5
+    semantic_mix: Number = share_field(default=0.6)
+    spatial_window: int = window_field(default=5)
 
-    attention_heads: int = 8
-    attention_head_dim: int = 64
-    attention_layer_norm_eps: Number = 1e-5
-    gate_reduction: int = 2
+    attention_heads: int = count_field(default=8)
+    attention_head_dim: int = count_field(default=64)
+    attention_layer_norm_eps: Number = positive_field(default=1e-5)
+    gate_reduction: int = count_field(default=2)
 
-    background_fraction: Number = 0.5
-    background_max_weight: Number = 0.5
-    suppression_weight: Number = 0.5
+    background_fraction: Number = interval(min=0, max=1, exclude_min=True)(default=0.5)
+    background_max_weight: Number = share_field(default=0.5)
+    suppression_weight: Number = share_field(default=0.5)
 
-    num_scale_weights: int = 6
-    temperature: Number = 0.07
+    num_scale_weights: int = count_field(default=6)
+    temperature: Number = positive_field(default=0.07)
 
-    consistency_weight: Number = 0.15
-    consistency_margin: Number = 1.0
-    consistency_margin_weight: Number = 0.5
-    focal_gamma: Number = 4.0
-    dice_weight: Number = 0.2
-    dice_smoothing: Number = 1.0
+    consistency_weight: Number = weight_field(default=0.15)
+    consistency_margin: Number = weight_field(default=1.0)
+    consistency_margin_weight: Number = weight_field(default=0.5)
+    focal_gamma: Number = weight_field(default=4.0)
+    dice_weight: Number = weight_field(default=0.2)
+    dice_smoothing: Number = weight_field(default=1.0)
 
-    smoothing_sigma: Number = 4.0
+    smoothing_sigma: Number = weight_field(default=4.0)
 
     def __post_init__(self, **kwargs: Any) -> None:
         if not __name__.startswith("transformers_modules"):
@@ -222,41 +242,8 @@ class FBCLIPConfig(PreTrainedConfig):
             prompts.append(ids + [PADDING_ID] * (context - len(ids)))
         return prompts
 
-    def validate_numbers(self) -> None:
-        """Part of `@strict`-powered validation: ranges of the single numbers."""
-        checks = [
-            (("image_size", "prompt_length", "token_selector_reduction", "gate_reduction"), 1, math.inf),
-            (("attention_heads", "attention_head_dim", "num_scale_weights"), 1, math.inf),
-            (("semantic_mix", "background_max_weight", "suppression_weight"), 0, 1),
-            (
-                ("smoothing_sigma", "focal_gamma", "dice_weight", "dice_smoothing", "prompt_init_std"),
-                0,
-                math.inf,
-            ),
-            (("consistency_weight", "consistency_margin", "consistency_margin_weight"), 0, math.inf),
-            (("attention_pool_weight", "end_of_text_weight"), 0, math.inf),
-            (("foreground_saliency_weight", "foreground_center_weight"), 0, math.inf),
-            (("foreground_cls_weight", "foreground_change_weight"), 0, math.inf),
-        ]
-        for names, low, high in checks:
-            for name in names:
-                value = getattr(self, name)
-                if not (low <= value <= high and math.isfinite(value)):
-                    right = f"at least {low}" if high == math.inf else f"between {low} and {high}"
-                    raise ValueError(f"`{name}` is {value}, but must be {right}.")
-        for name in ("temperature", "attention_layer_norm_eps"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, but must be greater than 0 and finite.")
-        for name in ("foreground_smoothing_window", "spatial_window"):
-            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, but must be odd and at least 1.")
-        if not 0 < self.background_value < 1:
-            raise ValueError(f"`background_value` is {self.background_value}, but must be in (0, 1).")
-        if not 0 < self.background_fraction <= 1:
-            raise ValueError(f"`background_fraction` is {self.background_fraction}, but must be in (0, 1].")
-
-        if not math.isfinite(self.foreground_threshold):
-            raise ValueError(f"`foreground_threshold` is {self.foreground_threshold}, but must be finite.")
+    def validate_reductions(self) -> None:
+        """Part of `@strict`-powered validation: hidden layers of at least one unit."""
         widths = {"token_selector_reduction": self.clip_text, "gate_reduction": self.clip_vision}
         for name, tower in widths.items():
             if getattr(self, name) > tower.hidden_size:
