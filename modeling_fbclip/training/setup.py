@@ -1,4 +1,4 @@
-"""What a run needs before its first step: the accelerator, the rows, and loaders that deal out their batches."""
+"""Preparation of a run: the accelerator, the model, the rows and their loaders."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from modeling_fbclip.training.synthetic import SyntheticAnomalies
 
 @dataclass
 class TrainingData:
-    """The rows with their digests, the schedule, and loaders of each process's share."""
+    """The rows with their digests, the schedule, and the loaders of this process's share."""
 
     rows: Dataset
     digests: list[RowDigest]
@@ -36,6 +36,8 @@ class TrainingData:
 
 def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
     r"""
+    Joins the processes and makes the output folder.
+
     Raises:
         `ValueError`: The output folder is in use, the batch is too small for the number of processes, or the device
             does not compute in the precision.
@@ -48,7 +50,7 @@ def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
         mixed_precision=args.mixed_precision,
         log_with=args.report_to or None,  # type: ignore[arg-type]
         project_dir=output,
-        step_scheduler_with_optimizer=False,  # or the schedule would run faster with more processes
+        step_scheduler_with_optimizer=False,  # otherwise the schedule would run faster with more processes
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # training_step accumulates, exactly
         dataloader_config=DataLoaderConfiguration(even_batches=False),  # DrawSchedule makes them even
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
@@ -64,7 +66,7 @@ def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
             f"`batch_size` is {args.batch_size}, but {accelerator.num_processes} processes with "
             f"{args.gradient_accumulation_steps} accumulation steps need at least {num_parts} images a step.",
         )
-    accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
+    accelerator.wait_for_everyone()  # all have checked the folder before one writes to it
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
     return accelerator
@@ -72,10 +74,10 @@ def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
 
 def prepare_model(model: FBCLIPModel, args: FBCLIPTrainingArguments) -> None:
     r"""
-    Sets a model to be trained.
+    Sets a model's modes and loss weights for training.
 
     Raises:
-        `ValueError`: Its trained weights are not float32, in which small steps would be lost.
+        `ValueError`: Its trained weights have less precision than float32, so that small steps would be lost.
     """
     dtypes = {weight.dtype for weight in model.parameters() if weight.requires_grad}
     if not dtypes <= {torch.float32, torch.float64}:
@@ -86,7 +88,7 @@ def prepare_model(model: FBCLIPModel, args: FBCLIPTrainingArguments) -> None:
         if getattr(args, name) is not None:
             setattr(model.config, name, getattr(args, name))
     if args.gradient_checkpointing:
-        # The first is the name since transformers 5.23, the second the earlier one.
+        # The first is the name since transformers 5.23, the second is the earlier name.
         enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
         enable({"use_reentrant": False})
 
@@ -108,7 +110,7 @@ def prepare_data(
         dtype = getattr(torch, args.cache_dtype)
         cache = FeatureCache(Path(args.cache_features), model, processor, dtype, args.mixed_precision)
         cache.fill(rows, model, processor, args.batch_size, accelerator)
-    # Where anomalous images have no masks, the empty ones of normal images would teach that maps are empty.
+    # If no anomalous image has a mask, the empty masks of normal images would teach that all maps are empty.
     use_masks = args.synthetic or any(
         digest.has_mask for digest, label in zip(digests, rows["label"], strict=True) if label
     )
