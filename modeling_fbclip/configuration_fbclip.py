@@ -230,12 +230,6 @@ class FBCLIPConfig(PreTrainedConfig):
 
     def _paper_prompts(self) -> list[list[int]]:
         context = self.clip_text.max_position_embeddings
-        longest = context - 1 - max(len(OBJECT_WITHOUT_DEFECT_IDS), len(OBJECT_WITH_DEFECT_IDS))
-        if self.prompt_length > longest:
-            raise ValueError(
-                f"`prompt_length` is {self.prompt_length}, but start token, prompt, words and end token must fit the "
-                f"text context of {context} positions: at most {longest}."
-            )
         prompts = []
         for words in (OBJECT_WITHOUT_DEFECT_IDS, OBJECT_WITH_DEFECT_IDS):
             ids = [START_ID, *[PLACEHOLDER_ID] * self.prompt_length, *words]

@@ -35,13 +35,7 @@ RESULT_ARGUMENTS = (
 
 @dataclass(frozen=True)
 class Range:
-    """
-    The finite numbers from `low` to `below`.
-
-    Args:
-        low: the lowest number; if `is_open`, the numbers are greater than it.
-        below: the numbers are less than it.
-    """
+    """The finite numbers from `low` on, without `low` if it `is_open`, and less than `below`."""
 
     low: float
     below: float = math.inf
@@ -59,14 +53,7 @@ COUNT, FROM_ZERO, POSITIVE, SHARE = Range(1), Range(0), Range(0, is_open=True), 
 
 
 def option(default: Any, text: str, allowed: Range | None = None, unset: str | None = None) -> Any:
-    """
-    A field with what `fbclip train` shows of it.
-
-    Args:
-        text: the help text.
-        allowed: the numbers that it may be.
-        unset: what happens without a value, for the help.
-    """
+    """A field with its help text, the numbers that it may be, and for the help what happens without a value."""
     given: dict[str, Any] = {"default_factory": list} if default == [] else {"default": default}
     return field(metadata={"help": text, "allowed": allowed, "unset": unset}, **given)
 

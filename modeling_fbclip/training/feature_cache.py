@@ -19,21 +19,15 @@ from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.data.decoding import read_rgb
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.training.disk import writing
 from modeling_fbclip.training.rows import row_name
 
 
 class FeatureCache:
-    r"""
-    One safetensors file for each image, named by the digest of its pixels. The folder is named by the digest of
-    everything else that the tokens depend on: the vision tower's weights, the layers, the preprocessing and the number
-    types. So a file is never out of date.
-
-    Args:
-        folder (`Path`): Holds the caches of any models.
-        model ([`FBCLIPModel`]): Computes the tokens.
-        processor ([`FBCLIPProcessor`]): Prepares the images.
-        dtype (`torch.dtype`): Of the tokens kept.
-        mixed_precision (`str`, defaults to `"no"`): Precision of the computation, by accelerate's name.
+    """
+    One safetensors file for each image, named by the digest of its pixels. In `folder`, a subfolder is named by the
+    digest of everything else that the tokens depend on: the vision tower's weights, the layers, the preprocessing, the
+    number type `dtype` of the tokens and the precision of their computation. So a file is never out of date.
     """
 
     def __init__(
@@ -47,6 +41,7 @@ class FeatureCache:
         config = model.config
         height, width = processor.image_size
         self.grid = (height // config.patch_size, width // config.patch_size)
+        # (num_layers, 1 + num_patches, hidden_size)
         self.shape = (len(config.feature_layers), 1 + self.grid[0] * self.grid[1], config.clip_vision.hidden_size)
         self.dtype = dtype
         made_by = {
@@ -60,24 +55,13 @@ class FeatureCache:
         self.folder = folder / settings_digest(made_by)
 
     def read(self, digest: str) -> Tensor:
-        r"""
-        Returns:
-            `torch.Tensor` of shape `(num_layers, 1 + num_patches, hidden_size)`, mapped into memory.
-
-        Raises:
-            `ValueError`: The file is missing, cut off or of another shape.
-        """
+        """Tokens of shape `self.shape`, mapped into memory. ValueError if the file is missing or cut off."""
         file = self._file(digest)
         try:
             with safe_open(file, framework="pt") as opened:
-                tokens = opened.get_tensor("tokens")
+                return opened.get_tensor("tokens")
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{file}: is no cached feature ({error}); start the run again to compute it.") from error
-        if tuple(tokens.shape) != self.shape or tokens.dtype != self.dtype:
-            raise ValueError(
-                f"{file}: has {tokens.dtype} of shape {tuple(tokens.shape)}; remove it and start the run again."
-            )
-        return tokens
 
     def fill(
         self,
@@ -87,17 +71,9 @@ class FeatureCache:
         batch_size: int,
         accelerator: Accelerator,
     ) -> int:
-        r"""
-        Computes the tokens that are missing or damaged. Each process computes its share.
-
-        Args:
-            rows (`datasets.Dataset`): With the columns `image` and `digest`.
-
-        Returns:
-            `int`: Number of images that this process has computed.
-
-        Raises:
-            `OSError`: The disk has no room for them, or the folder cannot be written to.
+        """
+        Computes the tokens that are missing or damaged. Each process computes its share, and returns its number of
+        images. `rows` have the columns `image` and `digest`. OSError if the disk is full or cannot be written to.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         digests: list[str] = list(rows["digest"])
@@ -128,11 +104,9 @@ class FeatureCache:
 
     def _write(self, digest: str, tokens: Tensor) -> None:
         file = self._file(digest)
-        try:
-            with written_aside(file, writer=str(os.getpid())) as aside:  # several runs may share the cache
-                save_file({"tokens": tokens.contiguous()}, aside)
-        except (OSError, SafetensorError) as error:
-            raise OSError(f"{file}: cannot be written ({error}); free some space and start again.") from error
+        writer = str(os.getpid())  # several runs may share the cache
+        with writing(file, "free some space and start again"), written_aside(file, writer=writer) as aside:
+            save_file({"tokens": tokens.contiguous()}, aside)
 
     def _has(self, digest: str) -> bool:
         try:

@@ -19,15 +19,10 @@ from modeling_fbclip.training.synthetic import SyntheticAnomalies
 
 
 class TrainingImages(data.Dataset[dict[str, Any]]):
-    r"""
-    Inputs of the model for each [`Draw`].
-
-    Args:
-        rows (`datasets.Dataset`): Undecoded, with the columns `image` and `label`, and `mask` and `path` if known.
-        processor ([`FBCLIPProcessor`]): Prepares images and masks.
-        use_masks (`bool`): Whether to train on the masks. A normal image without a mask then has an empty one.
-        synthetic ([`SyntheticAnomalies`], *optional*): Paints anomalies into the images, which must be normal.
-        cache ([`FeatureCache`], *optional*): Has the tokens of every image. They replace its pixels.
+    """
+    Inputs of the model for each [`Draw`]. `rows` are undecoded, with the columns `image` and `label`, and `mask` and
+    `path` if known. If `use_masks`, a normal image without a mask has an empty one. The tokens of a `cache`
+    replace the pixels.
     """
 
     def __init__(

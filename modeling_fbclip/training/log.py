@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +9,13 @@ from accelerate import Accelerator
 
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.progress import progress_bar
+from modeling_fbclip.training.disk import writing
 
 LOG_FILE = "log.jsonl"
 
 
 class TrainingLog:
-    r"""
-    Args:
-        folder (`Path`): Folder of the log.
-        accelerator (`Accelerator`): Has the trackers; its main process writes.
-        num_steps (`int`): Steps of the whole run.
-        first_step (`int`): Steps done before. Lines of later steps are removed: a killed run wrote them.
-    """
+    """The log of a run that has done `first_step` of `num_steps`. Lines of later steps are removed."""
 
     def __init__(self, folder: Path, accelerator: Accelerator, num_steps: int, first_step: int) -> None:
         self.file = folder / LOG_FILE
@@ -32,7 +25,7 @@ class TrainingLog:
         self.time = time.perf_counter()
         if accelerator.is_main_process:
             kept = [line for line in read_log(folder) if line["step"] <= first_step]
-            with self._naming_the_file(), written_aside(self.file) as aside:
+            with writing(self.file), written_aside(self.file) as aside:
                 aside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def step(self, step: int, losses: dict[str, float], images: int, **values: float) -> None:
@@ -45,15 +38,10 @@ class TrainingLog:
         self.bar.update()
 
     def write(self, values: dict[str, Any]) -> None:
-        """
-        Writes one line.
-
-        Raises:
-            `OSError`: It cannot be written. The checkpoints are intact.
-        """
+        """Writes one line. OSError if it cannot be written; the checkpoints are intact."""
         self.accelerator.log({name: value for name, value in values.items() if name != "step"}, step=values["step"])
         if self.accelerator.is_main_process:
-            with self._naming_the_file(), self.file.open("a", encoding="utf-8") as file:
+            with writing(self.file), self.file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
 
     def close(self) -> None:
@@ -61,15 +49,6 @@ class TrainingLog:
         self.bar.close()
         for tracker in self.accelerator.trackers:
             tracker.finish()
-
-    @contextmanager
-    def _naming_the_file(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:  # that of a full disk does not name the file
-            raise OSError(
-                f"{self.file}: cannot be written ({error.strerror}); free some space and resume with 'auto'."
-            ) from error
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

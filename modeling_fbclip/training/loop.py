@@ -16,7 +16,7 @@ from modeling_fbclip.configuration_fbclip import FBCLIPConfig
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
-from modeling_fbclip.training.checkpoints import Checkpoints, Progress, save_trained
+from modeling_fbclip.training.checkpoints import Checkpoints, Progress, load_weights, save_trained
 from modeling_fbclip.training.log import TrainingLog
 from modeling_fbclip.training.record import fingerprint, model_title, training_record
 from modeling_fbclip.training.setup import TrainingData, prepare_data, prepare_model, start_accelerator
@@ -81,7 +81,7 @@ def train(
 
     model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
     if progress.best is not None:
-        checkpoints.load_weights(progress.best, model)
+        load_weights(model, checkpoints.folder / progress.best)
     if accelerator.is_main_process:
         result = {"steps": progress.step, "checkpoint": progress.best, "validation_loss": progress.best_loss}
         arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS}
@@ -131,9 +131,7 @@ def _run_steps(
 
 def _fixed(model: FBCLIPModel, processor: FBCLIPProcessor) -> dict[str, str]:
     """Digests of what training does not change: the frozen CLIP, the method's other numbers, the preprocessing."""
-    numbers = {name: getattr(model.config, name) for name in FBCLIPConfig.__annotations__}
-    for place_of_clip in ("clip_config", "clip_name_or_path", "clip_revision", "includes_clip"):
-        del numbers[place_of_clip]
+    numbers = {name: getattr(model.config, name) for name in FBCLIPConfig.__annotations__ if "clip" not in name}
     return {
         "clip": weights_digest(model.clip),
         "config": settings_digest(numbers),

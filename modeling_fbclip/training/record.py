@@ -34,13 +34,7 @@ class RowDigest(NamedTuple):
 
 
 def digest_rows(rows: Dataset, accelerator: Accelerator) -> list[RowDigest]:
-    r"""
-    Reads every image and mask once, so that unreadable files are found before the training begins. Each process reads
-    its share.
-
-    Raises:
-        `ValueError`: An image or a mask cannot be read; the message names it.
-    """
+    """Reads every image and mask once, each process its share. ValueError names an unreadable file before training."""
     mine = np.array_split(np.arange(len(rows)), accelerator.num_processes)[accelerator.process_index].tolist()
     files = undecoded(rows)
     digests = []

@@ -18,12 +18,7 @@ def mask_name_of(row: dict[str, Any], index: int) -> str:
 
 
 def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
-    r"""
-    All rows, or only the normal ones if the anomalies are `synthetic`.
-
-    Raises:
-        `ValueError`: A column is missing, or there is nothing to learn from the rows.
-    """
+    """All rows, or only the normal ones if anomalies are `synthetic`. ValueError if they cannot be trained on."""
     if not isinstance(dataset, Dataset):
         raise ValueError(
             f"`dataset` is a {type(dataset).__name__}, but must be a datasets.Dataset, not a stream: "
@@ -43,12 +38,9 @@ def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
 
 
 def split_rows(rows: Dataset, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    r"""
+    """
     Indices of the rows to train on, and of the held-out rows: `fraction` of each category's normal and anomalous
-    images.
-
-    Raises:
-        `ValueError`: No row would be held out, or a label would be missing from the rows to train on.
+    images. ValueError if no row would be held out, or no row of a label be left to train on.
     """
     labels = list(rows["label"])
     if fraction == 0:

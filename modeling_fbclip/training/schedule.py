@@ -17,17 +17,10 @@ class Draw(NamedTuple):
 
 
 class DrawSchedule(Sampler[list[Draw]]):
-    r"""
-    The draws of a whole run: a list for each forward pass. Every step has the same number of parts. accelerate gives
-    them to the processes in turn.
-
-    Args:
-        num_images (`int`): Size of the data set.
-        batch_size (`int`): Images a step. The last step of an epoch has the remaining images.
-        num_parts (`int`): Forward passes a step: processes times accumulation steps.
-        epochs (`int`, defaults to 1): Passes over the data set.
-        seed (`int`, *optional*): Seeds the order, which is new in each epoch. Without it, the images are not
-            shuffled.
+    """
+    The draws of a whole run: a list for each forward pass. A step has `batch_size` images, the last one of an epoch
+    the remaining ones. It has `num_parts` forward passes: processes times accumulation steps. accelerate gives them
+    to the processes in turn. `seed` shuffles the images anew in each epoch; without it, they are not shuffled.
     """
 
     def __init__(

@@ -35,13 +35,7 @@ class TrainingData:
 
 
 def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
-    r"""
-    Joins the processes and makes the output folder.
-
-    Raises:
-        `ValueError`: The output folder is in use, the batch is too small for the number of processes, or the device
-            does not compute in the precision.
-    """
+    """Joins the processes and makes the output folder. ValueError if it, the batch size or the precision is wrong."""
     output = Path(args.output_dir)
     if args.resume is None and output.is_dir() and any(output.iterdir()):
         raise ValueError(f"{output}: is not empty; choose another output folder, or resume with 'auto'.")
@@ -73,12 +67,7 @@ def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
 
 
 def prepare_model(model: FBCLIPModel, args: FBCLIPTrainingArguments) -> None:
-    r"""
-    Sets a model's modes and loss weights for training.
-
-    Raises:
-        `ValueError`: Its trained weights have less precision than float32, so that small steps would be lost.
-    """
+    """Sets modes and loss weights for training. ValueError if weights below float32 would lose small steps."""
     dtypes = {weight.dtype for weight in model.parameters() if weight.requires_grad}
     if not dtypes <= {torch.float32, torch.float64}:
         raise ValueError(f"The model's weights are {dtypes.pop()}; load it with dtype=torch.float32 to train it.")

@@ -80,10 +80,7 @@ def validation_loss(model: nn.Module, loader: DataLoader, accelerator: Accelerat
 
 
 def check_weights(model: nn.Module) -> None:
-    r"""
-    Raises:
-        `FloatingPointError`: A trained weight is not finite. The loss of the last step may have been finite.
-    """
+    """FloatingPointError if a trained weight is not finite. The loss of the last step may have been finite."""
     trained = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
     if bad := [name for name, weight in trained if not weight.isfinite().all()]:
         raise FloatingPointError(f"weights are not finite ({', '.join(bad)}); lower the learning rate")

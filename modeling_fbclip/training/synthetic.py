@@ -23,11 +23,8 @@ class SyntheticAnomalies:
     r"""
     Makes half of the draws anomalous. It moves a rectangle of the image to another place (CutPaste, Li et al., CVPR
     2021), or blends in a foreign texture, in the shape of a cloud of noise (DRÆM, Zavrtanik et al., ICCV 2021). The
-    texture is noise, or another training image, turned and in other colours. The same draw gives the same picture.
-
-    Args:
-        rows (`datasets.Dataset`): The normal training images.
-        seed (`int`): Seeds all random choices.
+    texture is noise, or another of the normal training images `rows`, turned and in other colours. The same draw gives
+    the same picture.
     """
 
     def __init__(self, rows: Dataset, seed: int) -> None:
@@ -35,13 +32,7 @@ class SyntheticAnomalies:
         self.seed = seed
 
     def __call__(self, image: Image.Image, draw: Draw) -> tuple[Image.Image, Image.Image | None]:
-        r"""
-        Args:
-            image (`PIL.Image.Image`): In RGB.
-
-        Returns:
-            `tuple`: the image and its mask, or the unchanged image and `None`.
-        """
+        """The painted RGB image and its mask, or the unchanged image and `None`."""
         rng = np.random.default_rng([self.seed, draw.epoch, draw.row])
         if rng.random() >= ANOMALOUS_SHARE:
             return image, None
