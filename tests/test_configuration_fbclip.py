@@ -1,4 +1,4 @@
-"""The configuration: the paper's numbers by default, a JSON round trip, and mistakes told at construction."""
+"""The configuration: the paper's numbers by default, a JSON round trip, and errors at construction."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,7 @@
 """The record of how a model came about: the files beside its weights that hold it, read and copied."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,23 +11,29 @@ from modeling_fbclip.common.messages import one_line
 if TYPE_CHECKING:
     from modeling_fbclip.modeling_fbclip import FBCLIPModel
 
+logger = logging.getLogger(__name__)
+
 # {"image_digests": ["…", …], …}, written by `fbclip train`. Each image trained on has a digest.
 TRAINING_RECORD = "training_record.json"
 RECORDS = (TRAINING_RECORD, "recipe.json")
 
 
-def trained_images(model: "FBCLIPModel") -> frozenset[str] | None:
+def trained_images(model: "FBCLIPModel") -> frozenset[str] | str | None:
     r"""
     Digests of the images that a model was trained on, from the record in the place that it was loaded from.
 
     Returns:
-        `frozenset[str]`, or `None` if there is no record or the model was made in memory.
+        `frozenset[str]`; `None` if there is no record or the model was made in memory; the reason, which is logged as
+        a warning too, if the Hub cannot be asked for the record.
 
     Raises:
-        `OSError`: The Hub cannot be asked for the record.
         `ValueError`: The record is damaged.
     """
-    file = _find(model, TRAINING_RECORD)
+    try:
+        file = _find(model, TRAINING_RECORD)
+    except OSError as error:
+        logger.warning("It is unknown which images the model was trained on. %s", error)
+        return str(error)
     if file is None:
         return None
     try:
@@ -36,19 +43,19 @@ def trained_images(model: "FBCLIPModel") -> frozenset[str] | None:
 
 
 def copy_records(model: "FBCLIPModel", folder: Path) -> None:
-    r"""
-    Copies a model's records from the place that it was loaded from.
-
-    Raises:
-        `OSError`: The Hub cannot be asked for them, or they cannot be written.
-    """
+    """Copies a model's records from the place that it was loaded from. Warns if the Hub cannot be asked for one."""
     for name in RECORDS:
-        if (file := _find(model, name)) is not None:
+        try:
+            file = _find(model, name)
+        except OSError as error:
+            logger.warning("The record is not copied. %s", error)
+            continue
+        if file is not None:
             shutil.copyfile(file, folder / name)
 
 
 def _find(model: "FBCLIPModel", file_name: str) -> Path | None:
-    """A file from the folder or the Hub repository of a model, if it has the file."""
+    """A file from the folder or the Hub repository of a model, if it is there. OSError if the Hub cannot be asked."""
     if model.loaded_from is None:
         return None
     where = dict(model.loaded_from)

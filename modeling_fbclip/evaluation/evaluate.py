@@ -9,7 +9,6 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset, IterableDataset
 
-from modeling_fbclip.common.messages import one_line
 from modeling_fbclip.common.provenance import trained_images
 from modeling_fbclip.evaluation.metrics import Metrics, compute_metrics, mean_metrics
 from modeling_fbclip.evaluation.predict import (
@@ -81,7 +80,7 @@ def evaluate(
     if smoothing_sigma is None:
         smoothing_sigma = processor.smoothing_sigma * evaluation_processor.image_size[0] / processor.image_size[0]
     evaluation_processor.smoothing_sigma = smoothing_sigma
-    trained = _trained_images(model)
+    trained = trained_images(model)
     rows = sort_by_category(dataset)
     predictions = predict(model, processor, evaluation_processor, rows, batch_size, num_workers, trained is not None)
     categories: dict[str, Metrics] = {}
@@ -120,16 +119,6 @@ def evaluate(
 def category_metrics(predictions: list[Prediction]) -> Metrics:
     """The metrics of one category's predictions."""
     return compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
-
-
-def _trained_images(model: FBCLIPModel) -> frozenset[str] | str | None:
-    """Digests of the images trained on; the reason if they cannot be looked up; `None` if they are not recorded."""
-    try:
-        return trained_images(model)
-    except OSError as error:
-        reason = one_line(error)
-        logger.warning("It is unknown whether the model was trained on these images. %s", reason)
-        return reason
 
 
 def _training_overlap(trained: frozenset[str] | str | None, evaluated: Sequence[str | None]) -> dict[str, Any] | None:

@@ -65,7 +65,7 @@ def train(
     >>> model = train(model, processor, load_anomaly_dataset("parts"), FBCLIPTrainingArguments("trained"))
     ```"""
     accelerator = start_accelerator(args)
-    trained_before = trained_images(model) or frozenset()
+    trained_before = trained_images(model)
     prepare_model(model, args)
     data = prepare_data(dataset, model, processor, args, accelerator)
     settings = args.result_record() | {"data": fingerprint(data.digests)} | _fixed(model, processor)

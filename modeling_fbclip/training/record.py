@@ -4,7 +4,7 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -81,10 +81,11 @@ def training_record(
     result: dict[str, Any],
     accelerator: Accelerator,
     source: str | None,
-    trained_before: Collection[str],
+    trained_before: frozenset[str] | str | None,
 ) -> dict[str, Any]:
-    """The record that the card and the evaluation read, as JSON values."""
+    """The record that the card and the evaluation read, as JSON values. It continues that of `trained_before`."""
     labels = Counter(rows["label"])
+    known_before = trained_before if isinstance(trained_before, frozenset) else frozenset()
     return {
         "arguments": arguments,
         "data": {
@@ -106,5 +107,5 @@ def training_record(
             "num_processes": accelerator.num_processes,
             "packages": {name: version(name) for name in PACKAGES},
         },
-        "image_digests": sorted({digest.image for digest in digests}.union(trained_before)),
+        "image_digests": sorted({digest.image for digest in digests} | known_before),
     }

@@ -76,9 +76,15 @@ def test_revision_subfolder_cache_and_token_are_those_of_the_model(
 
 @pytest.mark.parametrize("status", [500, 403, None])
 def test_a_hub_that_cannot_be_asked_is_told(
-    standin: StandInHub, repo_id: str, tmp_path: Path, status: int | None
+    standin: StandInHub, repo_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int | None
 ) -> None:
     model = FBCLIPModel.from_pretrained(repo_id, token="hf_ada", cache_dir=tmp_path / "cache")
     standin.fail(TRAINING_RECORD, status)
-    with pytest.raises(OSError, match=rf"^{repo_id}: {TRAINING_RECORD} cannot be looked up: "):
-        trained_images(model)
+    reason = trained_images(model)
+    assert isinstance(reason, str)
+    assert reason.startswith(f"{repo_id}: {TRAINING_RECORD} cannot be looked up: ")
+    assert caplog.messages[-1] == f"It is unknown which images the model was trained on. {reason}"
+    assert "\n" not in reason
+    copy_records(model, tmp_path)
+    assert caplog.messages[-1] == f"The record is not copied. {reason}"
+    assert not (tmp_path / TRAINING_RECORD).exists()

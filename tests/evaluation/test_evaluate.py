@@ -134,7 +134,7 @@ def test_a_record_that_cannot_be_looked_up_is_unknown(model, processor, dataset,
     (reason,) = report["training_overlap"].values()
     assert report["training_overlap"] == {"unknown": reason}
     assert reason.startswith(f"someone/parts: {TRAINING_RECORD} cannot be looked up: ")
-    assert f"It is unknown whether the model was trained on these images. {reason}" in caplog.messages
+    assert f"It is unknown which images the model was trained on. {reason}" in caplog.messages
 
 
 def test_figures_of_each_category_and_its_errors(model, processor, dataset, tmp_path):
