@@ -3,11 +3,17 @@
 import math
 from typing import Any
 
-from huggingface_hub.dataclasses import strict
+from huggingface_hub.dataclasses import as_validated_field, strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+from transformers.utils.type_validators import interval
 
 Number = float | int
+# Fields that check their range whenever they are set. All refuse NaN and infinity.
+count_field = interval(min=1)
+weight_field = interval(min=0, exclude_max=True)
+positive_field = interval(min=0, exclude_min=True, exclude_max=True)
+share_field = interval(min=0, max=1)
 
 # openai/clip-vit-large-patch14-336, the backbone of the paper.
 CLIP_VIT_LARGE_336 = {
@@ -30,11 +36,25 @@ CLIP_VIT_LARGE_336 = {
     },
 }
 
-# Ids in CLIP's vocabulary. The context is padded with 0 ("!"), not with the end token as CLIP's tokenizer does:
-# the released weights were trained so, and the padding takes part in the attention and in two of the readings.
+# Ids in CLIP's vocabulary. The context is padded with 0 ("!"), as in the training of the released weights. CLIP's
+# tokenizer pads with the end token. The padding matters: attention and two of the readings use it.
 START_ID, PLACEHOLDER_ID, PADDING_ID = 49406, 343, 0
 OBJECT_WITHOUT_DEFECT_IDS = (14115, 2193, 44013, 269, 49407)  # "object without defect." and the end token
 OBJECT_WITH_DEFECT_IDS = (14115, 593, 44013, 269, 49407)  # "object with defect."
+
+
+@as_validated_field
+def finite_field(value: Number) -> None:
+    """Refuses NaN and infinity."""
+    if not math.isfinite(value):
+        raise ValueError(f"Value must be finite, got {value}.")
+
+
+@as_validated_field
+def window_field(value: int) -> None:
+    """Refuses windows without a middle element."""
+    if value < 1 or value % 2 == 0:
+        raise ValueError(f"Value must be odd and at least 1, got {value}.")
 
 
 @strict
@@ -47,24 +67,24 @@ class FBCLIPConfig(PreTrainedConfig):
         clip_config (`CLIPConfig` or `dict`, *optional*, defaults to CLIP ViT-L/14 at 336 pixels):
             The frozen CLIP.
         clip_name_or_path (`str`, *optional*):
-            Hub id or folder that the CLIP came from; a checkpoint of the FB-CLIP parts alone fetches it by this name.
+            Hub id or folder of the CLIP. A checkpoint without its CLIP fetches it by this name.
         clip_revision (`str`, *optional*):
             Branch, tag or commit of `clip_name_or_path`.
         includes_clip (`bool`, defaults to `True`):
-            Whether the checkpoint holds CLIP's weights too. Set by `save_pretrained`.
+            Whether the checkpoint has CLIP's weights too. Set by `save_pretrained`.
         image_size (`int`, defaults to 518):
             Height and width in pixels that the processor resizes images to.
         feature_layers (`list[int]`, defaults to `[1, 6, 12, 18, 24]`):
             Vision blocks whose outputs are used, counted from 1, ascending.
         prompt_length (`int`, defaults to 12):
-            Number of learnable vectors that lead each of the two prompts.
+            Number of learnable vectors at the start of each of the two prompts.
         prompt_input_ids (`list[list[int]]` of shape `(2, max_position_embeddings)`, *optional*):
             Token ids of the normal and the anomalous prompt: start, `prompt_length` placeholders, words, end, zeros.
             Defaults to "object without defect." and "object with defect." in CLIP's vocabulary.
         prompt_init_std (`float`, defaults to 0.02):
             Standard deviation of the fresh prompt vectors.
         attention_pool_weight, end_of_text_weight (`float`, default to 0.5):
-            Weights of the attention pool and of the end-of-text state beside the global mean of the text states.
+            Weights of the attention pool and the end-of-text state. The global mean of the text states has weight 1.
         token_selector_reduction (`int`, defaults to 2):
             Text width divided by the hidden width of the token selector.
         foreground_saliency_weight, foreground_center_weight, foreground_cls_weight, foreground_change_weight (`float`,
@@ -81,13 +101,13 @@ class FBCLIPConfig(PreTrainedConfig):
         spatial_window (`int`, defaults to 5):
             Odd side, in patches, of the window of the spatial view.
         attention_heads, attention_head_dim (`int`, default to 8 and 64):
-            Heads of the foreground-background attention, per stream, and their width, whatever the vision width.
+            Heads of each stream of the foreground-background attention, and their width.
         attention_layer_norm_eps (`float`, defaults to 1e-5):
             Epsilon of the attention's three layer norms.
         gate_reduction (`int`, defaults to 2):
             Vision width divided by the hidden width of the foreground-background gate.
         background_fraction (`float` in `(0, 1]`, defaults to 0.5):
-            Leading share of the tokens that the background feature is taken from.
+            Share of the tokens, from the first on, that the background feature is made of.
         background_max_weight (`float` in `[0, 1]`, defaults to 0.5):
             Share of the maximum in the background feature; the rest is the mean.
         suppression_weight (`float` in `[0, 1]`, defaults to 0.5):
@@ -118,7 +138,7 @@ class FBCLIPConfig(PreTrainedConfig):
     ```"""
 
     model_type = "fbclip"
-    _auto_class = "AutoConfig"  # a saved folder then names its class, for `trust_remote_code=True`
+    _auto_class = "AutoConfig"  # a saved folder names its class, for `trust_remote_code=True`
     keys_to_ignore_at_inference = [  # noqa: RUF012 - transformers' own form
         "image_focal_loss",
         "mask_focal_loss",
@@ -136,54 +156,54 @@ class FBCLIPConfig(PreTrainedConfig):
     clip_revision: str | None = None
     includes_clip: bool = True
 
-    image_size: int = 518
+    image_size: int = count_field(default=518)
     feature_layers: list[int] | tuple[int, ...] = (1, 6, 12, 18, 24)
 
-    prompt_length: int = 12
+    prompt_length: int = count_field(default=12)
     prompt_input_ids: list[list[int]] | None = None
-    prompt_init_std: Number = 0.02
-    attention_pool_weight: Number = 0.5
-    end_of_text_weight: Number = 0.5
-    token_selector_reduction: int = 2
+    prompt_init_std: Number = weight_field(default=0.02)
+    attention_pool_weight: Number = weight_field(default=0.5)
+    end_of_text_weight: Number = weight_field(default=0.5)
+    token_selector_reduction: int = count_field(default=2)
 
-    foreground_saliency_weight: Number = 0.3
-    foreground_center_weight: Number = 0.3
-    foreground_cls_weight: Number = 0.3
-    foreground_change_weight: Number = 0.1
-    foreground_smoothing_window: int = 5
-    foreground_threshold: Number = 0.5
-    background_value: Number = 0.5
+    foreground_saliency_weight: Number = weight_field(default=0.3)
+    foreground_center_weight: Number = weight_field(default=0.3)
+    foreground_cls_weight: Number = weight_field(default=0.3)
+    foreground_change_weight: Number = weight_field(default=0.1)
+    foreground_smoothing_window: int = window_field(default=5)
+    foreground_threshold: Number = finite_field(default=0.5)
+    background_value: Number = interval(min=0, max=1, exclude_min=True, exclude_max=True)(default=0.5)
 
-    semantic_mix: Number = 0.6
-    spatial_window: int = 5
+    semantic_mix: Number = share_field(default=0.6)
+    spatial_window: int = window_field(default=5)
 
-    attention_heads: int = 8
-    attention_head_dim: int = 64
-    attention_layer_norm_eps: Number = 1e-5
-    gate_reduction: int = 2
+    attention_heads: int = count_field(default=8)
+    attention_head_dim: int = count_field(default=64)
+    attention_layer_norm_eps: Number = positive_field(default=1e-5)
+    gate_reduction: int = count_field(default=2)
 
-    background_fraction: Number = 0.5
-    background_max_weight: Number = 0.5
-    suppression_weight: Number = 0.5
+    background_fraction: Number = interval(min=0, max=1, exclude_min=True)(default=0.5)
+    background_max_weight: Number = share_field(default=0.5)
+    suppression_weight: Number = share_field(default=0.5)
 
-    num_scale_weights: int = 6
-    temperature: Number = 0.07
+    num_scale_weights: int = count_field(default=6)
+    temperature: Number = positive_field(default=0.07)
 
-    consistency_weight: Number = 0.15
-    consistency_margin: Number = 1.0
-    consistency_margin_weight: Number = 0.5
-    focal_gamma: Number = 4.0
-    dice_weight: Number = 0.2
-    dice_smoothing: Number = 1.0
+    consistency_weight: Number = weight_field(default=0.15)
+    consistency_margin: Number = weight_field(default=1.0)
+    consistency_margin_weight: Number = weight_field(default=0.5)
+    focal_gamma: Number = weight_field(default=4.0)
+    dice_weight: Number = weight_field(default=0.2)
+    dice_smoothing: Number = weight_field(default=1.0)
 
-    smoothing_sigma: Number = 4.0
+    smoothing_sigma: Number = weight_field(default=4.0)
 
     def __post_init__(self, **kwargs: Any) -> None:
         if not __name__.startswith("transformers_modules"):
             kwargs.pop("custom_pipelines", None)  # the installed package has the pipeline
         super().__post_init__(**kwargs)
         for part in (self.clip_config, self.clip_text, self.clip_vision):
-            part.dtype = None  # type: ignore[union-attr] # one number type, the model's; else the towers keep theirs
+            part.dtype = None  # type: ignore[union-attr] # the towers take the model's number type
         self.feature_layers = list(self.feature_layers)
         if self.prompt_input_ids is None:
             self.prompt_input_ids = self._paper_prompts()
@@ -210,53 +230,14 @@ class FBCLIPConfig(PreTrainedConfig):
 
     def _paper_prompts(self) -> list[list[int]]:
         context = self.clip_text.max_position_embeddings
-        longest = context - 1 - max(len(OBJECT_WITHOUT_DEFECT_IDS), len(OBJECT_WITH_DEFECT_IDS))
-        if self.prompt_length > longest:
-            raise ValueError(
-                f"`prompt_length` is {self.prompt_length}, but start token, prompt, words and end token must fit the "
-                f"text context of {context} positions: at most {longest}."
-            )
         prompts = []
         for words in (OBJECT_WITHOUT_DEFECT_IDS, OBJECT_WITH_DEFECT_IDS):
             ids = [START_ID, *[PLACEHOLDER_ID] * self.prompt_length, *words]
             prompts.append(ids + [PADDING_ID] * (context - len(ids)))
         return prompts
 
-    def validate_numbers(self) -> None:
-        """Part of `@strict`-powered validation: ranges of the single numbers."""
-        checks = [
-            (("image_size", "prompt_length", "token_selector_reduction", "gate_reduction"), 1, math.inf),
-            (("attention_heads", "attention_head_dim", "num_scale_weights"), 1, math.inf),
-            (("semantic_mix", "background_max_weight", "suppression_weight"), 0, 1),
-            (
-                ("smoothing_sigma", "focal_gamma", "dice_weight", "dice_smoothing", "prompt_init_std"),
-                0,
-                math.inf,
-            ),
-            (("consistency_weight", "consistency_margin", "consistency_margin_weight"), 0, math.inf),
-            (("attention_pool_weight", "end_of_text_weight"), 0, math.inf),
-            (("foreground_saliency_weight", "foreground_center_weight"), 0, math.inf),
-            (("foreground_cls_weight", "foreground_change_weight"), 0, math.inf),
-        ]
-        for names, low, high in checks:
-            for name in names:
-                value = getattr(self, name)
-                if not (low <= value <= high and math.isfinite(value)):
-                    right = f"at least {low}" if high == math.inf else f"between {low} and {high}"
-                    raise ValueError(f"`{name}` is {value}, but must be {right}.")
-        for name in ("temperature", "attention_layer_norm_eps"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, but must be greater than 0 and finite.")
-        for name in ("foreground_smoothing_window", "spatial_window"):
-            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, but must be odd and at least 1.")
-        if not 0 < self.background_value < 1:
-            raise ValueError(f"`background_value` is {self.background_value}, but must be in (0, 1).")
-        if not 0 < self.background_fraction <= 1:
-            raise ValueError(f"`background_fraction` is {self.background_fraction}, but must be in (0, 1].")
-
-        if not math.isfinite(self.foreground_threshold):
-            raise ValueError(f"`foreground_threshold` is {self.foreground_threshold}, but must be finite.")
+    def validate_reductions(self) -> None:
+        """Part of `@strict`-powered validation: hidden layers of at least one unit."""
         widths = {"token_selector_reduction": self.clip_text, "gate_reduction": self.clip_vision}
         for name, tower in widths.items():
             if getattr(self, name) > tower.hidden_size:
@@ -265,14 +246,14 @@ class FBCLIPConfig(PreTrainedConfig):
                 )
 
     def validate_clip_name(self) -> None:
-        """Part of `@strict`-powered validation: parts without their CLIP must say where it is."""
+        """Part of `@strict`-powered validation: a checkpoint without its CLIP names the CLIP."""
         if not self.includes_clip and not self.clip_name_or_path:
             raise ValueError(
                 "`includes_clip` is False, so `clip_name_or_path` must name the CLIP to fetch, but is empty."
             )
 
     def validate_feature_layers(self) -> None:
-        """Part of `@strict`-powered validation: the layers exist, ascend, and each has a scale weight."""
+        """Part of `@strict`-powered validation: the layers exist and ascend, and each has a scale weight."""
         num_layers = self.clip_vision.num_hidden_layers
         layers = list(self.feature_layers)
         if not layers or layers != sorted(set(layers)) or layers[0] < 1 or layers[-1] > num_layers:
@@ -287,7 +268,7 @@ class FBCLIPConfig(PreTrainedConfig):
             )
 
     def validate_image_size(self) -> None:
-        """Part of `@strict`-powered validation: whole patches, and square ones."""
+        """Part of `@strict`-powered validation: patches are square, and the image has whole patches."""
         patch_size: Any = self.clip_vision.patch_size
         if not isinstance(patch_size, int) or patch_size < 1:
             raise ValueError(f"CLIP's `patch_size` is {patch_size}, but must be one number from 1 on: square patches.")
@@ -298,7 +279,7 @@ class FBCLIPConfig(PreTrainedConfig):
             )
 
     def validate_prompts(self) -> None:
-        """Part of `@strict`-powered validation: two prompts that this CLIP's text tower can read."""
+        """Part of `@strict`-powered validation: two prompts that fit this CLIP's text tower."""
         context = self.clip_text.max_position_embeddings
         vocab_size = self.clip_text.vocab_size
         prompts: list[list[int]] = self.prompt_input_ids  # type: ignore[assignment]

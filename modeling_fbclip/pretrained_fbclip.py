@@ -1,4 +1,4 @@
-"""Loading and saving: complete checkpoints, FB-CLIP parts alone, fresh parts on a CLIP, the authors' checkpoints."""
+"""Loading and saving: complete checkpoints, FB-CLIP parts without CLIP, fresh parts, the authors' checkpoints."""
 
 import copy
 import shutil
@@ -20,7 +20,7 @@ from .conversion_fbclip import convert_official_tensors, official_prompt_fields,
 from .text_fbclip import FBCLIPTextBranch
 
 CLIP_PREFIX = "clip."
-# What lets a saved folder be used by `pipeline(..., trust_remote_code=True)` where the package is not installed.
+# Entries of a saved configuration for `pipeline(..., trust_remote_code=True)` without the installed package.
 PIPELINE_FILE = Path(__file__).with_name("pipeline_fbclip.py")
 CUSTOM_PIPELINES = {
     "zero-shot-anomaly-detection": {
@@ -29,17 +29,22 @@ CUSTOM_PIPELINES = {
         "type": "image",
     }
 }
-ALIGNMENT = 64  # bytes; of PyTorch's own allocator
-# Arguments of `from_pretrained` that say where files come from, for a checkpoint and its CLIP alike.
+ALIGNMENT = 64  # bytes, as PyTorch's allocator has it
+# Arguments of `from_pretrained` that apply to the checkpoint and to its CLIP.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
+# Arguments that find other files of the same checkpoint.
+PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "token", "revision", "subfolder")
 
 
 class FBCLIPPreTrainedModel(PreTrainedModel):
-    """Everything about weights: how fresh ones start, and how they are loaded and saved."""
+    """Initialisation, loading and saving of the weights."""
 
     config: FBCLIPConfig
     clip: CLIPModel
     scale_weights: nn.Parameter
+    loaded_from: dict[str, Any] | None = None
+    """`name` (folder or Hub id) and, if given, `revision`, `subfolder`, `cache_dir`, `token` and `local_files_only` of
+    the checkpoint that the model was loaded from. Never saved; `None` for a model made in memory."""
     config_class = FBCLIPConfig
     base_model_prefix = "fbclip"
     main_input_name = "pixel_values"
@@ -57,7 +62,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Fresh FB-CLIP parts, as the released code starts them: PyTorch's defaults, attention scale 1/√head_dim."""
+        """Initialises as the released code does: PyTorch's defaults, and 1/√head_dim for the attention scale."""
         if isinstance(module, nn.Linear):
             init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
@@ -75,7 +80,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_clip(cls, clip: CLIPModel | str | Path, **config_overrides: Any) -> Self:
         r"""
-        Fresh FB-CLIP parts, to be trained, on a pretrained CLIP.
+        Fresh FB-CLIP parts for training, on a pretrained CLIP.
 
         Args:
             clip (`CLIPModel`, `str` or `Path`): a CLIP model, a folder or a Hub id.
@@ -87,7 +92,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         """
         config, clip = cls._compose(clip, config_overrides)
         verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # that the FB-CLIP parts are new is what was asked for
+        logging.set_verbosity_error()  # new FB-CLIP parts need no warning
         try:
             return cls.from_pretrained(None, config=config, state_dict=clip_weights(clip), dtype=clip.dtype)
         finally:
@@ -96,13 +101,13 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_official_checkpoint(cls, path: str | Path, clip: CLIPModel | str | Path, **config_overrides: Any) -> Self:
         r"""
-        A checkpoint (`.pth`) of the authors' released code. Tensors that no computation reads are dropped by an
-        explicit list.
+        Loads a checkpoint (`.pth`) of the authors' released code. An explicit list names the unused tensors, which are
+        dropped.
 
         Args:
-            path (`str` or `Path`): the file; it is read with `weights_only=True`.
+            path (`str` or `Path`): the file. It is read with `weights_only=True`.
             clip (`CLIPModel`, `str` or `Path`): the CLIP it was trained on: a model, a folder or a Hub id. For the
-                released files that is `openai/clip-vit-large-patch14-336`.
+                released files: `openai/clip-vit-large-patch14-336`.
             config_overrides: fields of [`FBCLIPConfig`] that differ from the paper's defaults.
 
         Raises:
@@ -126,20 +131,24 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         **kwargs: Any,
     ) -> Self:
         r"""
-        Load a complete checkpoint, or one of the FB-CLIP parts alone, whose CLIP is fetched by the name in its config.
-        Arguments are those of [`~transformers.PreTrainedModel.from_pretrained`].
+        Load a complete checkpoint, or FB-CLIP parts without CLIP. The CLIP is then fetched by its name in the
+        configuration. Arguments are those of [`~transformers.PreTrainedModel.from_pretrained`].
 
         Raises:
             `OSError`: there is no such checkpoint, or its CLIP cannot be fetched.
             `ValueError`: weights are missing or of the wrong shape, or would be offloaded; the message names them.
         """
         path = pretrained_model_name_or_path
+        place = {"name": str(path)} | {name: kwargs[name] for name in PLACE_ARGUMENTS if name in kwargs}
         wants_info = kwargs.pop("output_loading_info", False)
         accepts_other_shapes = kwargs.pop("ignore_mismatched_sizes", False)
         if path is not None and not cls._includes_clip(config or path, kwargs):
             config, kwargs = cls._fetch_parts(path, config, kwargs)
             path = None
-        kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # told below, by name
+        kwargs |= {
+            "output_loading_info": True,
+            "ignore_mismatched_sizes": True,
+        }  # problems are named below
         loaded: Any = super().from_pretrained(path, *model_args, config=config, **kwargs)
         model, info = loaded
         problems = [] if pretrained_model_name_or_path is None else [f"lacks {key}" for key in info["missing_keys"]]
@@ -154,9 +163,10 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
                 f"`device_map={kwargs.get('device_map')!r}` would offload weights, which FB-CLIP does not support; "
                 "give one device that holds the model, such as 'cuda' or 'cpu'."
             )
-        model.clip.requires_grad_(False)  # loading makes new parameters
+        model.clip.requires_grad_(False)  # loading replaces the parameters
         align_weights(model)
         model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path or "")
+        model.loaded_from = None if pretrained_model_name_or_path is None else place
         return loaded if wants_info else model
 
     @classmethod
@@ -170,7 +180,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     def _fetch_parts(
         cls, path: str | PathLike[str], config: PreTrainedConfig | str | PathLike[str] | None, kwargs: dict[str, Any]
     ) -> tuple[PreTrainedConfig, dict[str, Any]]:
-        """Config and arguments of a load from a state dict: that of FB-CLIP parts and CLIP put together."""
+        """Configuration and arguments for loading from one state dict, with FB-CLIP parts and CLIP."""
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         where = hub_arguments | {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
         variant, dtype = kwargs.pop("variant", None), kwargs.pop("dtype", None)
@@ -191,7 +201,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
                 f"{path} holds the FB-CLIP parts alone, and the CLIP they stand on, {known.clip_name_or_path!r}, "
                 f"cannot be loaded: {error}"
             ) from error
-        if dtype in (None, "auto"):  # CLIP follows the parts
+        if dtype in (None, "auto"):  # CLIP has the number type of the parts
             dtype = next(iter(parts.values())).dtype
         return known, kwargs | {"state_dict": parts | clip_weights(clip), "dtype": dtype}
 
@@ -204,12 +214,12 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         Args:
             save_directory (`str` or `PathLike`): the folder.
             include_clip (`bool`, *optional*):
-                Whether CLIP's weights are saved too. Without them the checkpoint is small, one file, and loading
-                fetches the CLIP by `config.clip_name_or_path`. Defaults to `True` exactly when the CLIP has no Hub id.
+                Whether CLIP's weights are saved too. Without them the checkpoint is one small file, and loading
+                fetches the CLIP by `config.clip_name_or_path`. Defaults to `True` if the CLIP has no Hub id.
             kwargs: those of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
-            `ValueError`: `include_clip=False` for a CLIP that has no name to be fetched by.
+            `ValueError`: `include_clip=False` for a CLIP without a name.
             `NotADirectoryError`: `save_directory` is a file.
         """
         name = self.config.clip_name_or_path
@@ -226,7 +236,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             kwargs["state_dict"] = {key: w for key, w in weights.items() if not key.startswith(CLIP_PREFIX)}
             kwargs["max_shard_size"] = "100GB"
         Path(save_directory).mkdir(parents=True, exist_ok=True)
-        if PIPELINE_FILE.exists():  # it does not where this class itself comes from the Hub
+        if PIPELINE_FILE.exists():  # it does not exist if this class came from the Hub
             shutil.copy(PIPELINE_FILE, save_directory)
         own_config = self.config
         self.config = copy.deepcopy(own_config)
@@ -241,14 +251,14 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     def _compose(
         cls, clip: CLIPModel | str | PathLike[str], overrides: dict[str, Any]
     ) -> tuple[FBCLIPConfig, CLIPModel]:
-        """The CLIP, loaded where need be, and a configuration on top of it that names it."""
+        """The CLIP, loaded if it is a name, and a configuration that names it."""
         unknown = sorted(set(overrides) - {field.name for field in fields(FBCLIPConfig)})
         if unknown:
             raise TypeError(f"{', '.join(unknown)}: no such field of FBCLIPConfig.")
         if not isinstance(clip, CLIPModel):
             clip = load_clip(clip, overrides.get("clip_revision"))
         name = clip.config.name_or_path or None
-        if name is not None and Path(name).is_dir():  # a Hub id stays; a folder must be found from anywhere
+        if name is not None and Path(name).is_dir():  # the path of a folder must work in any working folder
             name = str(Path(name).absolute())
         patch_size: Any = clip.config.vision_config.patch_size  # type: ignore[union-attr]
         fresh: dict[str, Any] = {
@@ -260,7 +270,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
 
 
 def load_clip(name: str | PathLike[str] | None, revision: str | None, **hub_arguments: Any) -> CLIPModel:
-    """A complete CLIP from a folder or Hub id; one that lacks weights, which would be random, raises ValueError."""
+    """A complete CLIP from a folder or Hub id. ValueError if weights are missing: they would be random."""
     loaded: Any = CLIPModel.from_pretrained(
         name, revision=revision or "main", output_loading_info=True, **hub_arguments
     )
@@ -278,8 +288,8 @@ def clip_weights(clip: CLIPModel) -> dict[str, Tensor]:
 
 def align_weights(model: nn.Module) -> None:
     """
-    Copies weights that lie in a mapped file to where PyTorch would allocate them. Matrix products of a CPU may differ
-    in the last bit with the address, so that a loaded model would not be that which was saved, bit for bit.
+    Copies weights of a mapped file to memory that PyTorch allocates. On a CPU, the last bit of a matrix product may
+    depend on the address, so that a loaded model could give other results than the saved one.
     """
     for parameter in model.parameters():
         if parameter.device.type == "cpu" and parameter.data_ptr() % ALIGNMENT:

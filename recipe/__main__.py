@@ -28,19 +28,17 @@ def main(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the product; replaced.", show_default="the package's; a folder of --work in --smoke"
+            help="Folder of the product; replaced.", show_default="the package's; with --smoke a folder in --work"
         ),
     ] = None,
     work: Annotated[
         Path | None,
         typer.Option(
             help="Folder of checkpoints and log; a run resumes from it.",
-            show_default="outputs/tiny, outputs/tiny-smoke in --smoke",
+            show_default="outputs/tiny; with --smoke outputs/tiny-smoke",
         ),
     ] = None,
-    smoke: Annotated[
-        bool, typer.Option(help="A narrow model, to try the recipe; it has its own numbers of steps and images.")
-    ] = False,
+    smoke: Annotated[bool, typer.Option(help="Try the recipe with a narrow model and few steps and images.")] = False,
     device: Annotated[str, typer.Option(help="torch's name of a device.")] = DEFAULTS.device,
     seed: int = DEFAULTS.seed,
     distill_steps: Steps = DEFAULTS.distill_steps,
@@ -49,10 +47,10 @@ def main(
     widen_steps: Steps = DEFAULTS.widen_steps,
     fbclip_steps: Steps = DEFAULTS.fbclip_steps,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULTS.batch_size,
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0: as many as it likes.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that render images; 0: none but this one.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0: torch decides.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that render images; 0: this process.")] = 0,
 ) -> None:
-    """Trains the bundled model: distillation, CLIP, FB-CLIP, calibration. Stopped, it resumes."""
+    """Trains the bundled model: distillation, CLIP, FB-CLIP, calibration. A stopped run resumes."""
     work = work or Path("outputs/tiny-smoke" if smoke else "outputs/tiny")
     output = output or (work / "product" if smoke else BUNDLED)
     if threads:
@@ -97,7 +95,7 @@ def check_device(device: str) -> None:
 
 
 def run(settings: Settings, output: Path, work: Path, workers: int = 0) -> None:
-    """All stages, then the product. Nothing is trained if a later stage could not go on."""
+    """Runs all stages and writes the product. All checkpoints are checked before anything is trained."""
     for stage in STAGES:
         checkpoint(stage, settings, work)
     student, teacher, distilled = distil(settings, work, workers)

@@ -1,4 +1,4 @@
-"""Surfaces of no particular material, so that no real one is far: heaps of overlapping shapes, random functions."""
+"""Abstract surfaces: heaps of overlapping shapes and random functions. They cover many real materials a little."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .surfaces import Surface, colour, log_uniform
 
 
 def heap(rng: Generator, size: int) -> Surface:
-    """Overlapping shapes of sizes as in nature (dead leaves: Lee, Mumford & Huang, 2001), each with some grain."""
+    """Overlapping shapes with sizes as in nature (dead leaves: Lee, Mumford & Huang, 2001), each with some grain."""
     base, spread = colour(rng), rng.uniform(0.03, 0.5)
     low = log_uniform(rng, 2, 0.2 * size)
     reaches = np.sort(low * rng.random(int(rng.integers(20, 90))) ** -0.6)[::-1].clip(max=0.4 * size)

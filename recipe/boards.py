@@ -1,4 +1,4 @@
-"""Circuit boards: traces, pads and holes, alone as line art or under solder mask with print and parts."""
+"""Circuit boards: traces, pads and holes, as line art or under a solder mask with print and parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADINGS = np.array([(0, 1), (1, 0), (1, 1), (1, -1), (0, -1), (-1, 0)])
 
 
 def traces(rng: Generator, size: int) -> Array:
-    """Pads, holes and traces on a routing grid; some traces run beside each other as a bus does."""
+    """Pads, holes and traces on a routing grid; some traces run in parallel, as a bus."""
     pitch = log_uniform(rng, 7, 24)
     width = rng.uniform(0.15, 0.5) * pitch
     steps = int(size / pitch) + 2

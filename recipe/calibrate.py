@@ -1,8 +1,8 @@
-"""Stage D: smoothing, image score and thresholds, chosen on surfaces that no stage is trained on; figures on others.
+"""Stage D: smoothing, image score and thresholds are chosen on surfaces that no stage is trained on.
 
-A user's surface is not among those trained on either: on familiar ones the image score (CLS) looks better than it is.
-The choices need many images: of 192, the AUROC of one and the same score is 75 or 85 by chance.
-The figures are of other images, of surfaces that were trained on ("validation") and that were not ("unfamiliar").
+A user's surface is also new to the model. On surfaces that it was trained on, the image score (CLS) looks too good.
+The choices need many images: with 192, the AUROC of the same score is 75 or 85 by chance.
+The figures are measured on other images, on trained surfaces ("validation") and on new ones ("unfamiliar").
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .vocabulary import build_tokenizer
 
 logger = logging.getLogger("modeling_fbclip.recipe")
 NORMAL_IMAGES_BELOW, NORMAL_PIXELS_BELOW = 0.9, 0.995
-SIGMAS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)  # pixels at the size that is detected at
-SMOOTHING_TOLERANCE = 0.005  # of AUPRO, which no reader of a map would notice
+SIGMAS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)  # pixels at `detect_size`
+SMOOTHING_TOLERANCE = 0.005  # of AUPRO; too small to see in a map
 
 
 @torch.no_grad()
@@ -48,17 +48,14 @@ def held_out(model: FBCLIPModel, settings: Settings, stage: str) -> dict[str, Te
 
 
 def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, dict[str, object]]:
-    """The processor, its thresholds set so that a tenth of normal images and 0.5 % of normal pixels exceed them.
-
-    The figures are of other images than the choices.
-    """
+    """The processor and its figures. A tenth of normal images and 0.5 % of normal pixels exceed the thresholds."""
     processor = FBCLIPProcessor.from_config(model.config, tokenizer=build_tokenizer())
     found = held_out(model, settings, "calibration")
     smoothings = choose_smoothing(processor, found)
     scores = choose_score(processor, found)
     normal = ~found["labels"]
     processor.threshold = float(processor.image_scores(found)[normal].quantile(NORMAL_IMAGES_BELOW))
-    pixels = maps_of(processor, found)[normal].flatten()[::97]  # every 97th: a quantile needs no more
+    pixels = maps_of(processor, found)[normal].flatten()[::97]  # every 97th pixel is enough for a quantile
     processor.pixel_threshold = float(pixels.quantile(NORMAL_PIXELS_BELOW))
     record: dict[str, object] = {
         "aupro_by_smoothing_sigma": smoothings,
@@ -75,7 +72,7 @@ def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, 
 
 
 def choose_smoothing(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:
-    """Sets the largest sigma that costs next to no AUPRO, since smooth maps have fewer specks; the AUPRO of each."""
+    """Sets the largest sigma that costs almost no AUPRO: smooth maps have fewer specks. Returns the AUPRO of each."""
     result = {}
     for sigma in SIGMAS:
         processor.smoothing_sigma = sigma
@@ -86,7 +83,7 @@ def choose_smoothing(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> di
 
 
 def choose_score(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:
-    """Sets the image score with the best AUROC; the AUROC of each."""
+    """Sets the image score with the best AUROC. Returns the AUROC of each."""
     result = {}
     for score in SCORES:
         processor.score = score
@@ -101,8 +98,8 @@ def maps_of(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> Tensor:
 
 
 def figures(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:
-    """Pixel AUROC, exact AUPRO and image AUROC of maps and scores as a user gets them."""
+    """Pixel AUROC, exact AUPRO and image AUROC of the maps and scores that a user gets."""
     scores = processor.image_scores(found)
     metrics = compute_metrics(maps_of(processor, found), found["masks"].numpy(), scores, found["labels"].numpy())
     wanted = ("pixel_auroc", "pixel_aupro", "image_auroc")
-    return {name: round(metrics[name] or 0.0, 4) for name in wanted}  # undefined only without a defect or a normal one
+    return {name: round(metrics[name] or 0.0, 4) for name in wanted}  # undefined if all images have one label

@@ -1,4 +1,4 @@
-"""Captions that name a surface and its state, in the words the two prompts of FB-CLIP use."""
+"""Captions that name a surface and its state, in the words of FB-CLIP's two prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CAPTIONS = ("a photo of {surface} {state}.", "{surface} {state}.", "a close view
 NORMAL_STATES = ("without defect", "without defect", "without {kind}", "without damage", "in good state")
 ANOMALOUS_STATES = ("with {kind}", "with {kind}", "with {kind}", "with defect", "with damage")
 
-# Prompts of the patch terms: mostly the paper's words, sometimes others, so that FB-CLIP may be asked differently.
+# Prompts of the patch terms: mostly the paper's words, sometimes others, so that other prompts work too.
 PROMPT_NOUNS = ("object", "object", "object", "surface", "part", "material", "product")
 PROMPT_STATES = ("defect", "defect", "defect", "damage")
 

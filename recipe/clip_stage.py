@@ -1,7 +1,7 @@
-"""Stage B: image and text towers together. Contrast of images and captions, and of patches and states.
+"""Stage B trains image and text towers together, with images and captions, and with patches and states.
 
-The patch terms read the tokens the way FB-CLIP's identity view will: every feature layer through CLIP's last layer
-norm and projection, summed over layers, against "object without defect." and "object with defect.".
+The patch terms read the tokens as FB-CLIP's identity view does: every feature layer through CLIP's last layer norm
+and projection, summed over layers, compared with "object without defect." and "object with defect.".
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .vocabulary import PLACEHOLDER, PROMPT_LENGTH, encode
 logger = logging.getLogger("modeling_fbclip.recipe")
 TEMPERATURE = 0.07
 VIEWS_PER_SCALE_WEIGHT = 3 / 6  # FB-CLIP sums three views a layer, each weighted by one of six softmax weights
-SOFTNESS = 0.5  # how far labels give way to the critic's opinion
+SOFTNESS = 0.5  # share of the critic's opinion in the labels
 KIND_WEIGHT, CONTRAST_WEIGHT, DISTILL_WEIGHT = 0.2, 0.1, 0.2
 
 
@@ -42,7 +42,7 @@ def state_logits(clip: CLIPModel, layers: list[Tensor], texts: Tensor, feature_l
 
 
 def state_sentences(step_seed: int) -> list[str]:
-    """Prompts for no defect, some defect and every kind, of one noun, led by placeholders as FB-CLIP's are."""
+    """Prompts with one noun: without defect, with a defect, with each kind. Placeholders lead them, as in FB-CLIP."""
     draw = torch.Generator().manual_seed(step_seed)
     pick = lambda count: int(torch.randint(count, (), generator=draw))  # noqa: E731
     noun, word = PROMPT_NOUNS[pick(len(PROMPT_NOUNS))], PROMPT_STATES[pick(len(PROMPT_STATES))]
@@ -61,7 +61,7 @@ class ClipLoss:
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         pixels, mask, kind = batch["pixels"], batch["mask"], batch["kind"]
         captions, which = unique(batch["caption"])
-        sentences = state_sentences(int(pixels[:, :, 0, 0].sum()))  # drawn from the batch itself: resumable
+        sentences = state_sentences(int(pixels[:, :, 0, 0].sum()))  # seeded by the batch, so a run can resume
         with autocast(self.settings.device):
             layers = vision_layers(self.clip, normalise(pixels))
             texts = text_embeds(self.clip, encode([*sentences, *captions]).to(pixels.device))
@@ -83,13 +83,13 @@ class ClipLoss:
 
 
 def unique(sentences: list[str]) -> tuple[list[str], Tensor]:
-    """The different sentences, and for each of all which of them it is."""
+    """The distinct sentences, and for each sentence its index among them."""
     different = sorted(set(sentences))
     return different, torch.tensor([different.index(sentence) for sentence in sentences])
 
 
 def kind_loss(patches: Tensor, share: Tensor, kind: Tensor, states: Tensor) -> Tensor:
-    """Which kind of defect an anomalous patch shows, told by the text."""
+    """Cross entropy of the kind of defect of each anomalous patch, against the kinds' texts."""
     image, patch = torch.nonzero((share > 0.5) & (kind >= 0)[:, None], as_tuple=True)
     if len(image) == 0:
         return patches.sum() * 0
@@ -110,7 +110,7 @@ def contrast_loss(cls: Tensor, captions: Tensor, which: Tensor, logit_scale: Ten
 def train_clip(
     student: Distiller, teacher: Teacher, critic: Critic, settings: Settings, work: Path, workers: int
 ) -> tuple[CLIPModel, dict[str, object]]:
-    """Runs stage B, first on small images, then for position embeddings and CLS on images as large as FB-CLIP's."""
+    """Runs stage B on small images, then on images of FB-CLIP's size, for the position embeddings and CLS."""
     student.requires_grad_(True)
     loss = ClipLoss(student, teacher, critic, settings)
     size, batch = settings.image_size, settings.batch_size
@@ -151,6 +151,6 @@ def clip_figures(clip: CLIPModel, settings: Settings, size: int) -> dict[str, fl
 
 
 def fbclip_prompts() -> list[str]:
-    """FB-CLIP's two prompts, placeholders included."""
+    """FB-CLIP's two prompts with their placeholders."""
     lead = f"{PLACEHOLDER} " * PROMPT_LENGTH
     return [lead + state_prompt("object", "without defect"), lead + state_prompt("object", "with defect")]

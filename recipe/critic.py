@@ -1,7 +1,7 @@
-"""A detector on the teacher's features, whose opinion softens the labels that CLIP is trained with.
+"""The critic: a detector on the teacher's features. Its opinion softens the labels that CLIP is trained with.
 
-Rendered masks also mark what nobody could see. A small head on the frozen teacher learns in minutes what can be seen,
-and the student follows it half the way.
+Rendered masks also mark defects that are too weak to see. A small head on the frozen teacher learns in minutes which
+defects can be seen. The labels of the student are the mean of the mask and the critic's opinion.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training images, each a function of (seed, index) alone."""
+"""Training images. Each depends only on the seed and its index."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .scenes import random_surface
 from .shapes import blob, pick, radius
 from .surfaces import Maker, Surface
 
-VISIBLE = 0.03  # a defect that changes its pixels by less on average is left out
+VISIBLE = 0.03  # a defect that changes its pixels by less, on average, is left out
 NORMAL = "normal"
 
 
 @dataclass
 class Scene:
-    """A surface before and after its defect, in [0, 1] of (size, size, 3), and the defect's pixels."""
+    """A surface without and with its defect, in [0, 1], both (size, size, 3), and the defect's pixels."""
 
     clean: Array
     image: Array
@@ -34,7 +34,7 @@ class Scene:
 
 
 def scene(rng: Generator, size: int, make_surface: Maker = random_surface) -> Scene:
-    """A surface, alone or as a part before a background, every other one with a defect."""
+    """A surface that fills the image, or a part on a background. About half have a defect."""
     surface = make_surface(rng, size)
     clean = surface.image()
     whole = np.ones((size, size), dtype=np.float32)
@@ -57,7 +57,7 @@ def scene(rng: Generator, size: int, make_surface: Maker = random_surface) -> Sc
 
 
 def random_kind(rng: Generator, surface: Surface, has_edge: bool) -> str:
-    """Structural defects half the time where there is a structure, breaks where there is an edge."""
+    """A kind of defect. Half are structural if the surface has a structure; breaks need an edge."""
     if has_edge and rng.random() < 0.15:
         return BREAK
     table = BUILT if surface.structure is not None and rng.random() < 0.5 else PAINTED
@@ -87,7 +87,7 @@ def build(rng: Generator, surface: Surface, image: Array, kind: str, inside: Arr
 
 
 def break_off(rng: Generator, outline: Array) -> tuple[Array, np.ndarray]:
-    """A piece missing at the part's edge."""
+    """The outline without a piece of the part's edge, and the missing pixels."""
     size = len(outline)
     edge = np.abs(np.roll(outline, 1, 0) - outline) + np.abs(np.roll(outline, 1, 1) - outline)
     weight = blob(rng, size, pick(rng, edge * 10), radius(rng, size, 2.5, 0.2), rng.uniform(0.2, 0.8))
@@ -105,7 +105,7 @@ class Item(TypedDict):
 
 
 class Batch(TypedDict):
-    """Images stacked."""
+    """Stacked images."""
 
     pixels: Tensor
     mask: Tensor
@@ -114,7 +114,7 @@ class Batch(TypedDict):
 
 
 class ProceduralImages(Dataset):
-    """Rendered images by index, of the surfaces that `make_surface` draws."""
+    """Rendered images by index. `make_surface` draws their surfaces."""
 
     def __init__(self, seed: int, size: int, make_surface: Maker = random_surface) -> None:
         self.seed, self.size, self.make_surface = seed, size, make_surface
@@ -131,7 +131,7 @@ class ProceduralImages(Dataset):
         }
 
     def batch(self, indices: range) -> Batch:
-        """Images `indices`, stacked."""
+        """The images of `indices`, stacked."""
         return collate([self[index] for index in indices])
 
 
@@ -145,7 +145,7 @@ def collate(items: list[Item]) -> Batch:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Pixels in 0 … 255 to CLIP's mean and deviation."""
+    """Normalises pixels in 0 … 255 with CLIP's mean and standard deviation."""
     mean = torch.tensor((0.48145466, 0.4578275, 0.40821073), device=pixels.device).view(3, 1, 1)
     deviation = torch.tensor((0.26862954, 0.26130258, 0.27577711), device=pixels.device).view(3, 1, 1)
     return (pixels.float() / 255 - mean) / deviation

@@ -1,4 +1,4 @@
-"""Defects: painted onto an image, or made in the structure beneath it. Each comes with the pixels it touched."""
+"""Defects: painted onto an image, or built into the structure of its surface. Painted ones return their pixels too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Builder = Callable[[Generator, Array, Place], Array]
 
 
 def tone_shift(rng: Generator, image: Array, weight: Array, darker: float = 0.6, keep: float | None = None) -> Array:
-    """Moves the tone under `weight`: darker with that probability, coloured sometimes; `keep` of the texture stays."""
+    """Shifts the tone under `weight`; `darker` is the probability to darken, `keep` the share of texture kept."""
     tone = (image * weight[..., None]).sum((0, 1)) / max(float(weight.sum()), 1e-6)
     spread = min(float(image.std(axis=(0, 1)).mean()), 0.25)
     strength = log_uniform(rng, 0.08, 0.5) + 0.8 * spread
@@ -155,7 +155,7 @@ def displaced(rng: Generator, structure: Array, place: Place) -> Array:
     return structure + (np.roll(structure, shift, (0, 1)) - structure) * (weight > 0.5)
 
 
-# The words of the captions, with how often each kind is drawn.
+# Names of the kinds, as the captions use them, each with its function and its relative frequency.
 PAINTED: dict[str, tuple[Painter, float]] = {
     "crack": (crack, 2.5),
     "scratch": (scratch, 2.0),

@@ -22,7 +22,7 @@ TAPS = (2, 3, 5, 6)  # blocks (1-based) that predict the maps at strides 4, 8, 1
 
 
 class Distiller(nn.Module):
-    """The student with one linear head a teacher map; the last head reads CLS."""
+    """The student with one linear head for each teacher map; the last head reads CLS."""
 
     def __init__(self, clip: CLIPModel) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Distiller(nn.Module):
         for index, each in enumerate(channels):
             self.register_buffer(f"mean{index}", torch.zeros(each))
             self.register_buffer(f"deviation{index}", torch.ones(each))
-        # Only FB-CLIP's reading of the last block is trained; nothing here touches text.
+        # This stage uses no text, and the raw outputs of the vision blocks.
         for unused in (
             clip.text_model,
             clip.text_projection,
@@ -50,7 +50,7 @@ class Distiller(nn.Module):
         return [*(m.flatten(2).transpose(1, 2).float() for m in maps), pooled[:, None].float()]
 
     def measure(self, teacher: Teacher, pixels: Tensor) -> None:
-        """Sets the mean and deviation that the teacher's channels are standardised with."""
+        """Sets the mean and standard deviation for standardising the teacher's channels."""
         with autocast(pixels.device.type):
             outputs = teacher(pixels)
         for index, target in enumerate(self.targets(outputs)):
@@ -58,7 +58,7 @@ class Distiller(nn.Module):
             getattr(self, f"deviation{index}").copy_(target.std((0, 1)) + 1e-3)
 
     def similarities(self, layers: list[Tensor], targets: list[Tensor]) -> list[Tensor]:
-        """Mean cosine between predicted and standardised teacher features, for each map and for the pooled vector."""
+        """Mean cosine of predicted and standardised teacher features, for each map and for the pooled vector."""
         grid = int((layers[0].shape[1] - 1) ** 0.5)
         result = []
         for index, target in enumerate(targets):

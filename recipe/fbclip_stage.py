@@ -1,4 +1,4 @@
-"""Stage C: the FB-CLIP parts on the frozen CLIP, with cross entropy and dice; see `Settings` for why."""
+"""Stage C trains the FB-CLIP parts on the frozen CLIP, with cross entropy and dice; `Settings` says why."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .training import images, train
 from .vocabulary import PLACEHOLDER, encode
 
 logger = logging.getLogger("modeling_fbclip.recipe")
-ATTENTION_SCALE = 1.0  # sharp enough that a token attends to itself and to its like
+ATTENTION_SCALE = 1.0  # sharp: a token attends to itself and to similar tokens
 
 
 def build_fbclip(clip: CLIPModel, settings: Settings) -> FBCLIPModel:
-    """FB-CLIP that starts where stage B ended: its map is nearly the plain patch · text map."""
+    """An FB-CLIP whose first map is nearly the plain patch · text map at the end of stage B."""
     clip.vision_model.set_attn_implementation("sdpa")
     model = FBCLIPModel.from_clip(
         clip.float(),
@@ -40,9 +40,9 @@ def build_fbclip(clip: CLIPModel, settings: Settings) -> FBCLIPModel:
 
 @torch.no_grad()
 def start_near_identity(model: FBCLIPModel) -> None:
-    """Attention that passes tokens on, CLIP's last norm behind it, prompts of placeholders, no attention pool.
+    """Sets attention to pass tokens on, its norm to CLIP's last one, the prompts to placeholders, no attention pool.
 
-    The attention has no residual connection: from random weights it averages all tokens, and the maps stay flat.
+    The attention has no residual connection: with random weights it averages all tokens, and the maps stay flat.
     """
     width = model.clip.visual_projection.in_features
     stream: FBCLIPAttentionStream
@@ -60,7 +60,7 @@ def start_near_identity(model: FBCLIPModel) -> None:
 
 
 def train_fbclip(clip: CLIPModel, settings: Settings, work: Path, workers: int) -> tuple[FBCLIPModel, dict[str, int]]:
-    """Runs stage C. The model's configuration keeps the published loss, for whoever trains on."""
+    """Runs stage C. The model's configuration keeps the published loss, for fine-tuning."""
     torch.manual_seed(settings.seed)
     model = build_fbclip(clip, settings).train()
     model.to(settings.device)  # type: ignore[arg-type]

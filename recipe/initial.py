@@ -1,8 +1,8 @@
-"""Initial weights of a small vision tower that has to learn from few images.
+"""Initial weights of a small vision tower that learns from few images.
 
-Position embeddings start as sines and cosines, and attention as trained transformers end: queries and keys nearly
-alike, values through the output nearly minus the identity (Trockman & Kolter, "Mimetic Initialization of
-Self-Attention Layers", 2023). At equal steps the teacher's maps are then predicted far better.
+Position embeddings start as sines and cosines. Attention starts as in trained transformers: query · key is nearly the
+identity, output · value nearly minus the identity (Trockman & Kolter, "Mimetic Initialization of Self-Attention
+Layers", 2023). After the same number of steps, the student then predicts the teacher's maps much better.
 """
 
 from __future__ import annotations

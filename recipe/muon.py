@@ -1,4 +1,4 @@
-"""Muon in float32: torch's own iterates in bfloat16, which takes longer than the step on a processor without it."""
+"""Muon in float32. torch's own Muon iterates in bfloat16, which is slow on a CPU without bfloat16 instructions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)  # a quintic with a steep slope at zero
 ITERATIONS = 5
 MOMENTUM = 0.95
-ADAMW_RMS = 0.2  # of a step; so that rate and decay are as for AdamW (Liu et al., "Muon is Scalable", 2025)
+ADAMW_RMS = 0.2  # of a step, as with AdamW, for the same rate and decay (Liu et al., "Muon is Scalable", 2025)
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose step for each matrix has all its singular values near one (Jordan, 2024)."""
+    """Momentum; the step of each matrix has singular values near one (Jordan, 2024)."""
 
     def __init__(self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
                     self._step(alike, group["lr"], group["weight_decay"])
 
     def _step(self, alike: list[nn.Parameter], rate: float, decay: float) -> None:
-        """Matrices of one shape together, as a batch."""
+        """One step of all matrices of one shape, as a batch."""
         updates = []
         for parameter in alike:
             gradient = parameter.grad
@@ -46,7 +46,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Each matrix of `(K, rows, columns)` with its singular values moved to between about 0.7 and 1.2."""
+    """Moves the singular values of each matrix of `(K, rows, columns)` to between about 0.7 and 1.2."""
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices

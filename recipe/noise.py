@@ -1,4 +1,4 @@
-"""Random fields and antialiased drawings: the two things every surface and every defect is made of."""
+"""Random fields and antialiased drawings. All surfaces and defects are made of them."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def standardise(field: Array) -> Array:
 def spectral_noise(
     rng: Generator, size: int, slope: float, stretch: float = 1.0, angle: float = 0.0, low: float = 0.0
 ) -> Array:
-    """Gaussian noise with amplitude 1 / (low² + f²)^(slope / 2): clouds, grain or, stretched, brush marks.
+    """Gaussian noise with amplitude 1 / (low² + f²)^(slope / 2): clouds, grain, or brush marks when stretched.
 
-    `low` in cycles per image flattens the spectrum below it, which keeps large waves out.
+    The spectrum is flat below `low`, in cycles per image, which removes large waves.
     """
     rows, columns = frequency_grid(size)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -72,7 +72,7 @@ def band_noise(rng: Generator, size: int, frequency: float, width: float = 0.3) 
 
 
 def cells(rng: Generator, size: int, spacing: float) -> tuple[Array, Array]:
-    """Cells around scattered points: distance to the own point in spacings, and a random value in [0, 1] a cell."""
+    """Cells around random points: each pixel's distance to its point, in spacings, and its cell's value in [0, 1]."""
     half = size // 2
     count = max(4, int((size / spacing) ** 2))
     seeds = np.ones((half, half), dtype=bool)
@@ -95,7 +95,7 @@ def blur(field: Array, sigma: float) -> Array:
 
 
 def warp(field: Array, shift_rows: Array, shift_columns: Array) -> Array:
-    """The field read at shifted places, bilinearly."""
+    """The field sampled at shifted places, with bilinear interpolation."""
     size = field.shape[0]
     rows, columns = pixel_grid(size)
     centre = np.float32((size - 1) / 2)
@@ -111,7 +111,7 @@ def emboss(height: Array, angle: float) -> Array:
 
 
 def drawing(size: int, draw: Callable[[ImageDraw.ImageDraw, int], None]) -> Array:
-    """What `draw(canvas, scale)` paints in white on black, antialiased, in [0, 1]."""
+    """An antialiased drawing in [0, 1]; `draw(canvas, scale)` paints it in white on black."""
     scale = 2
     image = Image.new("L", (size * scale, size * scale))
     draw(ImageDraw.Draw(image), scale)

@@ -1,4 +1,4 @@
-"""What a camera and a stage do to any image, none of it a defect: parts and backgrounds, light, blur, noise, JPEG."""
+"""Variation of photographs that is no defect: parts and backgrounds, light, blur, noise, JPEG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .surfaces import colour, log_uniform
 
 
 def part_outline(rng: Generator, size: int) -> Array:
-    """Where the part is, in [0, 1]: a half plane, a corner, a strip, a disc, a ring, a rounded box, a free shape."""
+    """Mask of a part in [0, 1]: a half plane, a corner, a strip, a disc, a ring, a rounded box or a free shape."""
     kind = str(rng.choice(["half", "corner", "strip", "disc", "ring", "box", "free"]))
     across, along = rotated_grid(size, rng.choice([0, np.pi / 2]) + rng.normal(0, 0.15))
     edge = np.float32(rng.uniform(-0.4, 0.4) * size)
@@ -46,7 +46,7 @@ def part_outline(rng: Generator, size: int) -> Array:
 
 
 def background(rng: Generator, size: int) -> Array:
-    """What lies behind a part: black, white, one colour with little grain, or another surface."""
+    """The background of a part: black, white, one colour with little grain, or another surface."""
     choice = rng.random()
     if choice < 0.25:
         return texture(rng, size)
@@ -58,7 +58,7 @@ def background(rng: Generator, size: int) -> Array:
 
 
 def light(rng: Generator, image: Array) -> Array:
-    """A slope of light, a vignette, a soft lamp, a soft shadow."""
+    """Uneven light: a gradient, a bright or dark spot, soft shadows."""
     size = len(image)
     field = np.ones((size, size), dtype=np.float32)
     if rng.random() < 0.5:
@@ -73,11 +73,11 @@ def light(rng: Generator, image: Array) -> Array:
     if rng.random() < 0.2:
         field = field * (1 + spectral_noise(rng, size, 3.5) * np.float32(rng.uniform(0, 0.15)))
     image = image * field[..., None]
-    return image / max(1.0, float(image.mean() + 2 * image.std()))  # a blown-out photograph shows no defect
+    return image / max(1.0, float(image.mean() + 2 * image.std()))  # in an overexposed photograph no defect is visible
 
 
 def tone(rng: Generator, image: Array) -> Array:
-    """Exposure, contrast, gamma, colour cast, grey, negative."""
+    """Changes exposure, contrast, gamma and colour; some images become grey or negative."""
     if rng.random() < 0.3:
         image = np.repeat(image @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32), 3, 2)
     elif rng.random() < 0.3:
@@ -91,7 +91,7 @@ def tone(rng: Generator, image: Array) -> Array:
 
 
 def camera(rng: Generator, image: Array) -> Array:
-    """Lens blur, sensor noise, speckle."""
+    """Adds lens blur, sensor noise and speckle."""
     size = len(image)
     if rng.random() < 0.5:
         image = blur(image, rng.uniform(0.3, 1.3))
@@ -109,7 +109,7 @@ def camera(rng: Generator, image: Array) -> Array:
 
 
 def photograph(rng: Generator, image: Array) -> NDArray[np.uint8]:
-    """The image as a camera would deliver it: uint8 of (size, size, 3)."""
+    """The image as from a camera: uint8 of (size, size, 3)."""
     image = camera(rng, tone(rng, light(rng, image)))
     pixels = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     if rng.random() < 0.4:

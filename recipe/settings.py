@@ -1,4 +1,4 @@
-"""What one run of the recipe is made of: sizes, steps, seed."""
+"""The settings of a run of the recipe: sizes, steps, seed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ STAGES = ("distill", "critic", "clip", "widen", "fbclip")
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides the weights. Steps are optimiser steps of `batch_size` images.
+    """Everything that the weights depend on. Steps are optimiser steps of `batch_size` images.
 
     `image_size` is the side in pixels of the training images, `detect_size` that of the images given to FB-CLIP.
-    The learning rate of stage "clip" starts anew every `clip_cycle` steps. Stage "fbclip" has two numbers of the loss
-    of its own: with the published ones it forgets more of what CLIP knows of unfamiliar surfaces.
+    The learning rate of stage "clip" restarts every `clip_cycle` steps. Stage "fbclip" has its own focal gamma and
+    consistency weight: with the published ones it loses more of CLIP's knowledge of unfamiliar surfaces.
     """
 
     seed: int = 42
@@ -42,7 +42,7 @@ class Settings:
     validation_images: int = 192
 
     def smoke(self) -> Settings:
-        """The same recipe in less than a minute: a narrow model, few steps; what it makes is good for nothing."""
+        """The same recipe in less than a minute, for tests: a narrow model and few steps."""
         return replace(
             self,
             batch_size=4,
@@ -72,9 +72,9 @@ class Settings:
         return int(getattr(self, f"{stage}_steps"))
 
     def record(self, stage: str | None = None) -> dict[str, object]:
-        """All settings, or those that a stage may depend on: its own, those of earlier stages, and the common ones.
+        """All settings, or those that a stage may depend on: its own, those of earlier stages, and common ones.
 
-        Stage "clip" does not depend on `clip_steps`: it goes on, cycle by cycle.
+        Stage "clip" does not depend on `clip_steps`, because it can continue cycle by cycle.
         """
         every = asdict(self)
         if stage is None:
@@ -84,7 +84,7 @@ class Settings:
         return {name: value for name, value in every.items() if not name.startswith(later) and name not in unused}
 
 
-# Seeds are drawn apart: images of one stage are never seen in another, nor in validation.
+# Each stage has its own seed, so that no two stages share images. Validation is a stage here.
 STAGE_OFFSETS = {
     "distill": 1, "clip": 2, "fbclip": 3, "validation": 4, "calibration": 5, "statistics": 6, "widen": 7, "critic": 8,
     "unfamiliar": 9,

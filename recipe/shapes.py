@@ -20,7 +20,7 @@ def pick(rng: Generator, inside: Array) -> Place:
 
 
 def blob(rng: Generator, size: int, place: Place, radius: float, jagged: float = 0.3) -> Array:
-    """A closed irregular outline, stretched up to fourfold; `jagged` says how far it leaves the ellipse."""
+    """A closed irregular outline, stretched up to four times; `jagged` is its deviation from an ellipse."""
     turns = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     waves = np.arange(2, 9)
     sizes = rng.normal(size=len(waves)) / waves ** rng.uniform(0.3, 1.5)
@@ -42,7 +42,7 @@ def radius(rng: Generator, size: int, low: float = 1.5, high: float = 0.25) -> f
 
 
 def walk(rng: Generator, place: Place, heading: float, length: float, wander: float) -> np.ndarray:
-    """The points of a line that turns by about `wander` radians every step of three pixels."""
+    """The points of a line that turns by about `wander` radians at each step of three pixels."""
     steps = max(2, int(length / 3))
     headings = heading + np.cumsum(rng.normal(0, wander, steps))
     moves = 3 * np.stack([np.cos(headings), np.sin(headings)], 1)
@@ -50,7 +50,7 @@ def walk(rng: Generator, place: Place, heading: float, length: float, wander: fl
 
 
 def crack(rng: Generator, size: int, place: Place) -> Array:
-    """A wandering line that thins out and branches."""
+    """A winding line that gets thinner and branches."""
     width, wander = log_uniform(rng, 0.6, 3.5), rng.uniform(0.15, 0.6)
     length, heading = log_uniform(rng, 12, 1.1 * size), rng.uniform(0, 2 * np.pi)
     lines = [(walk(rng, place, heading, length / 2, wander), width)]
@@ -71,7 +71,7 @@ def crack(rng: Generator, size: int, place: Place) -> Array:
 
 
 def strokes(rng: Generator, size: int, place: Place, wander: float, count: int) -> Array:
-    """Nearly straight lines beside each other: scratches; with more wander, threads."""
+    """Nearly straight parallel lines, as scratches; with more `wander`, threads."""
     heading, length = rng.uniform(0, 2 * np.pi), log_uniform(rng, 8, size)
     width = log_uniform(rng, 0.5, 3.0)
     starts = place + rng.normal(0, 4, (count, 2)) - np.array([np.cos(heading), np.sin(heading)]) * length / 2
@@ -103,6 +103,6 @@ def specks(rng: Generator, size: int, place: Place, count: int) -> Array:
 
 
 def soften(rng: Generator, weight: Array, most: float) -> Array:
-    """The weight with an edge blurred by up to `most` pixels, its peak kept at one half at least."""
+    """The weight with its edge blurred by up to `most` pixels; weak peaks are raised."""
     soft = blur(weight, rng.uniform(0, most))
     return soft / max(float(soft.max()), 0.5)

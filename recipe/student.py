@@ -1,4 +1,4 @@
-"""The small CLIP that is trained: its configuration, and its embeddings as FB-CLIP will read them."""
+"""The small CLIP that is trained: its configuration, and its embeddings as FB-CLIP reads them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def matmul_attention(
     scaling: float = 1.0,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """Plain softmax attention in the tensors' own dtype: its gradient on a CPU takes half the time of SDPA's."""
+    """Softmax attention in the tensors' own dtype. On a CPU its gradient takes half the time of SDPA's."""
     with torch.autocast(query.device.type, enabled=False):
         weights = ((query * scaling) @ key.transpose(-1, -2)).softmax(-1)
         return (weights @ value).transpose(1, 2).contiguous(), None
@@ -75,14 +75,14 @@ def vision_layers(clip: CLIPModel, pixel_values: Tensor) -> list[Tensor]:
 
 
 def token_embeds(clip: CLIPModel, tokens: Tensor) -> Tensor:
-    """Tokens of any block in the space shared with text, normalised, (B, N, P)."""
+    """Normalised embeddings of a block's tokens in the joint space, (B, N, P)."""
     return F.normalize(clip.visual_projection(clip.vision_model.post_layernorm(tokens)).float(), dim=-1)
 
 
 def text_embeds(clip: CLIPModel, input_ids: Tensor) -> Tensor:
-    """Sentences in the shared space, normalised, (T, P): the mean of all positions and half end-of-text.
+    """Normalised embeddings of sentences in the joint space, (T, P): the mean of all positions and half end-of-text.
 
-    FB-CLIP reads the text tower without its causal mask, padding included, so it is trained that way.
+    As in FB-CLIP, the text tower has no causal mask, and padding takes part.
     """
     states = text_hidden_states(clip.text_model, clip.text_model.embeddings.token_embedding(input_ids))
     end = states[torch.arange(len(states), device=states.device), input_ids.argmax(-1)]

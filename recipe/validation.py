@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def auroc(scores: Tensor, labels: Tensor) -> float:
-    """Area under the ROC curve; ties count half. 0.5 when only one class is there."""
+    """Area under the ROC curve; ties count half. 0.5 if there is only one class."""
     values, positive = scores.numpy(), labels.numpy().astype(bool)
     pairs = int(positive.sum()) * int((~positive).sum())
     if pairs == 0:

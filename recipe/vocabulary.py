@@ -27,7 +27,7 @@ def words() -> list[str]:
 
 @lru_cache(maxsize=1)
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word: padding is 0, and end-of-text the largest id, which is how CLIP finds it."""
+    """One token for each word. Padding is 0. End-of-text is the largest id, because CLIP finds it by that."""
     listed = [PADDING, START, UNKNOWN, PLACEHOLDER, *words(), END]
     ids = {word: index for index, word in enumerate(listed)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))

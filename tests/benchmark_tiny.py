@@ -29,7 +29,7 @@ from modeling_fbclip.images_fbclip import smooth_maps
 from modeling_fbclip.processing_fbclip import SCORES
 from modeling_fbclip.scoring_fbclip import anomaly_logits, background_feature, suppress_and_project
 
-RECORD = Path(__file__).parent.parent / "modeling_fbclip" / "checkpoints" / "bundled" / "evaluation.json"
+RECORD = Path(__file__).parent.parent / "modeling_fbclip" / "bundled" / "evaluation.json"
 VIEWS = {"identity": "ID", "semantic": "SEM", "spatial": "SPA"}
 WHOLE = "FB-CLIP (bundled)"
 BASELINE_SIGMA = 4.0  # the processor's default, however the model's own maps are smoothed

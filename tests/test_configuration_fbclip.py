@@ -1,4 +1,4 @@
-"""The configuration: the paper's numbers by default, a JSON round trip, and mistakes told at construction."""
+"""The configuration: the paper's numbers by default, a JSON round trip, and errors at construction."""
 
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,14 @@ def test_every_field_survives_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "what_is_wrong", "what_would_be_right"),
     [
-        ({"smoothing_sigma": -1.0}, "`smoothing_sigma` is -1.0", "at least 0"),
-        ({"temperature": 0.0}, "`temperature` is 0.0", "greater than 0"),
-        ({"temperature": float("nan")}, "`temperature` is nan", "greater than 0"),
-        ({"semantic_mix": 1.5}, "`semantic_mix` is 1.5", "between 0 and 1"),
-        ({"background_value": 1.0}, "`background_value` is 1.0", r"\(0, 1\)"),
-        ({"background_fraction": 0.0}, "`background_fraction` is 0.0", r"\(0, 1\]"),
-        ({"spatial_window": 4}, "`spatial_window` is 4", "odd"),
-        ({"attention_heads": 0}, "`attention_heads` is 0", "at least 1"),
+        ({"smoothing_sigma": -1.0}, "'smoothing_sigma'", "greater or equal to 0, got -1.0"),
+        ({"temperature": 0.0}, "'temperature'", "greater than 0, got 0.0"),
+        ({"temperature": float("nan")}, "'temperature'", "greater than 0, got nan"),
+        ({"semantic_mix": 1.5}, "'semantic_mix'", "greater or equal to 0 and smaller or equal to 1, got 1.5"),
+        ({"background_value": 1.0}, "'background_value'", "greater than 0 and smaller than 1, got 1.0"),
+        ({"background_fraction": 0.0}, "'background_fraction'", "greater than 0 and smaller or equal to 1, got 0.0"),
+        ({"spatial_window": 4}, "'spatial_window'", "odd and at least 1, got 4"),
+        ({"attention_heads": 0}, "'attention_heads'", "greater or equal to 1, got 0"),
         ({"feature_layers": [1, 5]}, r"\[1, 5\]", "from 1 to 4"),
         ({"feature_layers": [2, 1]}, r"\[2, 1\]", "ascending"),
         ({"feature_layers": []}, r"\[\]", "from 1 to 4"),
@@ -57,8 +57,8 @@ def test_every_field_survives_json(tmp_path: Path) -> None:
         ({"prompt_input_ids": None}, "the id 49407", "0 to 11; pass ids made with its tokenizer"),
         ({"includes_clip": False}, "`includes_clip` is False", "must name the CLIP"),
         ({"gate_reduction": 33}, "`gate_reduction` is 33", "at most 32"),
-        ({"foreground_threshold": float("nan")}, "`foreground_threshold` is nan", "finite"),
-        ({"smoothing_sigma": float("inf")}, "`smoothing_sigma` is inf", "at least 0"),
+        ({"foreground_threshold": float("nan")}, "'foreground_threshold'", "finite, got nan"),
+        ({"smoothing_sigma": float("inf")}, "'smoothing_sigma'", "greater or equal to 0, got inf"),
         ({"temperature": "warm"}, "'temperature'", "float"),
     ],
 )

@@ -60,9 +60,9 @@ def calibrate(
 
     from modeling_fbclip.common.files import written_aside
     from modeling_fbclip.common.progress import progress_bar
+    from modeling_fbclip.common.provenance import copy_records
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.evaluation import calibrate_dataset
-    from modeling_fbclip.evaluation.overlap import copy_records
 
     detector = load_detector(model, device, dtype)
     network, processor = detector.model, detector.processor
@@ -72,7 +72,7 @@ def calibrate(
     with written_aside(output) as aside:
         if not in_place:
             network.save_pretrained(aside)
-            copy_records(network.name_or_path, aside)
+            copy_records(network, aside)
         processor.save_pretrained(aside)
     for name, (threshold, pixel_threshold, count) in found.items():
         print(f"{name}: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from {count} images")

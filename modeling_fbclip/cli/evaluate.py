@@ -98,7 +98,6 @@ def evaluate(
             batch_size=batch_size,
             num_workers=workers,
             plots=figures,
-            model_name=model,
             on_image=partial(progress.update, 1),
         )
     if processes.is_main:
@@ -143,7 +142,7 @@ def _markdown(report: dict[str, Any]) -> str:
 
 def _title(report: dict[str, Any]) -> str:
     overlap = report["training_overlap"]
-    if overlap and overlap["images"]:
+    if overlap and overlap.get("images"):
         return f"NOT ZERO-SHOT: trained on {overlap['images']} of these {overlap['of']} images. {TITLE}"
     return TITLE
 

@@ -1,4 +1,4 @@
-"""Names for weights and settings by their content."""
+"""Digests: short names for weights, images and settings, made from their content."""
 
 import hashlib
 import json
@@ -6,11 +6,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import nn
 
     from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 DIGEST_BYTES = 16
+
+
+def image_digest(image: "Image.Image") -> str:
+    r"""
+    Names an image by its pixels. The file's name, format and metadata play no part.
+
+    Args:
+        image (`PIL.Image.Image`): In RGB, as [`load_rgb_image`] reads it.
+
+    Returns:
+        `str`: 32 hexadecimal digits.
+    """
+    return hashlib.blake2b(f"{image.size}".encode() + image.tobytes(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def weights_digest(module: "nn.Module") -> str:

@@ -8,15 +8,20 @@ from pathlib import Path
 
 
 @contextmanager
-def written_aside(target: Path, owner: bool = True) -> Iterator[Path]:
+def written_aside(target: Path, owner: bool = True, writer: str = "") -> Iterator[Path]:
     """
-    A path beside `target` to write a file or a folder to: it becomes `target` when all went well, and goes away
-    when not. Of a folder that is there already, files of the same names are replaced and the others stay. What a
-    killed run has left of the same target goes away too. Of several processes that write to it, the `owner` renames
-    it.
+    A temporary path to write a file or a folder to. It becomes `target` if all went well, and is removed if not. In a
+    folder that exists, files of the same names are replaced and the others stay. What a killed run has left is
+    removed.
+
+    Args:
+        target: the file or folder to write.
+        owner: of several processes that write to the temporary path, the owner renames it.
+        writer: a name for this writer, if several write the same target at the same time.
     """
     target = target.absolute()  # "." has no name
-    aside = target.with_name(f".{target.name}.partial")
+    # Inside a folder that exists, as its parent may be another file system.
+    aside = target / ".partial" if target.is_dir() else target.with_name(f".{target.name}{writer}.partial")
     if owner:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove(aside)

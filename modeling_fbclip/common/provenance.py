@@ -1,5 +1,75 @@
-"""Files beside a model's weights that tell how these came about, whatever the thresholds are."""
+"""The record of how a model came about: the files beside its weights that hold it, read and copied."""
 
-# {"image_digests": ["…", …], …}: what `fbclip train` writes; the digests name each image trained on.
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modeling_fbclip.common.messages import one_line
+
+if TYPE_CHECKING:
+    from modeling_fbclip.modeling_fbclip import FBCLIPModel
+
+logger = logging.getLogger(__name__)
+
+# {"image_digests": ["…", …], …}, written by `fbclip train`. Each image trained on has a digest.
 TRAINING_RECORD = "training_record.json"
 RECORDS = (TRAINING_RECORD, "recipe.json")
+
+
+def trained_images(model: "FBCLIPModel") -> frozenset[str] | str | None:
+    r"""
+    Digests of the images that a model was trained on, from the record in the place that it was loaded from.
+
+    Returns:
+        `frozenset[str]`; `None` if there is no record or the model was made in memory; the reason, which is logged as
+        a warning too, if the Hub cannot be asked for the record.
+
+    Raises:
+        `ValueError`: The record is damaged.
+    """
+    try:
+        file = _find(model, TRAINING_RECORD)
+    except OSError as error:
+        logger.warning("It is unknown which images the model was trained on. %s", error)
+        return str(error)
+    if file is None:
+        return None
+    try:
+        return frozenset(json.loads(file.read_text(encoding="utf-8"))["image_digests"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: no record of training images ({error}); remove it or train again.") from error
+
+
+def copy_records(model: "FBCLIPModel", folder: Path) -> None:
+    """Copies a model's records from the place that it was loaded from. Warns if the Hub cannot be asked for one."""
+    for name in RECORDS:
+        try:
+            file = _find(model, name)
+        except OSError as error:
+            logger.warning("The record is not copied. %s", error)
+            continue
+        if file is not None:
+            shutil.copyfile(file, folder / name)
+
+
+def _find(model: "FBCLIPModel", file_name: str) -> Path | None:
+    """A file from the folder or the Hub repository of a model, if it is there. OSError if the Hub cannot be asked."""
+    if model.loaded_from is None:
+        return None
+    where = dict(model.loaded_from)
+    name = where.pop("name")
+    if Path(name).is_dir():
+        file = Path(name, where.get("subfolder") or "", file_name)
+        return file if file.is_file() else None
+
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, file_name, **where))
+    except RemoteEntryNotFoundError:
+        return None
+    except Exception as error:  # errors of the HTTP library come through
+        raise OSError(f"{name}: {file_name} cannot be looked up: {one_line(error)}") from error

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from datasets import Dataset, IterableDataset
 
+from modeling_fbclip.common.provenance import trained_images
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import join_processes
 from modeling_fbclip.detection.threads import THREADS
 from modeling_fbclip.evaluation.metrics import Metrics, compute_metrics, mean_metrics
-from modeling_fbclip.evaluation.overlap import trained_images
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
@@ -43,7 +43,6 @@ def evaluate(
     batch_size: int = 4,
     num_workers: int | None = None,
     plots: str | Path | None = None,
-    model_name: str | None = None,
     on_image: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     r"""
@@ -69,14 +68,13 @@ def evaluate(
         batch_size (`int`, defaults to 4): Images that the model sees at once.
         num_workers (`int`, *optional*): Threads that read images ahead. Defaults to one a core, eight at most.
         plots (path, *optional*): Folder for figures of each category and overlays of its worst misses.
-        model_name (`str`, *optional*): Folder or Hub id that may record what the model was trained on. Defaults to
-            where it was loaded from.
         on_image (callable, *optional*): Called after each image.
 
     Returns:
         `dict`: `mean` and `categories` (by name) as [`compute_metrics`] has them, `None` where undefined; `counts` by
         category, `settings`, `versions`, and `training_overlap`: how many images the model's own record says it was
-        trained on, `None` without a record. Anomalous images without a mask are left out of the pixel metrics.
+        trained on, `None` without a record, `{"unknown": reason}` if the Hub cannot be asked for it. Anomalous images
+        without a mask are left out of the pixel metrics.
 
     Raises:
         `ValueError`: If the data set is empty, lacks a column, or holds an image that cannot be read.
@@ -88,7 +86,8 @@ def evaluate(
     if smoothing_sigma is None:
         smoothing_sigma = processor.smoothing_sigma * evaluation_processor.image_size[0] / processor.image_size[0]
     evaluation_processor.smoothing_sigma = smoothing_sigma
-    trained = trained_images(model_name or model.name_or_path)
+    known = trained_images(model)
+    trained = known if isinstance(known, frozenset) else None
     processes = join_processes()
     if processes.device is not None:
         model.to(processes.device)  # type: ignore[arg-type]
@@ -113,10 +112,16 @@ def evaluate(
                 save_plots(Path(plots), name, held, dataset)
     everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
     categories = [everyones[number] for number in sorted(everyones)]
-    images = sum(category.counts["images"] for category in categories)
-    overlap = None if trained is None else {"images": sum(category.trained for category in categories), "of": images}
-    if overlap and overlap["images"]:
-        logger.warning("NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", overlap)
+    overlap: dict[str, Any] | None = None
+    if trained is not None:
+        images = sum(category.counts["images"] for category in categories)
+        overlap = {"images": sum(category.trained for category in categories), "of": images}
+        if overlap["images"]:
+            logger.warning(
+                "NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", overlap
+            )
+    elif known is not None:
+        overlap = {"unknown": known}
     return {
         "mean": mean_metrics(category.metrics for category in categories),
         "categories": {category.name: category.metrics for category in categories},

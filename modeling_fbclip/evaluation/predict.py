@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
 
+from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import ALONE, Processes
@@ -16,7 +17,6 @@ from modeling_fbclip.detection.run import read_ahead
 from modeling_fbclip.detection.sources import Item, in_batches
 from modeling_fbclip.detection.threads import THREADS
 from modeling_fbclip.evaluation.metrics import BoolArray
-from modeling_fbclip.evaluation.overlap import image_digest
 from modeling_fbclip.evaluation.ranking import FloatArray
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 

@@ -1,6 +1,18 @@
-"""Fine-tuning of FB-CLIP: `train` with `FBCLIPTrainingArguments`."""
+"""Fine-tuning of FB-CLIP: `train` with `FBCLIPTrainingArguments`. `train` is imported when it is first used."""
+
+from typing import TYPE_CHECKING, Any
 
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
-from modeling_fbclip.training.loop import train
+
+if TYPE_CHECKING:
+    from modeling_fbclip.training.loop import train
 
 __all__ = ["FBCLIPTrainingArguments", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "train":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from modeling_fbclip.training.loop import train
+
+    return train

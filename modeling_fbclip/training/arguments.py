@@ -1,17 +1,21 @@
-"""What a user may choose about a training run. The defaults are the published ones."""
+"""
+The options of a training run: type, default, range and help text of each. The defaults are the published ones.
+`fbclip train` makes its options from here.
+"""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from accelerate.tracking import GeneralTracker, get_available_trackers
+from modeling_fbclip.common.messages import ArgumentError
 
-Precision = Literal["no", "bf16", "fp16"]
-CacheType = Literal["bfloat16", "float32"]
-# Those of transformers' schedules that a number of warm-up steps and of steps in all define.
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
+
+# The schedules of transformers that need nothing but the number of warm-up steps and of all steps.
 Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"]
-# Numbers of the loss that the model's configuration has too.
+# Weights of the loss. The model's configuration has them too.
 LOSS_ARGUMENTS = ("focal_gamma", "dice_weight", "consistency_weight")
 # The result depends on these, the data and the model; the other arguments may change when a run is resumed.
 RESULT_ARGUMENTS = (
@@ -29,126 +33,131 @@ RESULT_ARGUMENTS = (
 )
 
 
+@dataclass(frozen=True)
+class Range:
+    """The finite numbers from `low` on, without `low` if it `is_open`, and less than `below`."""
+
+    low: float
+    below: float = math.inf
+    is_open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (value > self.low if self.is_open else value >= self.low) and value < self.below
+
+    def __str__(self) -> str:
+        lowest = f"greater than {self.low}" if self.is_open else f"at least {self.low}"
+        return lowest if self.below == math.inf else f"{lowest} and less than {self.below}"
+
+
+COUNT, FROM_ZERO, POSITIVE, SHARE = Range(1), Range(0), Range(0, is_open=True), Range(0, below=1)
+
+
+def option(default: Any, text: str, allowed: Range | None = None, unset: str | None = None) -> Any:
+    """A field with its help text, the numbers that it may be, and for the help what happens without a value."""
+    given: dict[str, Any] = {"default_factory": list} if default == [] else {"default": default}
+    return field(metadata={"help": text, "allowed": allowed, "unset": unset}, **given)
+
+
 @dataclass
 class FBCLIPTrainingArguments:
     r"""
     Arguments of [`train`].
 
-    Args:
-        output_dir (`str` or `Path`): Folder for the trained model, the log and the checkpoints.
-        epochs (`int`, defaults to 3): Passes over the training images.
-        batch_size (`int`, defaults to 4): Images an optimiser step, over all processes together, so that a run gives
-            the same model on one device or on many.
-        learning_rate (`float`, defaults to 5e-5): Adam's learning rate, at its peak.
-        adam_betas (`tuple[float, float]`, defaults to `(0.5, 0.999)`): Adam's decay rates.
-        seed (`int`, defaults to 42): Seeds the order of the images, the held-out share and synthetic anomalies.
-        lr_scheduler (`str`, defaults to `"constant"`): One of transformers' schedules: `"constant"`,
-            `"constant_with_warmup"`, `"linear"`, `"cosine"`, `"polynomial"` or `"inverse_sqrt"`.
-        warmup_steps (`int`, defaults to 0): Optimiser steps over which the learning rate rises from 0.
-        max_grad_norm (`float`, *optional*): Gradients of a larger norm are scaled down to it.
-        mixed_precision (`str`, defaults to `"no"`): `"bf16"` or `"fp16"` for automatic mixed precision.
-        gradient_accumulation_steps (`int`, defaults to 1): Parts that the batch is computed in, one after the other.
-            The result is that of the whole batch.
-        gradient_checkpointing (`bool`, defaults to `False`): Compute the head's activations a second time in the
-            backward pass instead of keeping them.
-        validation_fraction (`float` in `[0, 1)`, defaults to 0.0): Share of the training data that is held out. The
-            model of the epoch with the least loss on it is kept; without it, that of the last epoch.
-        synthetic (`bool`, defaults to `False`): Train on the normal images alone, and on anomalies that are painted
-            into half of them, anew in each epoch.
-        focal_gamma (`float`, *optional*): Exponent of the focal losses: the larger, the less counts what is told right
-            already. Defaults to the model's, 4 as published; 0 gives plain cross entropy.
-        dice_weight, consistency_weight (`float`, *optional*): Weights of the two other losses. Default to the model's,
-            0.2 and 0.15 as published. All three stay in the trained model's configuration.
-        cache_features (`str` or `Path`, *optional*): Folder that keeps the frozen vision tower's tokens, which are
-            then computed once. About 14 MB an image for ViT-L/14 at 518 pixels in bfloat16.
-        cache_dtype (`str`, defaults to `"bfloat16"`): Number type of the tokens kept, or `"float32"`.
-        checkpoint_steps (`int`, *optional*): Optimiser steps from one checkpoint to the next. There is always one at
-            the end of an epoch.
-        checkpoint_limit (`int`, defaults to 2): Checkpoints kept, beside the best one.
-        resume (`str` or `Path`, *optional*): A checkpoint to go on from, or `"auto"` for the newest in `output_dir`
-            if there is any.
-        num_workers (`int`, defaults to 0): Processes that read images ahead of the training.
-        report_to (`list`, *optional*): Trackers beside the log, by accelerate's names (`"tensorboard"`, `"wandb"`,
-            `"trackio"` …) or objects of its `GeneralTracker`.
-
     Raises:
-        `ValueError`: An argument is out of its range; the message names it.
+        `ValueError`: An argument is out of its range. The message has its name, its value and the range.
     """
 
-    output_dir: str | Path
-    epochs: int = 3
-    batch_size: int = 4
-    learning_rate: float = 5e-5
-    adam_betas: tuple[float, float] = (0.5, 0.999)
-    seed: int = 42
-    lr_scheduler: Schedule = "constant"
-    warmup_steps: int = 0
-    max_grad_norm: float | None = None
-    mixed_precision: Precision = "no"
-    gradient_accumulation_steps: int = 1
-    gradient_checkpointing: bool = False
-    validation_fraction: float = 0.0
-    synthetic: bool = False
-    focal_gamma: float | None = None
-    dice_weight: float | None = None
-    consistency_weight: float | None = None
-    cache_features: str | Path | None = None
-    cache_dtype: CacheType = "bfloat16"
-    checkpoint_steps: int | None = None
-    checkpoint_limit: int = 2
-    resume: str | Path | None = None
-    num_workers: int = 0
-    report_to: list[str | GeneralTracker] = field(default_factory=list)
+    output_dir: str | Path = field(metadata={"help": "Folder for model, log and checkpoints."})
+    epochs: int = option(3, "Passes over the images.", COUNT)
+    batch_size: int = option(4, "Images a step, over all processes.", COUNT)
+    learning_rate: float = option(5e-5, "Adam's learning rate, at its peak.", POSITIVE)
+    adam_betas: tuple[float, float] = option((0.5, 0.999), "Adam's decay rates.", SHARE)
+    seed: int = option(42, "Of order, held-out share and synthetic anomalies.", FROM_ZERO)
+    lr_scheduler: Schedule = option("constant", f"Course of the rate: {', '.join(get_args(Schedule))}.")
+    warmup_steps: int = option(0, "Steps over which the rate rises from 0.", FROM_ZERO)
+    max_grad_norm: float | None = option(None, "Larger gradients are scaled down to this norm.", POSITIVE, "none are")
+    mixed_precision: Literal["no", "bf16", "fp16"] = option("no", "Automatic mixed precision.")
+    gradient_accumulation_steps: int = option(
+        1, "Parts a batch is computed in, to save memory. The result is the same.", COUNT
+    )
+    gradient_checkpointing: bool = option(False, "Compute activations twice, to save memory.")
+    validation_fraction: float = option(0.0, "Share of the data held out to pick the best epoch by.", SHARE)
+    synthetic: bool = option(False, "Paint anomalies into half of the good images; use no other images.")
+    focal_gamma: float | None = option(
+        None, "Exponent of the focal losses; 0: cross entropy.", FROM_ZERO, "the model's"
+    )
+    dice_weight: float | None = option(None, "Weight of the dice loss.", FROM_ZERO, "the model's")
+    consistency_weight: float | None = option(None, "Weight of the consistency loss.", FROM_ZERO, "the model's")
+    cache_features: str | Path | None = option(
+        None, "Folder to keep the frozen tower's tokens in: 14 MB an image at the paper's size.", unset="none"
+    )
+    cache_dtype: Literal["bfloat16", "float32"] = option("bfloat16", "Number type of these tokens.")
+    checkpoint_steps: int | None = option(
+        None, "Steps between checkpoints, besides one at the end of each epoch.", COUNT, "only those"
+    )
+    checkpoint_limit: int = option(2, "Checkpoints kept, besides the best.", COUNT)
+    resume: str | Path | None = option(
+        None, "A checkpoint, or 'auto' for the newest in the output folder if any.", unset="none"
+    )
+    num_workers: int = option(0, "Processes that read images.", FROM_ZERO)
+    report_to: list["str | GeneralTracker"] = option(
+        [], "tensorboard, wandb, trackio …; may be repeated.", unset="the log alone"
+    )
 
     def __post_init__(self) -> None:
         self.output_dir = Path(self.output_dir)
-        counts = ("epochs", "batch_size", "gradient_accumulation_steps", "checkpoint_limit", "checkpoint_steps")
-        for name in counts:
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"`{name}` is {value}, but must be a whole number from 1 on.")
-        for name in ("seed", "warmup_steps", "num_workers"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, but must be at least 0.")
-        for name in ("learning_rate", "max_grad_norm"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"`{name}` is {value}, but must be greater than 0.")
-        for name in LOSS_ARGUMENTS:
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise ValueError(f"`{name}` is {value}, but must be at least 0.")
-        if not all(0 <= beta < 1 for beta in self.adam_betas):
-            raise ValueError(f"`adam_betas` are {self.adam_betas}, but must be from 0 to less than 1.")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"`validation_fraction` is {self.validation_fraction}, but must be in [0, 1).")
-        self._check_choices()
-
-    def _check_choices(self) -> None:
-        for name, choices in (("lr_scheduler", Schedule), ("mixed_precision", Precision), ("cache_dtype", CacheType)):
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(
-                    f"`{name}` is {getattr(self, name)!r}, but must be one of {', '.join(get_args(choices))}."
-                )
+        for argument in fields(self):
+            self._check(argument)
         if self.lr_scheduler == "constant" and self.warmup_steps:
-            raise ValueError("`warmup_steps` has no effect on the constant schedule; choose constant_with_warmup.")
+            raise ArgumentError(
+                "warmup_steps",
+                "`warmup_steps` has no effect on the constant schedule; choose `lr_scheduler` constant_with_warmup.",
+            )
         if self.synthetic and self.cache_features is not None:
-            raise ValueError("`cache_features` cannot hold `synthetic` anomalies, which differ in each epoch.")
-        for tracker in self.report_to:
-            if isinstance(tracker, str) and tracker not in map(str, get_available_trackers()):
-                raise ValueError(
-                    f"`report_to` has {tracker!r}, which is not installed or no tracker of accelerate; install it, or "
-                    "leave it out, as the log is always there."
-                )
+            raise ArgumentError(
+                "cache_features", "`cache_features` cannot hold `synthetic` anomalies, which differ in each epoch."
+            )
+        self._check_trackers()
+
+    def _check(self, argument: Field[Any]) -> None:
+        name, value, allowed = argument.name, getattr(self, argument.name), argument.metadata.get("allowed")
+        if get_origin(argument.type) is Literal and value not in get_args(argument.type):
+            choices = ", ".join(get_args(argument.type))
+            raise ArgumentError(name, f"`{name}` is {value!r}, but must be one of {choices}.")
+        if allowed is None or value is None:
+            return
+        is_whole = argument.type in (int, int | None)
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(number in allowed and (isinstance(number, int) or not is_whole) for number in values):
+            kind = "a whole number of " if is_whole else ""
+            raise ArgumentError(name, f"`{name}` is {value}, but must be {kind}{allowed}.")
+
+    def _check_trackers(self) -> None:
+        names = [tracker for tracker in self.report_to if isinstance(tracker, str)]
+        if not names:
+            return
+        from accelerate.tracking import get_available_trackers
+
+        if unknown := set(names) - set(map(str, get_available_trackers())):
+            raise ArgumentError(
+                "report_to",
+                f"`report_to` has {', '.join(map(repr, sorted(unknown)))}, which is not installed or no tracker of "
+                "accelerate; install it or leave it out. The log is always written.",
+            )
 
     def record(self) -> dict[str, Any]:
-        """All that says how the model came about, as JSON has it."""
+        """Everything about how the model came about, as JSON values."""
         others = ("gradient_accumulation_steps", "gradient_checkpointing")
         return self.result_record() | {name: getattr(self, name) for name in others}
 
     def result_record(self) -> dict[str, Any]:
-        """The arguments that the result depends on, as JSON has them."""
+        """The arguments that the result depends on, as JSON values."""
         record = {name: getattr(self, name) for name in RESULT_ARGUMENTS}
         record["adam_betas"] = list(self.adam_betas)
         record["cache_dtype"] = None if self.cache_features is None else self.cache_dtype
         return record
+
+
+FBCLIPTrainingArguments.__doc__ = f"{FBCLIPTrainingArguments.__doc__}\n    Args:\n" + "".join(
+    f"        {argument.name}: {argument.metadata['help']}\n" for argument in fields(FBCLIPTrainingArguments)
+)

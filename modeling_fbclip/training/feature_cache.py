@@ -1,14 +1,12 @@
-"""Tokens of the frozen vision tower on a disk: computed once, mapped into memory in every epoch."""
+"""Tokens of the frozen vision tower on disk: computed once, mapped into memory in every epoch."""
 
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import tqdm
 from datasets import Dataset
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,23 +14,20 @@ from torch import Tensor
 
 from modeling_fbclip.backbone_fbclip import vision_layer_tokens
 from modeling_fbclip.common.digests import preprocessing_of, settings_digest, weights_digest
+from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.data.decoding import read_rgb
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.training.disk import writing
 from modeling_fbclip.training.rows import row_name
 
 
 class FeatureCache:
-    r"""
-    One safetensors file an image, named by the image's pixels, in a folder named by all that made it: the vision
-    tower's weights, the layers, the preprocessing and the number types. So what is there is never stale.
-
-    Args:
-        folder (`Path`): Holds the caches of any models.
-        model ([`FBCLIPModel`]): Computes the tokens.
-        processor ([`FBCLIPProcessor`]): Prepares the images.
-        dtype (`torch.dtype`): Of the tokens kept.
-        mixed_precision (`str`, defaults to `"no"`): What they are computed in, by accelerate's name.
+    """
+    One safetensors file for each image, named by the digest of its pixels. In `folder`, a subfolder is named by the
+    digest of everything else that the tokens depend on: the vision tower's weights, the layers, the preprocessing, the
+    number type `dtype` of the tokens and the precision of their computation. So a file is never out of date.
     """
 
     def __init__(
@@ -46,6 +41,7 @@ class FeatureCache:
         config = model.config
         height, width = processor.image_size
         self.grid = (height // config.patch_size, width // config.patch_size)
+        # (num_layers, 1 + num_patches, hidden_size)
         self.shape = (len(config.feature_layers), 1 + self.grid[0] * self.grid[1], config.clip_vision.hidden_size)
         self.dtype = dtype
         made_by = {
@@ -59,22 +55,13 @@ class FeatureCache:
         self.folder = folder / settings_digest(made_by)
 
     def read(self, digest: str) -> Tensor:
-        r"""
-        Returns:
-            `torch.Tensor` of shape `(num_layers, 1 + num_patches, hidden_size)`, mapped, not read.
-
-        Raises:
-            `ValueError`: The file is missing, cut off or of another shape.
-        """
+        """Tokens of shape `self.shape`, mapped into memory. ValueError if the file is missing or cut off."""
         file = self._file(digest)
         try:
             with safe_open(file, framework="pt") as opened:
-                tokens = opened.get_tensor("tokens")
+                return opened.get_tensor("tokens")
         except (OSError, SafetensorError) as error:
-            raise ValueError(f"{file}: is no cached feature ({error}); start again to compute it.") from error
-        if tuple(tokens.shape) != self.shape or tokens.dtype != self.dtype:
-            raise ValueError(f"{file}: has {tokens.dtype} of shape {tuple(tokens.shape)}; remove it and start again.")
-        return tokens
+            raise ValueError(f"{file}: is no cached feature ({error}); start the run again to compute it.") from error
 
     def fill(
         self,
@@ -84,17 +71,9 @@ class FeatureCache:
         batch_size: int,
         accelerator: Accelerator,
     ) -> int:
-        r"""
-        Computes what is missing or damaged, each process its share.
-
-        Args:
-            rows (`datasets.Dataset`): With the columns `image` and `digest`.
-
-        Returns:
-            `int`: How many images that were, of this process.
-
-        Raises:
-            `OSError`: There is no room for them, or the folder cannot be written to.
+        """
+        Computes the tokens that are missing or damaged. Each process computes its share, and returns its number of
+        images. `rows` have the columns `image` and `digest`. OSError if the disk is full or cannot be written to.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         digests: list[str] = list(rows["digest"])
@@ -103,12 +82,11 @@ class FeatureCache:
         self._require_room(len(missing))
         accelerator.wait_for_everyone()  # no process writes before all have looked
         mine = missing[accelerator.process_index :: accelerator.num_processes]
-        bar = tqdm(total=len(mine), desc="caching features", disable=not sys.stderr.isatty(), leave=False)
-        for start in range(0, len(mine), batch_size):
-            chunk = mine[start : start + batch_size]
-            self._compute([rows[index] | {"index": index} for index in chunk], model, processor, accelerator)
-            bar.update(len(chunk))
-        bar.close()
+        with progress_bar(len(mine), "caching features", visible=accelerator.is_local_main_process) as bar:
+            for start in range(0, len(mine), batch_size):
+                chunk = mine[start : start + batch_size]
+                self._compute([rows[index] | {"index": index} for index in chunk], model, processor, accelerator)
+                bar.update(len(chunk))
         accelerator.wait_for_everyone()
         return len(mine)
 
@@ -126,14 +104,9 @@ class FeatureCache:
 
     def _write(self, digest: str, tokens: Tensor) -> None:
         file = self._file(digest)
-        aside = file.with_suffix(f".{os.getpid()}.partial")
-        try:
+        writer = str(os.getpid())  # several runs may share the cache
+        with writing(file, "free some space and start again"), written_aside(file, writer=writer) as aside:
             save_file({"tokens": tokens.contiguous()}, aside)
-            aside.replace(file)
-        except (OSError, SafetensorError) as error:
-            raise OSError(f"{file}: cannot be written ({error}); free some space, and start again.") from error
-        finally:
-            aside.unlink(missing_ok=True)
 
     def _has(self, digest: str) -> bool:
         try:

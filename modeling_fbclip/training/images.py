@@ -19,16 +19,10 @@ from modeling_fbclip.training.synthetic import SyntheticAnomalies
 
 
 class TrainingImages(data.Dataset[dict[str, Any]]):
-    r"""
-    Inputs of the model for each [`Draw`].
-
-    Args:
-        rows (`datasets.Dataset`): Undecoded, with the columns `image`, `label`, and, as far as known, `mask`
-            and `path`.
-        processor ([`FBCLIPProcessor`]): Prepares images and masks.
-        use_masks (`bool`): Whether the masks are trained on. Then a normal image without mask has an empty one.
-        synthetic ([`SyntheticAnomalies`], *optional*): Paints anomalies into the images, which are all normal.
-        cache ([`FeatureCache`], *optional*): Has the tokens of every image, in place of its pixels.
+    """
+    Inputs of the model for each [`Draw`]. `rows` are undecoded, with the columns `image` and `label`, and `mask` and
+    `path` if known. If `use_masks`, a normal image without a mask has an empty one. The tokens of a `cache`
+    replace the pixels.
     """
 
     def __init__(
@@ -39,7 +33,7 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
         synthetic: SyntheticAnomalies | None = None,
         cache: FeatureCache | None = None,
     ) -> None:
-        # A row's images are read when the row is asked for, and tokens need none.
+        # Reading a row reads its image file, which tokens do not need.
         self.rows = rows if cache is None else rows.remove_columns("image")
         self.processor = processor
         self.use_masks = use_masks
@@ -60,7 +54,7 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
         return item | {"labels": label, "mask_labels": mask_labels, "path": path, "counts": draw.counts}
 
     def _picture(self, row: dict[str, Any], mask: Any, path: str, draw: Draw) -> tuple[Image.Image, Any, int]:
-        """Image, mask and label of a row, or of the anomaly made from it."""
+        """Image, mask and label of a row, after painting."""
         image = read_rgb(row["image"], path)
         if self.synthetic is None:
             return image, mask, row["label"]
@@ -74,7 +68,7 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One batch, its tensors by the names of the model's arguments."""
+    """One batch: tensors by the names of the model's arguments."""
     batch: dict[str, Any] = {
         "labels": torch.tensor([item["labels"] for item in items]),
         "mask_labels": torch.stack([item["mask_labels"] for item in items]),

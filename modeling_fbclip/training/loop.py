@@ -1,24 +1,25 @@
-"""The training loop, in plain view."""
+"""The training loop, from the first step to the saved model."""
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from accelerate import skip_first_batches
+from accelerate import Accelerator, skip_first_batches
 from datasets import Dataset
-from torch.optim import Adam
+from torch import nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from modeling_fbclip.common.digests import preprocessing_of, settings_digest, weights_digest
+from modeling_fbclip.common.provenance import trained_images
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
-from modeling_fbclip.evaluation.overlap import trained_images
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
-from modeling_fbclip.training.checkpoints import Checkpoints, Progress, save_trained
+from modeling_fbclip.training.checkpoints import Checkpoints, Progress, load_weights, save_trained
 from modeling_fbclip.training.log import TrainingLog
 from modeling_fbclip.training.record import fingerprint, model_title, training_record
-from modeling_fbclip.training.setup import prepare_data, prepare_model, start_accelerator
+from modeling_fbclip.training.setup import TrainingData, prepare_data, prepare_model, start_accelerator
 from modeling_fbclip.training.steps import check_weights, training_step, validation_loss
 
 
@@ -30,8 +31,8 @@ def train(
     source: str | None = None,
 ) -> FBCLIPModel:
     r"""
-    Fine-tunes the FB-CLIP parts of a model; its CLIP stays frozen. The recipe is the published one unless `args` say
-    otherwise. Under `accelerate launch` every process calls this with the same arguments.
+    Fine-tunes the FB-CLIP parts of a model; its CLIP stays frozen. The defaults of `args` are the published recipe.
+    Under `accelerate launch` every process calls this with the same arguments.
 
     `args.output_dir` then holds the model and the processor for `from_pretrained`, `training_record.json` (arguments,
     data, result and environment), `log.jsonl` (the losses of each step) and `checkpoints/`.
@@ -40,9 +41,9 @@ def train(
         model ([`FBCLIPModel`]): In float32. It is trained in place.
         processor ([`FBCLIPProcessor`]): Prepares the images.
         dataset (`datasets.Dataset`): With the columns `image`, `label` (0 or 1) and, as far as known, `mask`,
-            `category` and `path`, as `load_anomaly_dataset` gives it. It needs a length, by which the steps are
-            planned: a stream (`datasets.IterableDataset`) is refused.
-        args ([`FBCLIPTrainingArguments`]): Everything else.
+            `category` and `path`, as `load_anomaly_dataset` returns it. A stream (`datasets.IterableDataset`) is
+            refused, because the number of steps depends on the length.
+        args ([`FBCLIPTrainingArguments`]): All other options.
         source (`str`, *optional*): The data set's Hub id, for the record.
 
     Returns:
@@ -51,7 +52,7 @@ def train(
     Raises:
         `ValueError`: Data, model, output folder or checkpoint do not allow the training; the message says what to do.
         `OSError`: A file cannot be written. The last good checkpoint is intact.
-        `FloatingPointError`: A loss is not finite, and the message names the step and the images, or a weight is not.
+        `FloatingPointError`: A loss or a weight is not finite. The message names the step, and the images of the loss.
 
     Example:
 
@@ -64,33 +65,61 @@ def train(
     >>> model = train(model, processor, load_anomaly_dataset("parts"), FBCLIPTrainingArguments("trained"))
     ```"""
     accelerator = start_accelerator(args)
-    trained_before = trained_images(model.name_or_path) or frozenset()
+    trained_before = trained_images(model)
     prepare_model(model, args)
     data = prepare_data(dataset, model, processor, args, accelerator)
     settings = args.result_record() | {"data": fingerprint(data.digests)} | _fixed(model, processor)
 
-    num_steps, steps_per_epoch = data.schedule.num_steps, data.schedule.steps_per_epoch
     optimizer = Adam([w for w in model.parameters() if w.requires_grad], lr=args.learning_rate, betas=args.adam_betas)
-    scheduler = get_scheduler(args.lr_scheduler, optimizer, args.warmup_steps, num_steps)
+    scheduler = get_scheduler(args.lr_scheduler, optimizer, args.warmup_steps, data.schedule.num_steps)
     wrapped, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
     checkpoints = Checkpoints(Path(args.output_dir) / "checkpoints", args.checkpoint_limit, accelerator)
-    progress = _resume(checkpoints, settings, args.resume)
+    checkpoint = checkpoints.newest() if args.resume == "auto" else args.resume
+    progress = Progress(settings) if checkpoint is None else checkpoints.load(Path(checkpoint), settings)
     accelerator.init_trackers("fbclip", config={name: str(value) for name, value in settings.items()})
+    _run_steps(wrapped, optimizer, scheduler, data, args, accelerator, checkpoints, progress)
 
+    model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
+    if progress.best is not None:
+        load_weights(model, checkpoints.folder / progress.best)
+    if accelerator.is_main_process:
+        result = {"steps": progress.step, "checkpoint": progress.best, "validation_loss": progress.best_loss}
+        arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS}
+        arguments["model"] = model_title(model.name_or_path)
+        record = training_record(data.rows, data.digests, arguments, result, accelerator, source, trained_before)
+        save_trained(Path(args.output_dir), model, processor, record)
+    accelerator.wait_for_everyone()
+    model.name_or_path = str(args.output_dir)
+    model.loaded_from = {"name": str(args.output_dir)}  # its record is there
+    return model
+
+
+def _run_steps(
+    model: nn.Module,
+    optimizer: Optimizer,
+    scheduler: LRScheduler,
+    data: TrainingData,
+    args: FBCLIPTrainingArguments,
+    accelerator: Accelerator,
+    checkpoints: Checkpoints,
+    progress: Progress,
+) -> None:
+    """The steps from `progress` to the end of the run, with log, validation and checkpoints."""
+    num_steps, steps_per_epoch = data.schedule.num_steps, data.schedule.steps_per_epoch
     batches = iter(skip_first_batches(data.training, progress.step * args.gradient_accumulation_steps))
     with closing(TrainingLog(Path(args.output_dir), accelerator, num_steps, progress.step)) as log:
         while progress.step < num_steps:
-            step, learning_rate = progress.step + 1, scheduler.get_last_lr()[0]
+            step, learning_rate = progress.step + 1, float(scheduler.get_last_lr()[0])
             parts = [next(batches) for _ in range(args.gradient_accumulation_steps)]
             try:
-                losses, images = training_step(wrapped, optimizer, scheduler, parts, accelerator, args.max_grad_norm)
+                losses, images = training_step(model, optimizer, scheduler, parts, accelerator, args.max_grad_norm)
                 progress.step, epoch = step, step / steps_per_epoch
                 log.step(step, losses, images, epoch=epoch, learning_rate=learning_rate)
                 due = epoch.is_integer() or (args.checkpoint_steps and step % args.checkpoint_steps == 0)
                 if due:
-                    check_weights(wrapped)
+                    check_weights(model)
                 if epoch.is_integer() and data.validation is not None:
-                    loss = validation_loss(wrapped, data.validation, accelerator)
+                    loss = validation_loss(model, data.validation, accelerator)
                     log.write({"step": step, "epoch": epoch, "validation_loss": loss})
                     if progress.best_loss is None or loss < progress.best_loss:
                         progress.best, progress.best_loss = checkpoints.name(step), loss
@@ -99,32 +128,12 @@ def train(
             except FloatingPointError as error:
                 raise FloatingPointError(f"step {step}: {error}.") from None
 
-    model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
-    if progress.best is not None:
-        checkpoints.load_weights(progress.best, model)
-    if accelerator.is_main_process:
-        result = {"steps": progress.step, "checkpoint": progress.best, "validation_loss": progress.best_loss}
-        arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS}
-        arguments["model"] = model_title(model.name_or_path)
-        record = training_record(data.rows, data.digests, arguments, result, accelerator, source, trained_before)
-        save_trained(Path(args.output_dir), model, processor, record)
-    accelerator.wait_for_everyone()
-    model.name_or_path = str(args.output_dir)  # where its record is
-    return model
-
 
 def _fixed(model: FBCLIPModel, processor: FBCLIPProcessor) -> dict[str, str]:
-    """Names what a run takes as it is: the frozen CLIP, the other numbers of the method, the preprocessing."""
-    numbers = {name: getattr(model.config, name) for name in FBCLIPConfig.__annotations__}
-    for place_of_clip in ("clip_config", "clip_name_or_path", "clip_revision", "includes_clip"):
-        del numbers[place_of_clip]
+    """Digests of what training does not change: the frozen CLIP, the method's other numbers, the preprocessing."""
+    numbers = {name: getattr(model.config, name) for name in FBCLIPConfig.__annotations__ if "clip" not in name}
     return {
         "clip": weights_digest(model.clip),
         "config": settings_digest(numbers),
         "preprocessing": settings_digest(preprocessing_of(processor)),
     }
-
-
-def _resume(checkpoints: Checkpoints, settings: dict[str, Any], resume: str | Path | None) -> Progress:
-    checkpoint = checkpoints.newest() if resume == "auto" else resume
-    return Progress(settings) if checkpoint is None else checkpoints.load(Path(checkpoint), settings)

@@ -1,23 +1,24 @@
-"""What a model was trained on and with, kept beside its weights."""
+"""The record of a training run: data, arguments, result and environment. It is saved beside the model's weights."""
 
 import hashlib
 import os
 import platform
-import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from accelerate import Accelerator
-from accelerate.utils import gather_object, tqdm
+from accelerate.utils import gather_object
 from datasets import Dataset
 
+from modeling_fbclip.common.digests import image_digest
+from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
 from modeling_fbclip.detection.loading import BUNDLED
-from modeling_fbclip.evaluation.overlap import image_digest
 from modeling_fbclip.images_fbclip import load_mask
 from modeling_fbclip.training.rows import mask_name_of, row_name
 
@@ -25,7 +26,7 @@ PACKAGES = ("modeling-fbclip", "torch", "transformers", "accelerate", "datasets"
 
 
 class RowDigest(NamedTuple):
-    """Names one row by what is trained on: its image's pixels, and these with label and mask."""
+    """Digests of one row: `image` of the image's pixels, `row` of pixels, label and mask."""
 
     image: str
     row: str
@@ -33,19 +34,16 @@ class RowDigest(NamedTuple):
 
 
 def digest_rows(rows: Dataset, accelerator: Accelerator) -> list[RowDigest]:
-    r"""
-    Reads every image and mask once, each process its share. What cannot be read is found before the training begins.
-
-    Raises:
-        `ValueError`: An image or a mask cannot be read; the message names it.
-    """
-    mine = range(accelerator.process_index, len(rows), accelerator.num_processes)
+    """Reads every image and mask once, each process its share. ValueError names an unreadable file before training."""
+    mine = np.array_split(np.arange(len(rows)), accelerator.num_processes)[accelerator.process_index].tolist()
     files = undecoded(rows)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        digests = threads.map(lambda index: (index, _digest_row(files[index], index)), mine)
-        bar = tqdm(digests, total=len(mine), desc="reading images", disable=not sys.stderr.isatty(), leave=False)
-        gathered = dict(gather_object(list(bar)))
-    return [gathered[index] for index in range(len(rows))]
+    digests = []
+    bar = progress_bar(len(mine), "reading images", visible=accelerator.is_local_main_process)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads, bar:
+        for digest in threads.map(lambda index: _digest_row(files[index], index), mine):
+            digests.append(digest)
+            bar.update()
+    return gather_object(digests)
 
 
 def _digest_row(row: dict[str, Any], index: int) -> RowDigest:
@@ -58,14 +56,14 @@ def _digest_row(row: dict[str, Any], index: int) -> RowDigest:
 
 
 def fingerprint(digests: Sequence[RowDigest]) -> str:
-    """One name for the rows in any order."""
+    """One digest of all rows, whatever their order."""
     return hashlib.blake2b("".join(sorted(digest.row for digest in digests)).encode(), digest_size=16).hexdigest()
 
 
 def model_title(name_or_path: str | None) -> str | None:
     """
-    What a record calls a model: `"bundled"`, its Hub id or its folder's name, which tells nothing of the machine;
-    `None` of a model made in memory.
+    A model's name in a record: `"bundled"`, its Hub id, or its folder's name without the rest of the path, which would
+    show the user's machine. `None` for a model made in memory.
     """
     if not name_or_path:
         return None
@@ -83,10 +81,11 @@ def training_record(
     result: dict[str, Any],
     accelerator: Accelerator,
     source: str | None,
-    trained_before: Collection[str],
+    trained_before: frozenset[str] | str | None,
 ) -> dict[str, Any]:
-    """What the card and the evaluation read: arguments, data, result and environment, as JSON has them."""
+    """The record that the card and the evaluation read, as JSON values. It continues that of `trained_before`."""
     labels = Counter(rows["label"])
+    known_before = trained_before if isinstance(trained_before, frozenset) else frozenset()
     return {
         "arguments": arguments,
         "data": {
@@ -108,5 +107,5 @@ def training_record(
             "num_processes": accelerator.num_processes,
             "packages": {name: version(name) for name in PACKAGES},
         },
-        "image_digests": sorted({digest.image for digest in digests}.union(trained_before)),
+        "image_digests": sorted({digest.image for digest in digests} | known_before),
     }

@@ -1,4 +1,4 @@
-"""The rows of a data set that are trained on, and those that are held out."""
+"""The rows to train on, and the held-out rows."""
 
 from collections import defaultdict
 from typing import Any
@@ -8,26 +8,21 @@ from datasets import Dataset
 
 
 def row_name(row: dict[str, Any], index: int) -> str:
-    """What messages call a row: its path, or its number where it has none."""
+    """A row's name in messages: its path, or its number if it has no path."""
     return row.get("path") or f"image {index}"
 
 
 def mask_name_of(row: dict[str, Any], index: int) -> str:
-    """What messages call a row's mask, which may have no file of its own."""
+    """The name of a row's mask in messages. The mask may have no file of its own."""
     return f"the mask of {row_name(row, index)}"
 
 
 def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
-    r"""
-    All rows, or the normal ones where anomalies are to be `synthetic`.
-
-    Raises:
-        `ValueError`: A column is missing, or there is nothing to learn from the rows.
-    """
+    """All rows, or only the normal ones if anomalies are `synthetic`. ValueError if they cannot be trained on."""
     if not isinstance(dataset, Dataset):
         raise ValueError(
             f"`dataset` is a {type(dataset).__name__}, but must be a datasets.Dataset, not a stream: "
-            "the steps are planned by its length."
+            "the number of steps depends on its length."
         )
     missing = {"image", "label"} - set(dataset.column_names)
     if missing:
@@ -36,18 +31,16 @@ def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
     if set(labels) - {0, 1}:
         raise ValueError(f"`label` has the values {sorted(set(labels), key=str)}, but must be 0 (normal) or 1.")
     if not synthetic and 1 not in labels:
-        raise ValueError("None of the images is anomalous, which leaves nothing to learn; train with `synthetic`.")
+        raise ValueError("None of the images is anomalous, so there is nothing to learn; train with `synthetic`.")
     if synthetic and 0 not in labels:
         raise ValueError("None of the images is normal, and `synthetic` anomalies are made from normal images.")
     return dataset.select([i for i, label in enumerate(labels) if label == 0]) if synthetic else dataset
 
 
 def split_rows(rows: Dataset, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    r"""
-    Indices to train on and indices that are held out: `fraction` of each category's normal and anomalous images.
-
-    Raises:
-        `ValueError`: Nothing would be held out, or nothing anomalous left to train on.
+    """
+    Indices of the rows to train on, and of the held-out rows: `fraction` of each category's normal and anomalous
+    images. ValueError if no row would be held out, or no row of a label be left to train on.
     """
     labels = list(rows["label"])
     if fraction == 0:
@@ -62,5 +55,5 @@ def split_rows(rows: Dataset, fraction: float, seed: int) -> tuple[list[int], li
         held_out.update(rng.permutation(indices)[: round(len(indices) * fraction)].tolist())
     trained = [index for index in range(len(rows)) if index not in held_out]
     if not held_out or not {labels[index] for index in trained} == set(labels):
-        raise ValueError(f"`validation_fraction` is {fraction}, of {len(rows)} images, which cannot be split so.")
+        raise ValueError(f"`validation_fraction` is {fraction}, which cannot split {len(rows)} images; use another.")
     return trained, sorted(held_out)

@@ -1,4 +1,4 @@
-"""Which images each step draws: known beforehand from the seed, so that a run can go on from any step."""
+"""The images of each step. They depend only on the seed, so that a run can resume at any step."""
 
 import math
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from torch.utils.data import Sampler
 
 
 class Draw(NamedTuple):
-    """One image of one step. One that does not count only gives work to a process that has none in this step."""
+    """One image of one step. If it does not count, it only keeps a process busy that has no image in this step."""
 
     epoch: int
     row: int
@@ -17,16 +17,10 @@ class Draw(NamedTuple):
 
 
 class DrawSchedule(Sampler[list[Draw]]):
-    r"""
-    The draws of a whole run, a list for each forward pass. Every step is cut into the same number of parts, which
-    accelerate deals out to the processes in turn.
-
-    Args:
-        num_images (`int`): Size of the data set.
-        batch_size (`int`): Images a step. The last step of an epoch has what is left.
-        num_parts (`int`): Forward passes a step: processes times accumulation steps.
-        epochs (`int`, defaults to 1): Passes over the data set.
-        seed (`int`, *optional*): Of the order, which is new in each epoch. Without it the images come in their own.
+    """
+    The draws of a whole run: a list for each forward pass. A step has `batch_size` images, the last one of an epoch
+    the remaining ones. It has `num_parts` forward passes: processes times accumulation steps. accelerate gives them
+    to the processes in turn. `seed` shuffles the images anew in each epoch; without it, they are not shuffled.
     """
 
     def __init__(

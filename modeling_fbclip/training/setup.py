@@ -1,15 +1,17 @@
-"""What a run needs before its first step: the accelerator, the rows, and loaders that deal out their batches."""
+"""Preparation of a run: the accelerator, the model, the rows and their loaders."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, set_seed
+from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 from datasets import Dataset, Value
 from torch.utils.data import DataLoader
 
+from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.data.decoding import undecoded
+from modeling_fbclip.detection.processes import PATIENCE
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
@@ -23,7 +25,7 @@ from modeling_fbclip.training.synthetic import SyntheticAnomalies
 
 @dataclass
 class TrainingData:
-    """The rows with their digests, the schedule, and loaders of each process's share."""
+    """The rows with their digests, the schedule, and the loaders of this process's share."""
 
     rows: Dataset
     digests: list[RowDigest]
@@ -33,10 +35,7 @@ class TrainingData:
 
 
 def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
-    r"""
-    Raises:
-        `ValueError`: The output folder is in use, or the batch is too small for so many processes.
-    """
+    """Joins the processes and makes the output folder. ValueError if it, the batch size or the precision is wrong."""
     output = Path(args.output_dir)
     if args.resume is None and output.is_dir() and any(output.iterdir()):
         raise ValueError(f"{output}: is not empty; choose another output folder, or resume with 'auto'.")
@@ -45,29 +44,30 @@ def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
         mixed_precision=args.mixed_precision,
         log_with=args.report_to or None,  # type: ignore[arg-type]
         project_dir=output,
-        step_scheduler_with_optimizer=False,  # or the schedule would run faster with more processes
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the step sees to it, exactly
+        step_scheduler_with_optimizer=False,  # otherwise the schedule would run faster with more processes
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # training_step accumulates, exactly
         dataloader_config=DataLoaderConfiguration(even_batches=False),  # DrawSchedule makes them even
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+    if args.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ArgumentError(
+            "mixed_precision", "`mixed_precision` is fp16, which a CPU does not compute in; choose bf16 or no."
+        )
     num_parts = accelerator.num_processes * args.gradient_accumulation_steps
     if args.batch_size < num_parts:
-        raise ValueError(
+        raise ArgumentError(
+            "batch_size",
             f"`batch_size` is {args.batch_size}, but {accelerator.num_processes} processes with "
-            f"{args.gradient_accumulation_steps} accumulation steps need at least {num_parts} images a step."
+            f"{args.gradient_accumulation_steps} accumulation steps need at least {num_parts} images a step.",
         )
-    accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
+    accelerator.wait_for_everyone()  # all have checked the folder before one writes to it
     if accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
     return accelerator
 
 
 def prepare_model(model: FBCLIPModel, args: FBCLIPTrainingArguments) -> None:
-    r"""
-    Sets a model to be trained.
-
-    Raises:
-        `ValueError`: Its trained weights are not float32, in which small steps would be lost.
-    """
+    """Sets modes and loss weights for training. ValueError if weights below float32 would lose small steps."""
     dtypes = {weight.dtype for weight in model.parameters() if weight.requires_grad}
     if not dtypes <= {torch.float32, torch.float64}:
         raise ValueError(f"The model's weights are {dtypes.pop()}; load it with dtype=torch.float32 to train it.")
@@ -77,7 +77,7 @@ def prepare_model(model: FBCLIPModel, args: FBCLIPTrainingArguments) -> None:
         if getattr(args, name) is not None:
             setattr(model.config, name, getattr(args, name))
     if args.gradient_checkpointing:
-        # The first is the name since transformers 5.23, the second the earlier one.
+        # The first is the name since transformers 5.23, the second is the earlier name.
         enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
         enable({"use_reentrant": False})
 
@@ -99,7 +99,7 @@ def prepare_data(
         dtype = getattr(torch, args.cache_dtype)
         cache = FeatureCache(Path(args.cache_features), model, processor, dtype, args.mixed_precision)
         cache.fill(rows, model, processor, args.batch_size, accelerator)
-    # Where anomalous images have no masks, the empty ones of normal images would teach that maps are empty.
+    # If no anomalous image has a mask, the empty masks of normal images would teach that all maps are empty.
     use_masks = args.synthetic or any(
         digest.has_mask for digest, label in zip(digests, rows["label"], strict=True) if label
     )

@@ -1,4 +1,4 @@
-"""One optimiser step, and the loss on held-out images. Both are the same number on one process and on many."""
+"""One optimiser step, and the loss on held-out images. The results do not depend on the number of processes."""
 
 import math
 from contextlib import nullcontext
@@ -32,7 +32,7 @@ def training_step(
     One optimiser step on the images of all `batches` of all processes.
 
     Returns:
-        `tuple[dict[str, float], int]`: `loss` and its parts, means over these images, and their number.
+        `tuple[dict[str, float], int]`: `loss` and its parts, as means over these images, and the number of images.
 
     Raises:
         `FloatingPointError`: The loss is not finite. No weight has changed; the message names the images.
@@ -41,7 +41,7 @@ def training_step(
     losses = torch.zeros_like(sizes)
     optimizer.zero_grad()
     for number, batch in enumerate(batches, start=1):
-        # Gradients are exchanged once a step, after its last part.
+        # Processes exchange gradients once a step, after its last part.
         with nullcontext() if number == len(batches) else accelerator.no_sync(model):
             output = _forward(model, batch)
             shares = _loss_sums(output, batch) / sizes.clamp(min=1)
@@ -80,10 +80,7 @@ def validation_loss(model: nn.Module, loader: DataLoader, accelerator: Accelerat
 
 
 def check_weights(model: nn.Module) -> None:
-    r"""
-    Raises:
-        `FloatingPointError`: A trained weight is not finite, after a step whose loss was.
-    """
+    """FloatingPointError if a trained weight is not finite. The loss of the last step may have been finite."""
     trained = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
     if bad := [name for name, weight in trained if not weight.isfinite().all()]:
         raise FloatingPointError(f"weights are not finite ({', '.join(bad)}); lower the learning rate")
@@ -94,7 +91,7 @@ def _forward(model: nn.Module, batch: Batch) -> FBCLIPOutput:
 
 
 def _sizes(batch: Batch) -> Tensor:
-    """Numbers of images that each part of the loss is a mean over, `(4,)`: all of them, or those with a mask."""
+    """For each part of the loss the number of images in its mean, `(4,)`: all images, or those with a mask."""
     masks: Tensor = batch["mask_labels"]
     images = batch["counts"] * masks.new_ones(len(masks))
     with_mask = images * (masks != IGNORE_INDEX).flatten(1).any(dim=1)
@@ -102,7 +99,7 @@ def _sizes(batch: Batch) -> Tensor:
 
 
 def _loss_sums(output: FBCLIPOutput, batch: Batch) -> Tensor:
-    """Sums over the images of the parts of the loss, `(4,)`."""
+    """The parts of the loss, summed over the images, `(4,)`."""
     means = [output.image_focal_loss, output.mask_focal_loss, output.dice_loss, output.consistency_loss]
     return torch.stack(means).float() * _sizes(batch)  # type: ignore[arg-type]
 
@@ -113,7 +110,7 @@ def _named(losses: Tensor) -> dict[str, float]:
 
 
 def _stop(output: FBCLIPOutput, batch: Batch, losses: Tensor) -> None:
-    """Raises with the images whose scores are not finite, or with all of the batch where they all are."""
+    """Raises, naming the images whose scores are not finite, or all images if all scores are finite."""
     finite = output.image_scores.isfinite() & output.anomaly_maps.flatten(1).isfinite().all(dim=1)  # type: ignore
     bad = [path for path, good in zip(batch["path"], finite.tolist(), strict=True) if not good]
     gathered = gather_object([(bad, batch["path"])])

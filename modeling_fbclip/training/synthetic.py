@@ -1,4 +1,4 @@
-"""Anomalies painted into normal images, with their masks: cut-paste and noise-blended foreign texture."""
+"""Anomalies painted into normal images, with their masks: CutPaste, and foreign textures in the shape of noise."""
 
 from collections.abc import Callable
 
@@ -15,19 +15,16 @@ Pixels = NDArray[np.float32]  # (height, width, 3), from 0 to 1
 Mask = NDArray[np.bool_]  # (height, width)
 
 ANOMALOUS_SHARE = 0.5
-AREA = (0.005, 0.15)  # of the image, smallest and largest
-VISIBLE = 8 / 255  # a pixel differs by this in some channel
+AREA = (0.005, 0.15)  # smallest and largest share of the image
+VISIBLE = 8 / 255  # a visible pixel differs by more than this in some channel
 
 
 class SyntheticAnomalies:
     r"""
-    Makes half of the draws anomalous, by a rectangle of the image itself in another place (CutPaste, Li et al., CVPR
-    2021) or by a foreign texture under a cloud of noise (DRÆM, Zavrtanik et al., ICCV 2021). The texture is another
-    training image, turned and in other colours, or noise. A draw always gives the same picture.
-
-    Args:
-        rows (`datasets.Dataset`): The normal training images.
-        seed (`int`): Of all random choices.
+    Makes half of the draws anomalous. It moves a rectangle of the image to another place (CutPaste, Li et al., CVPR
+    2021), or blends in a foreign texture, in the shape of a cloud of noise (DRÆM, Zavrtanik et al., ICCV 2021). The
+    texture is noise, or another of the normal training images `rows`, turned and in other colours. The same draw gives
+    the same picture.
     """
 
     def __init__(self, rows: Dataset, seed: int) -> None:
@@ -35,13 +32,7 @@ class SyntheticAnomalies:
         self.seed = seed
 
     def __call__(self, image: Image.Image, draw: Draw) -> tuple[Image.Image, Image.Image | None]:
-        r"""
-        Args:
-            image (`PIL.Image.Image`): In RGB.
-
-        Returns:
-            `tuple`: the image and its mask, or the image as it is and `None`.
-        """
+        """The painted RGB image and its mask, or the unchanged image and `None`."""
         rng = np.random.default_rng([self.seed, draw.epoch, draw.row])
         if rng.random() >= ANOMALOUS_SHARE:
             return image, None
@@ -51,7 +42,7 @@ class SyntheticAnomalies:
         painted, mask = paint(rng, pixels)
         painted = painted.clip(0, 1)
         differs = np.abs(painted - pixels).max(axis=2) > VISIBLE
-        if differs[mask].mean() < 0.5:  # a piece of a plain surface on the same plain surface
+        if differs[mask].mean() < 0.5:  # such as a piece of a plain surface on the same surface
             return image, None
         return Image.fromarray(np.round(painted * 255).astype(np.uint8)), Image.fromarray(mask)
 
@@ -73,7 +64,7 @@ class SyntheticAnomalies:
 
 
 def cut_paste(rng: np.random.Generator, pixels: Pixels) -> tuple[Pixels, Mask]:
-    """A rectangle of the image, mirrored or not and of another brightness, in another place."""
+    """Copies a rectangle of the image to another place, with another brightness and perhaps mirrored."""
     height, width = pixels.shape[:2]
     area, shape = rng.uniform(*AREA), np.exp(rng.uniform(-1.2, 1.2))  # height to width from 0.3 to 3.3
     rows = int(np.clip(height * np.sqrt(area * shape), 1, height))
@@ -90,7 +81,7 @@ def cut_paste(rng: np.random.Generator, pixels: Pixels) -> tuple[Pixels, Mask]:
 
 
 def cloud(rng: np.random.Generator, height: int, width: int, finest: int) -> NDArray[np.float32]:
-    """Smooth noise from 0 to 1, of blots of a random size down to `finest` along a side, each half as strong."""
+    """Smooth noise from 0 to 1: octaves from coarse up to `finest` cells along a side, each half as strong."""
     cells = 2 ** int(rng.integers(1, 4))
     field, strength = np.zeros((height, width), dtype=np.float32), 1.0
     while cells <= finest:

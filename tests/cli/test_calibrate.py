@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, Features, Image, Value
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.evaluation.overlap import trained_images
+from modeling_fbclip.common.provenance import trained_images
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_records_of_the_training_go_with_the_model(calibrate, good, model_folder
     copied = {path.name for path in Path("calibrated").iterdir()}
     assert copied >= {"training_record.json", "recipe.json"}
     assert "evaluation.json" not in copied  # of other thresholds
-    assert trained_images("calibrated") == {"training_record.json"}
+    assert trained_images(FBCLIPModel.from_pretrained("calibrated")) == {"training_record.json"}
 
 
 def test_categories_have_thresholds_of_their_own_by_f1(calibrate, fbclip, good, save_photograph):  # noqa: ARG001

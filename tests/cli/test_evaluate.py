@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.provenance import TRAINING_RECORD
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES
-from modeling_fbclip.evaluation.overlap import image_digest
 
 
 @pytest.fixture

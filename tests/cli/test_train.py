@@ -1,6 +1,8 @@
-"""`fbclip train`: a folder of a data set in, a model that the other commands take out."""
+"""`fbclip train`: from the folder of a data set to a model that other commands can use."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -81,20 +83,26 @@ def test_every_option_reaches_the_run(train, tmp_path):
     assert [path.name for path in (tmp_path / "trained/checkpoints").iterdir()] == ["step-000000001"]
 
 
-def test_good_images_alone_train_with_synthetic(train, data):
+def test_the_options_load_no_heavy_library():
+    code = "import sys, modeling_fbclip.cli.train, modeling_fbclip.training; "
+    code += "sys.exit(not {'torch', 'transformers', 'accelerate', 'datasets'}.isdisjoint(sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_good_images_train_with_synthetic(train, data):
     for defective in (data / "tile/test/scratch").iterdir():
         defective.unlink()
     (data / "tile/test/scratch").rmdir()
     outcome = train("--epochs", 1)
     assert outcome.status == 2
-    assert "leaves nothing to learn" in outcome.err
+    assert "there is nothing to learn" in outcome.err
     assert train("--epochs", 1, "--synthetic").status == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--learning-rate", "-1"], "`learning_rate` is -1.0, but must be greater than 0"),
+        (["--learning-rate", "-1"], "--learning-rate: `learning_rate` is -1.0, but must be greater than 0"),
         (["--focal-gamma", "-1"], "`focal_gamma` is -1.0, but must be at least 0"),
         (["--lr-scheduler", "sine"], "'sine' is not one of"),
         (["--report-to", "paper"], "`report_to` has 'paper'"),
@@ -103,7 +111,7 @@ def test_good_images_alone_train_with_synthetic(train, data):
         (["--layout", "visa"], "no data set found; looked for split_csv/1cls.csv"),
     ],
 )
-def test_mistakes_are_one_line(train, arguments, message, tmp_path):
+def test_a_mistake_is_one_line(train, arguments, message, tmp_path):
     outcome = train(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
     assert message in outcome.err
@@ -111,7 +119,7 @@ def test_mistakes_are_one_line(train, arguments, message, tmp_path):
     assert not (tmp_path / "trained/config.json").exists()
 
 
-def test_an_output_folder_in_use_is_not_trained_into(train, tmp_path):
+def test_an_output_folder_in_use_is_refused(train, tmp_path):
     (tmp_path / "trained").mkdir()
     (tmp_path / "trained/notes.txt").touch()
     outcome = train()
@@ -157,7 +165,7 @@ def test_the_record_names_a_data_set_of_the_hub(train, fbclip, data, model_folde
     assert {record["arguments"]["model"] for record in records} == {"model"}
 
 
-def test_data_are_read_by_the_layout_that_is_named(fbclip, data, model_folder, tmp_path):
+def test_the_layout_option_is_used(fbclip, data, model_folder, tmp_path):
     arguments = ["--model", model_folder, "--output", tmp_path / "out", "--epochs", 1, "--synthetic"]
     outcome = fbclip("train", data / "tile/test/good", *arguments, "--layout", "good-only")
     assert outcome.status == 0, outcome.err

@@ -16,10 +16,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from modeling_fbclip import FBCLIPModel
+from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.provenance import TRAINING_RECORD
 from modeling_fbclip.evaluation import compute_metrics, evaluate
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES, mean_metrics
-from modeling_fbclip.evaluation.overlap import image_digest
 
 from .conftest import make_dataset, make_row
 
@@ -124,6 +124,17 @@ def test_trained_images_are_told(model, processor, dataset, tmp_path, caplog):
     (tmp_path / TRAINING_RECORD).write_text("[]")
     with pytest.raises(ValueError, match=TRAINING_RECORD):
         evaluate(FBCLIPModel.from_pretrained(tmp_path), processor, dataset, size=SIZE)
+
+
+def test_a_record_that_cannot_be_looked_up_is_unknown(model, processor, dataset, tmp_path, caplog):
+    model.save_pretrained(tmp_path)
+    loaded = FBCLIPModel.from_pretrained(tmp_path)
+    loaded.loaded_from = {"name": "someone/parts", "local_files_only": True, "cache_dir": tmp_path}
+    report = evaluate(loaded, processor, dataset, size=SIZE)
+    (reason,) = report["training_overlap"].values()
+    assert report["training_overlap"] == {"unknown": reason}
+    assert reason.startswith(f"someone/parts: {TRAINING_RECORD} cannot be looked up: ")
+    assert f"It is unknown which images the model was trained on. {reason}" in caplog.messages
 
 
 def test_figures_of_each_category_and_its_errors(model, processor, dataset, tmp_path):

@@ -1,4 +1,4 @@
-"""The optimiser of the recipe's matrices does what torch's own does, which rounds to bfloat16."""
+"""The recipe's Muon makes the same steps as torch's own, up to torch's rounding to bfloat16."""
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ def test_singular_values_are_moved_near_one():
         assert ((sizes > 0.6) & (sizes < 1.3)).all()
 
 
-def test_steps_are_those_of_torch_but_for_its_rounding():
+def test_steps_equal_those_of_torch_up_to_rounding():
     generator = torch.Generator().manual_seed(0)
     start = [torch.randn(shape, generator=generator) for shape in ((24, 60), (60, 24), (24, 60))]
     gradients = [[torch.randn(each.shape, generator=generator) for each in start] for _ in range(3)]

@@ -1,4 +1,4 @@
-"""The recipe: images that depend on seed and index alone, honest masks, a run that ends in a model and resumes."""
+"""The recipe: reproducible images, correct masks, and a run that writes a model and can resume."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from recipe.settings import STAGE_OFFSETS, STAGES, Settings
 SMOKE = Settings().smoke()
 
 
-def test_image_depends_on_seed_and_index_alone():
+def test_image_depends_only_on_seed_and_index():
     first, again, other = (ProceduralImages(seed, 64) for seed in (7, 7, 8))
     expected = first[5]
     _ = again[3]
@@ -38,7 +38,7 @@ def test_about_half_of_the_images_are_normal_and_unmasked():
     assert all(("without" in item["caption"] or "good" in item["caption"]) == (item["kind"] < 0) for item in items)
 
 
-def test_masks_are_where_the_image_changed():
+def test_masks_cover_the_pixels_that_changed():
     scenes = [scene(np.random.default_rng((1, index)), 96) for index in range(200)]
     strong_inside = strong = 0
     for drawn in scenes:
@@ -53,14 +53,14 @@ def test_masks_are_where_the_image_changed():
     assert strong_inside / strong > 0.97
 
 
-def test_calibration_sees_surfaces_that_training_does_not():
+def test_calibration_and_training_have_different_surfaces():
     made = {stage: training.images(SMOKE, stage).make_surface for stage in STAGE_OFFSETS}
     assert {stage for stage in made if made[stage] is unfamiliar.unfamiliar_surface} == {"calibration", "unfamiliar"}
     assert {made[stage] for stage in STAGES} == {random_surface}
 
 
 @pytest.mark.parametrize("maker", unfamiliar.MAKERS)
-def test_unfamiliar_surfaces_show_something(maker):
+def test_unfamiliar_surfaces_are_not_flat(maker):
     for seed in range(10):
         image = maker(np.random.default_rng(seed), 64).image()
         assert image.shape == (64, 64, 3)
@@ -69,7 +69,7 @@ def test_unfamiliar_surfaces_show_something(maker):
         assert image.std(axis=(0, 1)).max() > 0.005
 
 
-def test_smoothing_is_the_largest_that_costs_nothing(monkeypatch):
+def test_the_largest_smoothing_without_loss_is_chosen(monkeypatch):
     found = dict(zip(calibrate.SIGMAS, (0.62, 0.651, 0.649, 0.64, 0.64, 0.5), strict=True))
     monkeypatch.setattr(calibrate, "figures", lambda reader, _: {"pixel_aupro": found[reader.smoothing_sigma]})
     processor = FBCLIPProcessor()
@@ -77,21 +77,21 @@ def test_smoothing_is_the_largest_that_costs_nothing(monkeypatch):
     assert processor.smoothing_sigma == calibrate.SIGMAS[2]
 
 
-def test_learning_rate_starts_anew_at_half_its_height():
+def test_learning_rate_restarts_at_half_its_height():
     rates = [training.learning_rate(step, 100) for step in range(200)]
     assert rates[4] == 1
     assert rates[99] < 0.02
     assert [2 * rate for rate in rates[100:]] == rates[:100]
 
 
-def test_every_surface_has_its_name_in_the_vocabulary():
+def test_every_surface_name_is_in_the_vocabulary():
     drawn = {maker(np.random.default_rng(0), 64).name for maker, _ in SURFACES}
     assert drawn == set(NAMES)
 
 
 @pytest.fixture
 def toy_stage(tmp_path, monkeypatch):
-    """`train` on a single number that follows the images' mean; `stop_at` raises before that step."""
+    """Trains two numbers to predict the images' mean; the run is interrupted before step `stop_at`."""
     monkeypatch.setattr(training, "SAVE_SECONDS", 0)
 
     def run(folder, stop_at=None, settings=SMOKE, stage="distill", steps=6):
@@ -123,7 +123,7 @@ def test_stopped_stage_resumes_to_the_same_weights(toy_stage):
     assert torch.equal(resumed.weight, whole.weight)
 
 
-def test_finished_stage_goes_on_for_another_cycle(toy_stage):
+def test_a_finished_stage_can_continue_for_another_cycle(toy_stage):
     whole, _ = toy_stage("whole", stage="clip", steps=12)
     toy_stage("longer", stage="clip", steps=6)
     longer, calls = toy_stage("longer", stage="clip", steps=12)
@@ -133,7 +133,7 @@ def test_finished_stage_goes_on_for_another_cycle(toy_stage):
         toy_stage("longer", stage="clip", steps=6)
 
 
-def test_stages_depend_on_earlier_and_common_settings_alone():
+def test_stages_depend_only_on_earlier_and_common_settings():
     def depending(**changed):
         return [stage for stage in STAGES if replace(SMOKE, **changed).record(stage) != SMOKE.record(stage)]
 
@@ -144,12 +144,12 @@ def test_stages_depend_on_earlier_and_common_settings_alone():
     assert depending(validation_images=5) == depending(calibration_images=5) == []
 
 
-def test_steps_of_half_a_cycle_are_refused():
+def test_steps_must_be_whole_cycles():
     with pytest.raises(ValueError, match="clip_steps is 3, but must be a multiple of 2"):
         replace(SMOKE, clip_steps=3)
 
 
-def test_longer_stage_is_refused_before_anything_is_trained(toy_stage, tmp_path):
+def test_a_later_stage_with_other_settings_is_refused_before_training(toy_stage, tmp_path):
     toy_stage("work", stage="widen", steps=SMOKE.widen_steps)
     with pytest.raises(ValueError, match=r"widen\.pt: made with other settings; delete it"):
         run(replace(SMOKE, clip_steps=6), tmp_path / "product", tmp_path / "work")
@@ -178,5 +178,5 @@ def test_smoke_run_writes_a_loadable_product(tmp_path):
     assert result["anomaly_map"].shape == (40, 50)
     assert 0 < processor.threshold < 1
 
-    run(SMOKE, output, work)  # every stage is found done
+    run(SMOKE, output, work)  # every stage is complete
     assert (output / "model.safetensors").read_bytes() == first

@@ -1,7 +1,7 @@
-"""Seconds and peak memory of a training step against the literal head's, and what the feature cache saves an epoch.
+"""Seconds and peak memory of a training step, compared with the literal head, and the time saved by the cache.
 
-Called by `tests/benchmark.py`. The tower's tokens are given: a step is forward and backward of all that is trained,
-text branch included, for one image in float32.
+Called by `tests/benchmark.py`. The tower's tokens are given. A step is the forward and backward pass of all trained
+parts, with the text branch, for one image in float32.
 """
 
 import tempfile
@@ -34,7 +34,7 @@ CACHED_IMAGES = 4
 
 
 def measure_training(model: FBCLIPModel, measure: Measure, repeats: int = 3) -> dict[str, Any]:
-    """All figures of training; `measure` gives seconds and peak memory in MB of a call on a device."""
+    """All figures of training. `measure` returns the seconds and the peak memory in MB of a call on a device."""
     steps = measure_steps(model, measure, repeats)
     ours, checkpointing, literal = steps
     return {
@@ -48,7 +48,7 @@ def measure_training(model: FBCLIPModel, measure: Measure, repeats: int = 3) -> 
 
 
 def measure_steps(model: FBCLIPModel, measure: Measure, repeats: int) -> list[dict[str, Any]]:
-    """One row a kind of step, the kinds in turn, after one step that warms up."""
+    """One row for each kind of step. The kinds are measured in turn, after one step that warms up."""
     prepare_model(model, FBCLIPTrainingArguments("unused", gradient_checkpointing=True))
     size = model.config.image_size
     pixels = torch.randn(1, 3, size, size, device=model.device)
@@ -76,7 +76,7 @@ def measure_steps(model: FBCLIPModel, measure: Measure, repeats: int) -> list[di
 def literal_step(
     model: FBCLIPModel, tokens: list[torch.Tensor], labels: torch.Tensor, masks: torch.Tensor
 ) -> Callable[[], None]:
-    """The same step by the literal head, with copies of the same weights."""
+    """The same step with the literal head and copies of the same weights."""
     config = model.config
     side = config.image_size // config.patch_size
     prompts = torch.tensor(config.prompt_input_ids, device=model.device)
@@ -98,8 +98,8 @@ def literal_step(
 
 def measure_cache(model: FBCLIPModel) -> dict[str, float]:
     """
-    Seconds an image, in batches of one: to fill the cache, which is part of epoch 1, and to train with it and without
-    it. Every epoch that does not fill the cache takes the same time.
+    Seconds for each image, in batches of one: to fill the cache, which is part of epoch 1, and to train with and
+    without it. All epochs that do not fill the cache take the same time.
     """
     generator = np.random.default_rng(0)
     size = model.config.image_size

@@ -1,4 +1,4 @@
-"""A small data set of images and masks, and runs of the trainer in a process of its own state."""
+"""A small data set of images and masks, and training runs that share no state."""
 
 import struct
 import zlib
@@ -22,14 +22,14 @@ FEATURES = Features(
 
 @pytest.fixture(autouse=True)
 def fresh_accelerate() -> Iterator[None]:
-    """Accelerate keeps its state for the life of a process."""
+    """accelerate keeps its state as long as the process lives."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
 
 
 def make_parts(folder: Path, count: int = 6, masks: bool = True) -> Dataset:
-    """Grey parts on a disk, every second one with a bright square and its mask."""
+    """Files of grey parts. Every second one has a bright square and a mask of it."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     rows = []
@@ -54,7 +54,7 @@ def make_parts(folder: Path, count: int = 6, masks: bool = True) -> Dataset:
 
 
 def damaged_png(kind: str) -> bytes:
-    """A PNG that says to be gigantic, or the name of whose second part of pixels is none."""
+    """A PNG with a gigantic size in its header, or with an invalid name of its second chunk of pixels."""
     side = 20_000 if kind == "gigantic" else 30
     pixels = zlib.compress(bytes(30 * 91), level=0)
     parts = [

@@ -1,4 +1,4 @@
-"""Cached tokens give the run of the pixels, and none is used that does not belong."""
+"""A run with cached tokens equals the run with pixels, and tokens of other models are never used."""
 
 import numpy as np
 import pytest
@@ -28,14 +28,14 @@ def computed(monkeypatch):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 0.01)])
-def test_a_cached_run_is_the_run_of_the_pixels(run, parts, tmp_path, dtype, tolerance):
+def test_a_run_with_cached_tokens_equals_the_run_with_pixels(run, parts, tmp_path, dtype, tolerance):
     run(parts, "plain", epochs=2)
     run(parts, "cached", epochs=2, cache_features=tmp_path / "cache", cache_dtype=dtype)
     for plain, cached in zip(read_log(tmp_path / "plain"), read_log(tmp_path / "cached"), strict=True):
         assert cached["loss"] == pytest.approx(plain["loss"], abs=tolerance)
 
 
-def test_images_need_not_be_square_nor_of_the_models_size(parts, tmp_path):
+def test_images_of_another_shape_than_the_models_can_be_cached(parts, tmp_path):
     for name, cache in (("plain", None), ("cached", tmp_path / "cache")):
         model = make_tiny_model()
         processor = FBCLIPProcessor(image_size=(24, 40))
@@ -51,7 +51,7 @@ def test_each_image_is_computed_once(run, parts, tmp_path, computed):
     run(parts, "second", epochs=1, cache_features=tmp_path / "cache", validation_fraction=0.34)
     assert sum(computed) == 6
     run(make_parts(tmp_path / "more", count=8), "third", epochs=1, cache_features=tmp_path / "cache")
-    assert sum(computed) == 8  # the first six have the pixels they had
+    assert sum(computed) == 8  # the first six images are the same
 
 
 def test_a_cut_off_file_is_computed_again(run, parts, tmp_path, computed):
@@ -71,7 +71,7 @@ def cache_of(folder, model, dtype=torch.bfloat16, image_size=32, precision="no")
     return FeatureCache(folder, model, processor, dtype, precision), processor
 
 
-def test_whatever_makes_other_tokens_has_a_cache_of_its_own(tmp_path):
+def test_everything_that_changes_the_tokens_changes_the_cache(tmp_path):
     model = make_tiny_model()
     folders = [cache_of(tmp_path, model)[0].folder]
     assert cache_of(tmp_path, make_tiny_model())[0].folder == folders[0]
@@ -86,13 +86,13 @@ def test_whatever_makes_other_tokens_has_a_cache_of_its_own(tmp_path):
     assert len(set(folders)) == 6
 
 
-def test_tokens_of_another_precision_are_computed_anew(run, parts, tmp_path, computed):
+def test_tokens_of_another_precision_are_computed_again(run, parts, tmp_path, computed):
     for number, precision in enumerate(("no", "bf16"), start=1):
         run(parts, precision, epochs=1, cache_features=tmp_path / "cache", mixed_precision=precision)
         assert sum(computed) == 6 * number
 
 
-def test_tokens_are_mapped_and_those_of_the_tower(parts, tmp_path):
+def test_cached_tokens_are_those_of_the_tower(parts, tmp_path):
     model = make_tiny_model()
     cache, processor = cache_of(tmp_path / "cache", model, dtype=torch.float32)
     rows = parts.add_column("digest", [f"image{index}" for index in range(len(parts))])
@@ -106,7 +106,7 @@ def test_tokens_are_mapped_and_those_of_the_tower(parts, tmp_path):
         cache.read("image9")
 
 
-def test_a_disk_too_small_is_told_before_the_work(run, parts, tmp_path, monkeypatch, computed):
+def test_a_disk_that_is_too_small_is_an_error_before_computing(run, parts, tmp_path, monkeypatch, computed):
     usage = feature_cache.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(OSError, match=r"features of 6 images need 0\.0 GB, but 0\.0 GB are free"):

@@ -1,4 +1,4 @@
-"""The trainer itself makes the released code's three steps."""
+"""`train` makes the same three steps as the released code."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from modeling_fbclip.training.log import read_log
 
 
 class GoldenProcessor(FBCLIPProcessor):
-    """The golden case's tensors, which are no preprocessed images: each stands behind a picture of its number."""
+    """Returns the golden case's tensors. The pixels of an image are the number of its tensor."""
 
     case: GoldenCase
 
@@ -35,7 +35,7 @@ def picture(number: int) -> PILImage.Image:
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_the_released_training_steps(golden_case: GoldenCase, tmp_path: Path, accumulation: int) -> None:
+def test_train_makes_the_released_training_steps(golden_case: GoldenCase, tmp_path: Path, accumulation: int) -> None:
     model = FBCLIPModel.from_official_checkpoint(
         golden_case.checkpoint_path, clip=golden_case.clip_folder, **golden_case.config_overrides
     )

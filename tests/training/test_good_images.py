@@ -1,4 +1,4 @@
-"""A folder of good images and nothing else, from the command line."""
+"""Training on a folder of good images, from the command line."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.cli.__main__ import main
 
 
-def test_good_images_alone_are_enough_with_synthetic(tiny_model, tmp_path, monkeypatch, capsys):
+def test_a_folder_of_good_images_trains_with_synthetic(tiny_model, tmp_path, monkeypatch, capsys):
     parts, model = tmp_path / "parts", tmp_path / "model"
     parts.mkdir()
     pixels = np.random.default_rng(0).integers(90, 130, (3, 40, 36, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What the trainer asks of the model: unknown masks, tokens in place of pixels, activation checkpointing."""
+"""Features of the model for training: unknown masks, tokens instead of pixels, activation checkpointing."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_an_image_without_mask_is_left_out_of_the_mask_losses(tiny_model, pixel_
     assert none.image_focal_loss == output.image_focal_loss
 
 
-def test_unknown_pixels_are_left_out_by_hand():
+def test_unknown_pixels_are_left_out_of_the_losses():
     probabilities = torch.tensor([[[0.8, 0.4]], [[0.3, 0.3]]], requires_grad=True)
     targets = torch.tensor([[[1.0, -100.0]], [[-100.0, -100.0]]])
     assert focal_loss(probabilities, targets, gamma=0).item() == pytest.approx(-torch.tensor(0.8).log().item())
@@ -39,7 +39,7 @@ def test_unknown_pixels_are_left_out_by_hand():
     assert probabilities.grad.flatten().nonzero().tolist() == [[0]]
 
 
-def test_tokens_stand_for_pixels_on_any_grid(tiny_model, pixel_values):
+def test_tokens_replace_pixels_on_any_grid(tiny_model, pixel_values):
     for pixels, grid in ((pixel_values, None), (pixel_values[:, :, :24, :16], (3, 2))):
         tokens = vision_layer_tokens(tiny_model.clip.vision_model, pixels, tiny_model.config.feature_layers)
         with torch.no_grad():
@@ -49,7 +49,7 @@ def test_tokens_stand_for_pixels_on_any_grid(tiny_model, pixel_values):
         assert halved.anomaly_maps.dtype == torch.float32
 
 
-def test_tokens_that_do_not_fit_are_told(tiny_model, pixel_values):
+def test_tokens_of_a_wrong_shape_are_an_error(tiny_model, pixel_values):
     tokens = [torch.zeros(1, 17, 32)] * 3
     for arguments in ({}, {"pixel_values": pixel_values, "layer_tokens": tokens}):
         with pytest.raises(ValueError, match="either `pixel_values` or, in their place, `layer_tokens`"):
@@ -75,7 +75,7 @@ def saved_bytes(model, pixel_values):
     return loss.item(), [w.grad for w in model.parameters() if w.requires_grad], kept
 
 
-def test_activation_checkpointing_keeps_less_and_gives_the_same_gradients(pixel_values):
+def test_activation_checkpointing_saves_memory_and_gives_the_same_gradients(pixel_values):
     plain, thrifty = make_tiny_model().train(), make_tiny_model().train()
     prepare_model(thrifty, FBCLIPTrainingArguments("unused", gradient_checkpointing=True))
     loss, gradients, kept = saved_bytes(plain, pixel_values)

@@ -1,4 +1,4 @@
-"""Two processes make the steps of one."""
+"""Two processes make the same steps as one process."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from training.conftest import make_parts, trained_weights
 def test_two_launched_processes_end_with_the_weights_of_one(tiny_model, run, tmp_path):
     parts = make_parts(
         tmp_path / "parts", count=14
-    )  # 11 to train on: steps of 5, 5 and 1, so uneven shares and one process idle
+    )  # 11 to train on, in steps of 5, 5 and 1: shares are uneven, and in the last step one process has no image
     parts = parts.map(lambda row: row | {"mask": row["mask"] if "3.png" not in row["path"] else None})
     parts.save_to_disk(tmp_path / "data")
     tiny_model.save_pretrained(tmp_path / "model")
@@ -27,7 +27,7 @@ def test_two_launched_processes_end_with_the_weights_of_one(tiny_model, run, tmp
     command += ["-m", "modeling_fbclip.cli", "train", tmp_path / "data", "--model", tmp_path / "model"]
     for name, value in ({"output": tmp_path / "two"} | arguments).items():
         command += [f"--{name.replace('_', '-')}", value]
-    # What `accelerate launch --gradient_accumulation_steps 7` sets must not divide the loss a second time.
+    # `accelerate launch --gradient_accumulation_steps 7` sets this; it must not divide the loss a second time.
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "7"}
     launched = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, env=environment)
     assert launched.returncode == 0, launched.stderr
@@ -35,7 +35,7 @@ def test_two_launched_processes_end_with_the_weights_of_one(tiny_model, run, tmp
     assert record["environment"]["num_processes"] == 2
 
     expected = trained_weights(run(parts, "one", **arguments))
-    # Adam makes steps of rounding noise where the true gradient is zero: wholly so for a bias before a softmax.
+    # If the true gradient is zero, Adam's steps are rounding noise. That of a bias before a softmax always is.
     two = trained_weights(FBCLIPModel.from_pretrained(tmp_path / "two"))
     two.pop("text_branch.token_selector.2.bias")
     errors = np.concatenate([np.abs(weight - expected[name]).ravel() for name, weight in two.items()])

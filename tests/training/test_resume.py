@@ -1,4 +1,4 @@
-"""A run that is broken off goes on to the same weights, bit for bit, and its checkpoints are whole or not there."""
+"""A killed run resumes to the same weights, bit for bit, and each checkpoint is complete or does not exist."""
 
 import json
 import os
@@ -21,12 +21,12 @@ from training.conftest import make_parts, trained_weights
 
 
 class InterruptionError(Exception):
-    """Stands for a kill."""
+    """Raised instead of killing the process."""
 
 
 @pytest.fixture
 def stop_after(monkeypatch):
-    """Has the next run stop after so many steps."""
+    """Makes the next run stop after this number of steps."""
 
     def stop_after(steps):
         done = iter(range(steps))
@@ -59,7 +59,7 @@ ARGUMENTS = {
 }
 
 
-def test_every_step_is_a_good_one_to_be_killed_at(run, tmp_path, stop_after):
+def test_a_run_killed_at_any_step_resumes_to_the_same_weights(run, tmp_path, stop_after):
     parts = make_parts(tmp_path / "parts", count=9)
     expected = trained_weights(run(parts, "whole", **ARGUMENTS))
     log = read_log(tmp_path / "whole")
@@ -80,8 +80,9 @@ def without_time(line):
     return {name: value for name, value in line.items() if name != "images_per_second"}
 
 
-def test_synthetic_anomalies_and_the_scale_of_the_loss_go_on_where_they_were(run, parts, stop_after):
-    arguments = {"epochs": 2, "batch_size": 1, "checkpoint_steps": 1, "synthetic": True, "mixed_precision": "fp16"}
+def test_synthetic_anomalies_and_mixed_precision_resume_to_the_same_weights(run, parts, stop_after):
+    precision = "fp16" if torch.cuda.is_available() else "bf16"  # fp16 scales the loss, and the scale is resumed too
+    arguments = {"epochs": 2, "batch_size": 1, "checkpoint_steps": 1, "synthetic": True, "mixed_precision": precision}
     expected = trained_weights(run(parts, "whole", **arguments))
     stop_after(4)
     with pytest.raises(InterruptionError):
@@ -121,7 +122,7 @@ def checkpoints(folder):
     return sorted(path.name for path in (folder / "checkpoints").iterdir())
 
 
-def test_old_checkpoints_go_and_the_best_stays(run, parts, tmp_path, monkeypatch):
+def test_old_checkpoints_are_removed_and_the_best_is_kept(run, parts, tmp_path, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 4.0, 1.0])
     monkeypatch.setattr(loop, "validation_loss", lambda *_: next(losses))
     model = run(parts, epochs=5, batch_size=2, checkpoint_limit=2, validation_fraction=0.34)
@@ -133,12 +134,12 @@ def test_old_checkpoints_go_and_the_best_stays(run, parts, tmp_path, monkeypatch
     assert_same_weights(trained_weights(FBCLIPModel.from_pretrained(tmp_path / "out")), best)
 
 
-def test_an_earlier_checkpoint_starts_a_course_of_its_own(run, parts, tmp_path, stop_after):
+def test_resuming_an_earlier_checkpoint_removes_later_ones(run, parts, tmp_path, stop_after):
     arguments = {"epochs": 2, "checkpoint_steps": 1, "checkpoint_limit": 2}
     run(parts, **arguments)
     assert checkpoints(tmp_path / "out") == ["step-000000003", "step-000000004"]
     earlier = tmp_path / "out/checkpoints/step-000000003"
-    kept = earlier.rename(tmp_path / "step-000000001")  # in its number alone: the limit has taken the first
+    kept = earlier.rename(tmp_path / "step-000000001")  # renamed, because the limit removed the real one
     progress = json.loads((kept / "progress.json").read_text())
     (kept / "progress.json").write_text(json.dumps(progress | {"step": 1}))
     stop_after(1)
@@ -151,7 +152,7 @@ def test_an_earlier_checkpoint_starts_a_course_of_its_own(run, parts, tmp_path, 
     assert [line["step"] for line in read_log(tmp_path / "out")] == [1, 2, 3, 4]
 
 
-def test_a_checkpoint_whose_best_is_elsewhere_is_refused(run, parts, tmp_path):
+def test_a_checkpoint_without_its_best_is_refused(run, parts, tmp_path):
     arguments = {"epochs": 2, "validation_fraction": 0.34}
     run(parts, "first", **arguments)
     with pytest.raises(
@@ -170,7 +171,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(run, parts, tmp_path, sto
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # less than a checkpoint's files
     try:
-        with pytest.raises(OSError, match=r"step-000000003: the checkpoint cannot be written .*step-000000002\."):
+        with pytest.raises(OSError, match=r"step-000000003: cannot be written .*step-000000002\."):
             run(parts, resume="auto", **arguments)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -178,7 +179,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(run, parts, tmp_path, sto
     assert_same_weights(trained_weights(run(parts, resume="auto", **arguments)), expected)
 
 
-def test_a_full_disk_is_told_of_the_log_too(run, parts):
+def test_a_full_disk_is_an_error_that_names_the_log(run, parts):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))  # room for a line or two
     try:
@@ -188,7 +189,7 @@ def test_a_full_disk_is_told_of_the_log_too(run, parts):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_what_a_kill_left_half_written_is_ignored(run, parts, tmp_path):
+def test_half_written_files_of_a_killed_run_are_ignored(run, parts, tmp_path):
     arguments = {"epochs": 2}
     run(parts, **arguments)
     half = tmp_path / "out/checkpoints/.step-000000099.partial"
@@ -200,7 +201,7 @@ def test_what_a_kill_left_half_written_is_ignored(run, parts, tmp_path):
     assert [line["step"] for line in read_log(tmp_path / "out")] == [1, 2, 3, 4]
 
 
-def test_a_run_with_other_settings_or_data_is_not_gone_on_with(run, parts, tmp_path):
+def test_a_run_with_other_settings_or_data_is_not_resumed(run, parts, tmp_path):
     run(parts, epochs=1)
     with pytest.raises(ValueError, match=r"of another run \(learning_rate was 0\.001, is 0\.1\)"):
         run(parts, epochs=1, resume="auto", learning_rate=0.1)
@@ -210,7 +211,7 @@ def test_a_run_with_other_settings_or_data_is_not_gone_on_with(run, parts, tmp_p
         run(parts, epochs=1)
 
 
-def test_a_run_with_another_preprocessing_or_model_is_not_gone_on_with(run, parts, tmp_path):
+def test_a_run_with_another_preprocessing_or_model_is_not_resumed(run, parts, tmp_path):
     run(parts, epochs=1)
 
     def resume(processor, **numbers):
@@ -231,7 +232,7 @@ def test_a_run_with_another_preprocessing_or_model_is_not_gone_on_with(run, part
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.bin", "progress.json", "scheduler.bin"])
-def test_a_damaged_checkpoint_is_told(run, parts, tmp_path, file):
+def test_a_damaged_checkpoint_is_named(run, parts, tmp_path, file):
     run(parts, epochs=1)
     damaged = tmp_path / "out/checkpoints/step-000000002" / file
     damaged.write_bytes(damaged.read_bytes()[:100])
@@ -246,7 +247,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(run, parts, tmp_path):
 
     run(parts, epochs=1)
     checkpoint = tmp_path / "out/checkpoints/step-000000002"
-    torch.save({"step": Payload()}, checkpoint / "random_states_0.pkl")  # accelerate does without it
+    torch.save({"step": Payload()}, checkpoint / "random_states_0.pkl")  # accelerate ignores it
     run(parts, epochs=1, resume="auto")
     for file in ("optimizer.bin", "scheduler.bin"):
         kept = (checkpoint / file).read_bytes()
@@ -255,20 +256,3 @@ def test_a_checkpoint_that_would_run_code_is_refused(run, parts, tmp_path):
             run(parts, epochs=1, resume="auto")
         (checkpoint / file).write_bytes(kept)
     assert not (tmp_path / "ran").exists()
-
-
-def test_damaged_lines_of_the_log_are_left_out(run, parts, tmp_path):
-    arguments = {"epochs": 2}
-    run(parts, **arguments)
-    lines = (tmp_path / "out/log.jsonl").read_text().splitlines()
-    (tmp_path / "out/log.jsonl").write_text("\n".join([lines[0], "{}", "[1]", '{"step": "x"}', "{", *lines[1:], ""]))
-    run(parts, resume="auto", **arguments)
-    assert [line["step"] for line in read_log(tmp_path / "out")] == [1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("content", ["[]", '{"settings": []}'])
-def test_progress_that_is_none_is_told(run, parts, tmp_path, content):
-    run(parts, epochs=1)
-    (tmp_path / "out/checkpoints/step-000000002/progress.json").write_text(content)
-    with pytest.raises(ValueError, match="step-000000002: cannot be resumed"):
-        run(parts, epochs=1, resume="auto")

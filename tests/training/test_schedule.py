@@ -1,4 +1,4 @@
-"""Every image once an epoch, whatever the number of parts; held-out images from every group."""
+"""Every image is drawn once an epoch, for any number of parts, and every group has held-out images."""
 
 import pytest
 from datasets import Dataset
@@ -29,7 +29,7 @@ def test_every_image_counts_once_an_epoch_and_steps_do_not_depend_on_parts(num_i
         assert [draw for part in parts for draw in part if draw.counts] == draws
 
 
-def test_the_order_is_new_in_each_epoch_and_of_each_seed():
+def test_the_order_differs_between_epochs_and_seeds():
     def order(seed, epoch):
         return [draw.row for draws in DrawSchedule(20, 4, 1, 2, seed) for draw in draws if draw.epoch == epoch]
 
@@ -41,7 +41,7 @@ def rows_of(labels, categories):
     return Dataset.from_dict({"label": labels, "category": categories})
 
 
-def test_each_group_gives_its_share():
+def test_the_same_share_of_each_group_is_held_out():
     rows = rows_of([0] * 20 + [1] * 10 + [0] * 10 + [1] * 10, ["a"] * 30 + ["b"] * 20)
     trained, held_out = split_rows(rows, 0.2, seed=1)
     assert sorted(trained + held_out) == list(range(50))
@@ -56,8 +56,8 @@ def test_each_group_gives_its_share():
     assert split_rows(rows, 0.0, seed=1) == (list(range(50)), [])
 
 
-def test_a_share_that_leaves_a_class_or_nothing_is_refused():
-    with pytest.raises(ValueError, match="cannot be split so"):
+def test_a_share_that_holds_out_nothing_or_a_whole_class_is_refused():
+    with pytest.raises(ValueError, match="cannot split 2 images"):
         split_rows(rows_of([0, 1], ["a", "a"]), 0.1, seed=0)
-    with pytest.raises(ValueError, match="cannot be split so"):
+    with pytest.raises(ValueError, match="cannot split 11 images"):
         split_rows(rows_of([0] * 10 + [1], ["a"] * 11), 0.6, seed=0)

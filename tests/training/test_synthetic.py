@@ -1,4 +1,4 @@
-"""Synthetic anomalies: half of the draws, each with a mask of what has changed, the same whenever drawn again."""
+"""Synthetic anomalies: in half of the draws, with a mask of the changed pixels, and reproducible."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def anomalies(parts):
     return SyntheticAnomalies(parts.filter(lambda row: row["label"] == 0), seed=0)
 
 
-def test_half_of_the_draws_are_anomalous_and_marked_where_they_changed(anomalies, synthetic_image):
+def test_half_of_the_draws_are_anomalous_with_a_mask_of_the_changes(anomalies, synthetic_image):
     pixels = np.asarray(synthetic_image).astype(int)
     masks = []
     for row in range(200):
@@ -37,13 +37,13 @@ def test_half_of_the_draws_are_anomalous_and_marked_where_they_changed(anomalies
     assert max(masks) <= AREA[1] + 0.01
 
 
-def test_a_draw_is_always_the_same_and_epochs_differ(anomalies, synthetic_image):
+def test_the_same_draw_gives_the_same_picture_and_epochs_differ(anomalies, synthetic_image):
     first = [anomalies(synthetic_image, Draw(0, row))[0].tobytes() for row in range(20)]
     assert first == [anomalies(synthetic_image, Draw(0, row))[0].tobytes() for row in range(20)]
     assert first != [anomalies(synthetic_image, Draw(1, row))[0].tobytes() for row in range(20)]
 
 
-def test_a_plain_surface_is_never_called_anomalous_where_nothing_shows(anomalies):
+def test_a_plain_surface_without_visible_change_is_not_anomalous(anomalies):
     plain = Image.new("RGB", (50, 40), (128, 128, 128))
     for row in range(100):
         painted, mask = anomalies(plain, Draw(0, row))
@@ -64,7 +64,7 @@ def test_images_of_any_size_are_painted(height, width, seed):
     assert 0 <= field.min() <= field.max() <= 1
 
 
-def test_good_images_alone_are_enough_to_train_on(run, tmp_path):
+def test_good_images_can_be_trained_on_with_synthetic(run, tmp_path):
     parts = make_parts(tmp_path / "parts", count=12)
     run(parts.filter(lambda row: row["label"] == 0), epochs=3, synthetic=True, validation_fraction=0.34)
     log = read_log(tmp_path / "out")
