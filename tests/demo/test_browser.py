@@ -111,7 +111,7 @@ def test_a_visitor_uploads_reads_and_moves_the_sliders(page, demo, expected):
 def test_the_keyboard_moves_a_slider_and_the_picture_without_the_model(page, monkeypatch):
     page.drop("#photo", EXAMPLES / "wood_scratch.jpg")
     before = page.picture()
-    monkeypatch.setattr("modeling_fbclip.demo.detection.Detector.find", None)
+    monkeypatch.setattr("modeling_fbclip.demo.examiner.Examiner.find", None)
     page.one("#fade input[type=range]").send_keys(Keys.HOME)
     wait_for(lambda: np.abs(page.picture() - before).mean() > 20)
 

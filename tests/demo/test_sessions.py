@@ -2,7 +2,7 @@
 
 import pytest
 from modeling_fbclip.demo import sessions
-from modeling_fbclip.demo.detection import Finding
+from modeling_fbclip.demo.examiner import Finding
 from modeling_fbclip.demo.photos import Photo
 from modeling_fbclip.demo.sessions import Sessions, Tab
 
