@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData, parse_local_safetensors_file_metadata
 
-from modeling_fbclip.common.json_files import read_json
+from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.common.provenance import TRAINING_RECORD
 from modeling_fbclip.data.registry import identify
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
@@ -31,7 +31,7 @@ def render_card(folder: Path, repo_id: str) -> str:
     Raises:
         `OSError`, `ValueError`: A file is missing or cannot be read.
     """
-    config, processor = read_json(folder / "config.json"), read_json(folder / "processor_config.json")
+    config, processor = read_record(folder / "config.json"), read_record(folder / "processor_config.json")
     report = read_report(folder / EVALUATION) if (folder / EVALUATION).is_file() else EvaluationReport([], [])
     clip, training = config.get("clip_name_or_path"), _training(folder / TRAINING_RECORD)
     data = ModelCardData(
@@ -77,22 +77,29 @@ def _recipe(path: Path) -> dict[str, Any] | None:
     """How the bundled model was made: texts as they are, the rest as tables."""
     if not path.is_file():
         return None
-    record = read_json(path)
+    record = read_record(path)
     texts = {name: value for name, value in record.items() if isinstance(value, str)}
     settings = {name: value for name, value in record.items() if name not in texts and name != "stages"}
-    return {"texts": texts, "stages": list(flatten(record["stages"])), "settings": list(flatten(settings))}
+    return {"texts": texts, "stages": list(flatten(_section(record, "stages"))), "settings": list(flatten(settings))}
 
 
 def _training(path: Path) -> dict[str, Any] | None:
     """The record of `fbclip train`, without the digests of images."""
     if not path.is_file():
         return None
-    record = read_json(path)
-    data = record["data"]
-    known = identify(data["categories"])
+    record = read_record(path)
+    data = _section(record, "data")
+    hub_id, categories = data.get("hub_id"), data.get("categories")
+    known = identify(categories) if isinstance(categories, list) else None
     return {
         "data": data,
-        "hub_id": data["hub_id"] if data["hub_id"] and is_hub_id(data["hub_id"]) else None,
+        "hub_id": hub_id if isinstance(hub_id, str) and is_hub_id(hub_id) else None,
         "title": known.title if known else None,
-        "rows": [row for name in ("arguments", "result", "environment") for row in flatten(record[name])],
+        "rows": [row for name in ("arguments", "result", "environment") for row in flatten(_section(record, name))],
     }
+
+
+def _section(record: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of a record, which may be of another make than ours."""
+    found = record.get(name, {})
+    return found if isinstance(found, dict) else {name: found}

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from huggingface_hub import EvalResult
+from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
+from huggingface_hub.utils import yaml_dump
 
-from modeling_fbclip.common.json_files import read_json
+from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.data.registry import identify
 
 from .card_tables import as_label, as_text, is_metric
@@ -27,6 +28,7 @@ class ResultSet(NamedTuple):
         rows: one for each method or category; metrics in `[0, 1]` under their names.
         kinds: the same for each kind of defect; may be empty.
         metrics: those of the model itself on the whole data set.
+        dataset_id, task_id: the data set as a benchmark of the Hub, if it is one.
     """
 
     name: str
@@ -34,6 +36,8 @@ class ResultSet(NamedTuple):
     rows: list[dict[str, Any]]
     kinds: list[dict[str, Any]]
     metrics: dict[str, float]
+    dataset_id: str | None = None
+    task_id: str | None = None
 
 
 class EvaluationReport(NamedTuple):
@@ -48,7 +52,7 @@ def read_report(path: Path) -> EvaluationReport:
     Raises:
         `ValueError`: The file is no report of an evaluation.
     """
-    report = read_json(path)
+    report = read_record(path)
     try:
         sets = [_result_set(found) for found in report["sets"]] if "sets" in report else [_own_set(report)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -63,7 +67,8 @@ def _result_set(found: dict[str, Any]) -> ResultSet:
     own = [row for row in rows if str(row.get("method", "")).startswith(OWN_METHOD)]
     # A variant of the method has a longer name than the method itself.
     metrics = _metrics(min(own, key=lambda row: len(row["method"]))) if own else {}
-    return ResultSet(str(found["name"]), _facts(found), rows, kinds, metrics)
+    benchmark = found.get("dataset_id"), found.get("task_id")
+    return ResultSet(str(found["name"]), _facts(found), rows, kinds, metrics, *benchmark)
 
 
 def _own_set(report: dict[str, Any]) -> ResultSet:
@@ -78,17 +83,19 @@ def _own_set(report: dict[str, Any]) -> ResultSet:
     facts |= report.get("settings", {})
     lines = [f"{as_label(name)}: {as_text(value)}" for name, value in facts.items()]
     overlap = report.get("training_overlap")
-    if overlap and overlap["images"]:
+    if overlap and "unknown" in overlap:
+        lines.append(f"whether it was trained on these images is unknown: {as_text(overlap['unknown'])}")
+    elif overlap and overlap["images"]:
         lines.append(f"**not zero-shot**: trained on {overlap['images']} of these {overlap['of']} images")
     return ResultSet(known.title if known else "own data", lines, rows, [], _metrics(report["mean"]))
 
 
 def _facts(record: dict[str, Any]) -> list[str]:
-    """The texts and numbers of a record, without its name."""
+    """The texts and numbers of a record, without its names."""
     return [
         f"{as_label(name)}: {as_text(value)}"
         for name, value in record.items()
-        if isinstance(value, str | int | float) and name != "name"
+        if isinstance(value, str | int | float) and name not in ("name", "dataset_id", "task_id")
     ]
 
 
@@ -110,3 +117,16 @@ def model_index(sets: Iterable[ResultSet]) -> list[EvalResult]:
         for found in sets
         for name, value in found.metrics.items()
     ]
+
+
+def eval_results_yaml(sets: Iterable[ResultSet]) -> str:
+    """
+    The first metric on each benchmark of the Hub, for `.eval_results/*.yaml`. Empty if no data set is a benchmark.
+    """
+    entries = []
+    for found in sets:
+        if found.dataset_id and found.task_id and found.metrics:
+            name, value = next(iter(found.metrics.items()))
+            notes = f"{as_label(name)}, percent"
+            entries.append(EvalResultEntry(found.dataset_id, found.task_id, round(100 * value, 1), notes=notes))
+    return yaml_dump(eval_result_entries_to_yaml(entries), sort_keys=False) if entries else ""

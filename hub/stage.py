@@ -1,5 +1,6 @@
 """A model's folder as it is published: weights, configuration, code, handler, records and card."""
 
+import json
 import re
 import shutil
 from importlib.metadata import distribution, requires
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.common.provenance import RECORDS
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
 from modeling_fbclip.detection.loading import LOADING_ERRORS, require_fbclip
@@ -20,7 +22,7 @@ from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 from .card import render_card
-from .evaluation_report import EVALUATION
+from .evaluation_report import EVALUATION, eval_results_yaml, read_report
 from .upload import is_hub_id
 
 HANDLER = Path(__file__).with_name("handler.py")
@@ -30,6 +32,8 @@ DISTRIBUTION = "modeling-fbclip"
 NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
 # Settings of a tokenizer that hold on this machine only.
 LOADED_FROM = ("is_local", "local_files_only")
+EVAL_RESULTS = ".eval_results"
+PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 SECRET = re.compile(
     rb"\bhf_[A-Za-z0-9]{30,}|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{40}|\bAKIA[0-9A-Z]{16}\b"
     rb"|-----BEGIN [A-Z ]*KEY"
@@ -54,13 +58,16 @@ def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | 
         _save_model(model_dir, target)
         for name in (*RECORDS, EVALUATION):
             if (model_dir / name).is_file():
-                shutil.copyfile(model_dir / name, target / name)
+                _copy_record(model_dir / name, target / name)
         if evaluation is not None:
-            shutil.copyfile(evaluation, target / EVALUATION)
+            _copy_record(evaluation, target / EVALUATION)
         write_license(target)
         shutil.copyfile(HANDLER, target / HANDLER.name)
         (target / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
         (target / "README.md").write_text(render_card(target, repo_id), encoding="utf-8")
+        if (target / EVALUATION).is_file() and (entries := eval_results_yaml(read_report(target / EVALUATION).sets)):
+            (target / EVAL_RESULTS).mkdir()
+            (target / EVAL_RESULTS / "fbclip.yaml").write_text(entries, encoding="utf-8")
         require_publishable(target)
     except BaseException:
         shutil.rmtree(target)
@@ -70,14 +77,20 @@ def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | 
 def require_publishable(folder: Path) -> None:
     r"""
     Raises:
-        `ValueError`: A file is hidden or seems to hold a secret; the message names it.
+        `ValueError`: A file is hidden, may run code when loaded, or seems to hold a secret; the message names it.
     """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.name.startswith("."):
+        if path.name.startswith(".") and path.name != EVAL_RESULTS:
             raise ValueError(f"{name}: hidden files are not published; remove it.")
+        if path.suffix.lower() in PICKLES:
+            raise ValueError(f"{name}: may run code when it is loaded, and is not published; use safetensors.")
         if path.is_file() and path.suffix != ".safetensors" and _has_secret(path.read_bytes()):
             raise ValueError(f"{name}: seems to hold a token or a key, and is not published; remove it from the file.")
+
+
+def _copy_record(source: Path, target: Path) -> None:
+    target.write_text(json.dumps(read_record(source), indent=2) + "\n", encoding="utf-8")
 
 
 def write_license(folder: Path) -> None:

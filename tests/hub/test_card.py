@@ -161,6 +161,28 @@ def test_a_report_may_lie_elsewhere(folder: Path, tmp_path) -> None:
     assert "\n### Unseen parts\n" in (tmp_path / "staged" / "README.md").read_text()
 
 
+def test_a_benchmark_of_the_hub_gets_its_own_form_too(folder: Path, tmp_path) -> None:
+    first, second = SETS["sets"]
+    known = first | {"dataset_id": "somebody/unseen-parts", "task_id": "default"}
+    (tmp_path / "report.json").write_text(json.dumps({"sets": [known, second]}))
+    stage_model(folder, tmp_path / "staged", "ada/parts", evaluation=tmp_path / "report.json")
+    (entry,) = yaml.safe_load((tmp_path / "staged" / ".eval_results" / "fbclip.yaml").read_text())
+    assert entry["dataset"] == {"id": "somebody/unseen-parts", "task_id": "default"}
+    assert (entry["value"], entry["notes"]) == (83.5, "pixel AUROC, percent")
+
+
+def test_a_record_of_another_make_is_shown_as_far_as_it_is_known(folder: Path) -> None:
+    (folder / "training_record.json").write_text(json.dumps({"arguments": "own | script", "data": 3}))
+    assert "| arguments | own \\| script |" in render_card(folder, "ada/parts")
+
+
+def test_an_unknown_overlap_is_said(folder: Path) -> None:
+    report = REPORT | {"training_overlap": {"unknown": "ada/parts: cannot be looked up"}}
+    (folder / "evaluation.json").write_text(json.dumps(report))
+    expected = "- whether it was trained on these images is unknown: ada/parts: cannot be looked up"
+    assert expected in render_card(folder, "ada/parts")
+
+
 def test_odd_values_stay_inside_their_cells(folder: Path) -> None:
     arguments = {"output": "own | folder", "resume": None}
     (folder / "training_record.json").write_text(json.dumps(RECORD | {"arguments": arguments}))
@@ -182,6 +204,7 @@ def test_odd_values_stay_inside_their_cells(folder: Path) -> None:
         ({"hub_id": None, "categories": list(VISA.categories)}, None, "on 7 images of VisA:"),
         ({"hub_id": None}, None, "on 7 images:"),
         ({"hub_id": "../secret/data"}, None, "on 7 images:"),
+        ({"hub_id": 3}, None, "on 7 images:"),
     ],
 )
 def test_the_training_data_are_named(folder: Path, data, datasets, said) -> None:
