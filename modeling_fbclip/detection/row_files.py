@@ -1,15 +1,15 @@
 """
-Rows in files, one a process, each line written as soon as it is known: what a killed run has done, the next skips.
+Rows in files, one file a process; a line is written when its image is done. A later run skips the images that are.
 
-A file's rows ascend, so that a run of any number of processes reads all files side by side and holds one row of each.
+The rows of a file ascend. So any number of processes can read all files side by side, holding one row of each.
 """
 
 import heapq
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ from modeling_fbclip.detection.sources import Item
 
 LINES, TABLE = ".jsonl", ".parquet"
 SETTINGS = "rows-settings.json"
-BLOCK = 1 << 16  # bytes that the end of a file is searched by
 ROW_GROUP = 10_000  # rows of a Parquet file that are held at once
 
 Key = tuple[int, int]  # shard and index
@@ -43,7 +42,7 @@ class RowFolder(NamedTuple):
         Makes the folder ready for the rows of these settings, before any process reads or writes some.
 
         Raises:
-            ValueError: there are rows that must not be gone on with.
+            ValueError: there are rows already, and the run does not resume them or has other settings.
             OSError: the folder cannot be written to.
         """
         file = self.folder / SETTINGS
@@ -74,20 +73,20 @@ class RowFolder(NamedTuple):
             yield write
 
     def to_parquet(self) -> None:
-        """Once no process writes any more: this one's share of the files as Parquet."""
+        """Turns this process's share of the files into Parquet. No process may be writing any more."""
         for file in self.processes.share(sorted(self._files())):
             if file.with_suffix(LINES).exists():
                 _write_parquet(_read_rows(file), file.with_suffix(TABLE))
                 file.with_suffix(LINES).unlink()
 
     def _files(self) -> set[Path]:
-        """The files without their suffixes: rows that were added to a finished table lie beside it."""
+        """The files without their suffixes. New rows of a finished table lie beside it as lines."""
         return {file.with_suffix("") for suffix in (LINES, TABLE) for file in self.folder.glob(f"rows-*{suffix}")}
 
 
 class Done:
     """
-    Tells which items have a row, if asked for them in ascending order.
+    Tells which items have a row. It must be asked for them in ascending order.
 
     Args:
         rows: as files have them, ascending.
@@ -102,7 +101,7 @@ class Done:
         The label of the item's row, "error" if it has an error; `None` if there is no row.
 
         Raises:
-            ValueError: another image had the item's place.
+            ValueError: the row at the item's place is of another image.
         """
         key = (item.shard, item.position)
         while self._row is not None and _key(self._row) < key:
@@ -131,18 +130,10 @@ def _require_same(settings: dict[str, Any], file: Path) -> None:
 
 
 def _drop_half_line(file: Path) -> None:
-    """Cuts off what follows the last line's end."""
-    with file.open("rb+") as opened:
-        end = opened.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - BLOCK)
-            opened.seek(start)
-            newline = opened.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        opened.truncate(end)
+    """Cuts off what follows the last line break."""
+    if file.stat().st_size:
+        with file.open("rb+") as opened, mmap(opened.fileno(), 0) as content:
+            opened.truncate(content.rfind(b"\n") + 1)
 
 
 def _key(row: dict[str, Any]) -> Key:
@@ -150,7 +141,7 @@ def _key(row: dict[str, Any]) -> Key:
 
 
 def _read_rows(file: Path) -> Iterator[dict[str, Any]]:
-    """A table's rows, then the lines that it does not have yet."""
+    """The rows of a table, then those of its lines that come after them."""
     last: Key = (-1, -1)
     if file.with_suffix(TABLE).exists():
         for row in _read_parquet(file.with_suffix(TABLE)):
@@ -164,7 +155,7 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith("\n"):
-                return  # another process is at it
+                return  # another process is writing it
             try:
                 row = json.loads(line)
                 _key(row), row["path"], row["label"]
