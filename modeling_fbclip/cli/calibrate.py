@@ -39,9 +39,9 @@ def calibrate(
     Set the thresholds from which images and pixels are called anomalous.
 
     With 'conformal', a new good image is called anomalous, or shows an anomalous pixel, with a probability of
-    --target-fpr at most. That takes 99 good images for 0.01, 19 for 0.05. Of a labelled data set, it uses the
-    good ones only. If --output is the model's own folder, its processor alone is replaced; else the records
-    of its training go with it.
+    --target-fpr at most. This needs 99 good images for 0.01, 19 for 0.05. Of a labelled data set, only the good
+    images are used. If --output is the model's own folder, only its processor is replaced. Otherwise the model
+    and the records of its training are copied.
 
     \b
     Example:

@@ -68,7 +68,7 @@ def detect(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the files of rows in --output, if there are any.")
+        bool, typer.Option("--resume", help="Continue the files of rows in --output, if there are any.")
     ] = False,
     recursive: Annotated[bool, typer.Option("--recursive", help="Walk the folders in a folder too.")] = False,
 ) -> None:
@@ -78,8 +78,9 @@ def detect(
     For each image, an overlay (blue is 0, red is 1, a white line around the anomalous pixels) and the map
     itself as a 16-bit PNG are written. The exit status is 1 if an image could not be read.
 
-    Kill it at any time: the same command with --resume goes on. Several devices: accelerate launch -m
-    modeling_fbclip.cli detect … writes one file of rows a process; together they are those of a single one.
+    Kill it at any time: the same command with --resume continues. Several devices: accelerate launch -m
+    modeling_fbclip.cli detect … writes one file of rows a process. Together they hold the rows of a single
+    process.
 
     \b
     Example:
@@ -140,7 +141,7 @@ def _choose_format(form: RowFormat | None, to_files: bool) -> RowFormat:
 def _require_one_kind(
     paths: list[str] | None, data: str | None, category: list[str] | None, layout: str | None, streaming: bool
 ) -> None:
-    """Raises typer.BadParameter unless there are either images or a data set, with the options that belong to it."""
+    """Raises typer.BadParameter unless there are either images or a data set, with fitting options."""
     if data is not None:
         if paths:
             raise typer.BadParameter("name images or a data set, not both", param_hint="--data")

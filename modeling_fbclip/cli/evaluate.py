@@ -30,7 +30,6 @@ COLUMNS = {
 }
 TITLE = "Percent; AUPRO up to a false positive rate of 0.3, exact, and as published: 200 thresholds, rescaled"
 
-
 ReportFormat = Literal["table", "json", "markdown"]
 
 
@@ -64,7 +63,7 @@ def evaluate(
     """
     Measure a model on a labelled data set, as the paper does.
 
-    A metric that is undefined, for there is but one class, is n/a, and left out of the mean. Several devices:
+    A metric that needs good and bad images is n/a where one kind is missing, and left out of the mean. Several devices:
     accelerate launch -m modeling_fbclip.cli evaluate …
 
     \b
@@ -85,7 +84,7 @@ def evaluate(
     processes = join_processes()
     detector = load_detector(model, device or processes.device, dtype)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)  # better found impossible now than at the end
+        output.parent.mkdir(parents=True, exist_ok=True)  # an impossible path is found before the work
     total = None if streaming else -(-len(dataset) // processes.size)
     aside = written_aside(plots, owner=processes.is_main) if plots is not None else nullcontext()
     with aside as figures, progress_bar(total, "evaluate", visible=processes.is_main) as progress:
@@ -121,7 +120,7 @@ def _print(report: dict[str, Any], form: ReportFormat) -> None:
     else:
         from rich.console import Console
 
-        # Too narrow, a table is broken up; a pipe has no width at all.
+        # A narrower table would be wrapped. A pipe has no width.
         console = Console(width=max(Console().width, 132))
         console.print(_table(report))
 

@@ -1,4 +1,4 @@
-"""Rows on stdout, each written as soon as it is known: a table to read, or JSON or CSV for a machine."""
+"""Rows on stdout, each written as soon as it is known: a table for a reader, JSON or CSV for a program."""
 
 import csv
 import json
@@ -53,7 +53,7 @@ def _json() -> Iterator[WriteRow]:
     try:
         yield write
     finally:
-        print_beside_bar("]")  # one JSON document, even when the run is broken off
+        print_beside_bar("]")  # so that a broken run leaves a valid JSON document too
 
 
 @contextmanager

@@ -11,7 +11,7 @@ def progress_bar(total: int | None, description: str, done: int = 0, visible: bo
     A bar on stderr if that is a terminal; nothing elsewhere.
 
     Args:
-        total: number of steps, or `None` if only the end will tell.
+        total: number of steps, or `None` if that is not known.
         description: the word in front of the bar.
         done: steps done before.
         visible: whether this process shows the bar.

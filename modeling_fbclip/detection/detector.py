@@ -19,7 +19,7 @@ Prompts = tuple[str, str]  # what a faultless and what a faulty image shows
 @dataclass
 class Detector:
     """
-    Detects in three steps, of which the first and the last may run in background threads.
+    Detects in three steps: `prepare`, `run`, `finish`. The first and the last may run in background threads.
 
     Args:
         model: on the device to use, in evaluation mode.

@@ -15,8 +15,8 @@ class ImageFinder(NamedTuple):
 
     Args:
         recursive: whether the folders inside a folder are walked as well.
-        output: the folder that results are written to. Images in it are not taken as inputs again, unless
-            the argument itself lies in it: then only the results are left out.
+        output: the folder that results are written to. Images in it are left out. If the argument itself lies
+            in it, only the results are left out.
         result_suffixes: how the names of results end.
     """
 
@@ -25,7 +25,7 @@ class ImageFinder(NamedTuple):
     result_suffixes: tuple[str, ...]
 
     def find(self, argument: str) -> Iterator[Path]:
-        """The images of one argument. A file that is named outright is taken whatever its name and place."""
+        """The images of one argument. An existing file is taken whatever its suffix and place."""
         path = Path(argument)
         if path.is_dir():
             yield from self._walk(path, self._in_output(path))
@@ -61,7 +61,7 @@ class ImageFinder(NamedTuple):
             with os.scandir(folder) as entries:
                 named = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
         except OSError:
-            yield folder  # reading it fails again, and is reported in its place
+            yield folder  # reading it fails again, which gives an error row
             return
         visible = [(folder / name, is_folder) for name, is_folder in named if not name.startswith(".")]
         yield from self._wanted((path for path, is_folder in visible if not is_folder), from_output)
@@ -102,5 +102,5 @@ def common_folder(arguments: Sequence[str]) -> Path:
 
 
 def absolute(path: Path) -> Path:
-    """The path from the root on, without `..`, its links not followed: two links stay two names."""
+    """The absolute path without `..`. Links are not followed, so that two links stay two names."""
     return Path(os.path.abspath(path))  # noqa: PTH100

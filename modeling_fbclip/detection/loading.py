@@ -76,7 +76,7 @@ def computes_bfloat16(kind: str) -> bool:
 
 
 def quieten_libraries() -> None:
-    """Their warnings and loading bars are for programmers; what a user must know, we say ourselves."""
+    """Hides the warnings and loading bars of the libraries, which are for programmers."""
     huggingface_hub.logging.set_verbosity_error()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

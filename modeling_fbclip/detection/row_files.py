@@ -48,7 +48,7 @@ class RowFolder(NamedTuple):
         file = self.folder / SETTINGS
         if file.exists():
             if not resume:
-                raise ValueError(f"{self.folder} holds rows already; choose another folder, or go on with --resume")
+                raise ValueError(f"{self.folder} holds rows already; choose another folder, or continue with --resume")
             _require_same(settings, file)
             for lines in self.folder.glob(f"rows-*{LINES}"):
                 _drop_half_line(lines)
@@ -57,7 +57,7 @@ class RowFolder(NamedTuple):
                 aside.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
     def done(self) -> "Done":
-        """What has been written, by any number of processes."""
+        """The images that have a row, written by any number of processes."""
         return Done(heapq.merge(*map(_read_rows, sorted(self._files())), key=_key))
 
     @contextmanager

@@ -45,7 +45,7 @@ def detect_all(
     on_images: Callable[[int], object],
 ) -> Seen:
     """
-    This process's share of the images, row by row in order, but for those that are done.
+    Writes the rows of this process's share of the images, in order. Images that are done are skipped.
 
     Args:
         source: where the images come from.

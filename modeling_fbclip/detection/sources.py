@@ -1,5 +1,5 @@
 """
-Images to examine, named outright or in a data set: batch by batch, each process its share.
+Images to examine, named by paths or in a data set: batch by batch, each process its share.
 
 A batch holds the same images whatever the number of processes, so that a score is the same to the last bit.
 """
@@ -45,7 +45,7 @@ class Source(NamedTuple):
 
     Args:
         batches: those of one process, in ascending order.
-        total: how many images there are in all, or `None` if only the end will tell.
+        total: how many images there are in all, or `None` if that is not known.
         folder: what every path lies below.
     """
 
@@ -94,7 +94,7 @@ def open_data(
 
 
 def table_batches(rows: "Dataset", batch_size: int, processes: Processes) -> Iterator[Batch]:
-    """A data set's images, which are opened when they are read. Its rows are undecoded."""
+    """The images of a data set whose rows are undecoded."""
     names: Any = rows.select_columns(["path", "category"])
     for start in processes.share(range(0, len(rows), batch_size)):
         some = names[start : start + batch_size]
@@ -105,7 +105,10 @@ def table_batches(rows: "Dataset", batch_size: int, processes: Processes) -> Ite
 
 
 def stream_batches(rows: "IterableDataset", batch_size: int, processes: Processes) -> Iterator[Batch]:
-    """Whole shards for each process, or every so many batches of all if there are too few: then each reads all."""
+    """
+    Each process reads whole shards. If there are fewer shards than processes, each reads all shards and takes every
+    n-th batch.
+    """
     shards = range(rows.num_shards)
     enough = len(shards) >= processes.size
     mine = processes.share(shards) if enough else shards

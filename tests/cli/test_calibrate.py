@@ -70,7 +70,7 @@ def test_the_working_folder_may_be_the_models(calibrate, good, model_folder, mon
     assert {path.name for path in model_folder.parent.iterdir()} == before
 
 
-def test_labels_count_where_there_are_some_beside_loose_images(calibrate, good, save_photograph):
+def test_labels_beside_loose_images_are_used(calibrate, good, save_photograph):
     save_photograph("data/preview.png", seed=99)
     good.rename("data/good")
     save_photograph("data/bent/0.png", seed=98)
@@ -78,7 +78,7 @@ def test_labels_count_where_there_are_some_beside_loose_images(calibrate, good, 
     assert outcome.out.endswith(", from 9 images\n")
 
 
-def test_tables_are_labelled_beside_loose_images_too(calibrate, good, save_photograph):
+def test_tables_beside_loose_images_are_used(calibrate, good, save_photograph):
     rows = {"image": [str(path) for path in sorted(good.iterdir())], "label": [0] * 9}
     Path("tables").mkdir()
     Dataset.from_dict(rows, features=Features({"image": Image(), "label": Value("int64")})).to_parquet(
@@ -89,14 +89,14 @@ def test_tables_are_labelled_beside_loose_images_too(calibrate, good, save_photo
     assert outcome.out.endswith(", from 9 images\n"), outcome.err
 
 
-def test_a_split_or_category_that_good_images_do_not_have_is_told(calibrate, good):
+def test_a_missing_split_or_category_of_good_images_is_named(calibrate, good):
     for arguments in (["--split", "train"], ["--category", "screw"]):
         outcome = calibrate(good, "--output", "calibrated", *arguments)
         assert (outcome.status, outcome.err.count("\n")) == (2, 1)
         assert f"good_parts: has no {arguments[0][2:]} {arguments[1]!r}" in outcome.err
 
 
-def test_a_labelled_data_set_gives_its_good_images_or_its_labels(calibrate, good, labelled):
+def test_a_labelled_data_set_is_used_as_the_criterion_needs(calibrate, good, labelled):
     assert calibrate(good, "--output", "from_folder", "--target-fpr", 0.1).status == 0
     assert calibrate(labelled, "--output", "from_data", "--target-fpr", 0.1).status == 0
     assert thresholds_of("from_data") == pytest.approx(thresholds_of("from_folder"))
@@ -123,7 +123,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(calibrate, good, arguments, sa
     assert list(Path().iterdir()) == []
 
 
-def test_a_folder_with_other_things_is_kept_unless_forced(calibrate, good):
+def test_a_folder_that_is_not_empty_is_kept_unless_forced(calibrate, good):
     Path("calibrated").mkdir()
     Path("calibrated/notes.txt").write_text("mine")
     outcome = calibrate(good, "--output", "calibrated", "--target-fpr", 0.1)
@@ -141,7 +141,7 @@ def test_a_damaged_image_is_named(calibrate, good):
     assert list(Path().iterdir()) == []
 
 
-def test_records_of_the_training_go_with_the_model(calibrate, good, model_folder):
+def test_the_training_records_are_copied_with_the_model(calibrate, good, model_folder):
     for name in ("training_record.json", "recipe.json", "evaluation.json"):
         (model_folder / name).write_text(f'{{"image_digests": ["{name}"]}}')
     assert calibrate(good, "--output", "calibrated", "--target-fpr", 0.1).status == 0
@@ -151,7 +151,7 @@ def test_records_of_the_training_go_with_the_model(calibrate, good, model_folder
     assert trained_images(FBCLIPModel.from_pretrained("calibrated")) == {"training_record.json"}
 
 
-def test_categories_have_thresholds_of_their_own_by_f1(calibrate, fbclip, good, save_photograph):  # noqa: ARG001
+def test_each_category_gets_its_own_f1_threshold(calibrate, fbclip, good, save_photograph):  # noqa: ARG001
     for seed, name in enumerate(("bolt/test/good", "bolt/test/bent", "nut/test/good", "nut/test/torn")):
         for index in range(2):
             save_photograph(f"data/{name}/{index}.png", seed=10 * seed + index)
@@ -166,7 +166,7 @@ def test_categories_have_thresholds_of_their_own_by_f1(calibrate, fbclip, good, 
     assert "score from the category's threshold on" in detected.err
 
 
-def test_data_are_read_by_the_layout_that_is_named(calibrate, good):
+def test_the_layout_option_is_used(calibrate, good):
     outcome = calibrate(good, "--output", "calibrated", "--target-fpr", 0.1, "--layout", "good-only")
     assert outcome.status == 0, outcome.err
     assert outcome.out.startswith("all images: threshold ")

@@ -24,7 +24,7 @@ def convert(fbclip, tmp_path, monkeypatch):
     )
 
 
-def test_the_folder_loads_as_what_the_checkpoint_holds(convert, fbclip, save_photograph):
+def test_the_saved_model_has_the_weights_of_the_checkpoint(convert, fbclip, save_photograph):
     outcome = convert("--output", "deep/converted", *FITTING)
     assert (outcome.status, outcome.out) == (0, "")
     assert outcome.err.startswith("saved to deep/converted")

@@ -3,7 +3,7 @@
 import socket
 
 
-def test_a_model_that_is_not_there_is_one_line(fbclip, tmp_path):
+def test_a_missing_model_is_one_line(fbclip, tmp_path):
     outcome = fbclip("demo", "--model", tmp_path / "nothing")
     assert outcome.status == 2
     assert outcome.err == (
@@ -12,7 +12,7 @@ def test_a_model_that_is_not_there_is_one_line(fbclip, tmp_path):
     )
 
 
-def test_a_port_that_is_taken_is_one_line(fbclip, model_folder):
+def test_a_port_in_use_is_one_line(fbclip, model_folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         outcome = fbclip("demo", "--model", model_folder, "--port", taken.getsockname()[1])
     assert (outcome.status, outcome.out) == (2, "")
@@ -20,7 +20,7 @@ def test_a_port_that_is_taken_is_one_line(fbclip, model_folder):
     assert len(outcome.err.splitlines()) == 1
 
 
-def test_two_folders_of_one_name_are_one_line(fbclip, model_folder, tmp_path):
+def test_two_folders_with_the_same_name_are_one_line(fbclip, model_folder, tmp_path):
     (tmp_path / "other/model").mkdir(parents=True)
     outcome = fbclip("demo", "--model", model_folder, "--model", tmp_path / "other/model")
     assert (outcome.status, outcome.out) == (2, "")

@@ -26,7 +26,7 @@ def files_in(folder):
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 
 
-def test_the_three_formats_tell_the_same(detect, save_photograph):
+def test_the_three_formats_have_the_same_rows(detect, save_photograph):
     save_photograph("parts/good, bad.png", seed=1)
     save_photograph("parts/other.png", seed=2)
     Path("parts/text.png").write_text("no image")
@@ -112,7 +112,7 @@ def test_bad_files_among_good_ones_become_rows(detect, batch_size, save_photogra
     assert outcome.err.strip() == summary
 
 
-def test_an_image_that_the_model_refuses_does_not_cost_its_batch(detect, monkeypatch, save_photograph):
+def test_an_image_that_the_model_refuses_is_an_error_of_its_own(detect, monkeypatch, save_photograph):
     for seed, name in enumerate("abc"):
         save_photograph(Path(f"{name}.png"), width=10 + seed)
     prepare = Detector.prepare
@@ -160,7 +160,7 @@ def test_an_interrupt_leaves_no_half_written_file_and_a_whole_json(detect, monke
     assert "Traceback" not in outcome.err
 
 
-def test_no_more_than_a_few_maps_are_held(detect, monkeypatch, save_photograph):
+def test_only_a_few_maps_are_in_memory(detect, monkeypatch, save_photograph):
     count = 40
     for index in range(count):
         save_photograph(Path(f"parts/{index}.png"))
@@ -181,7 +181,7 @@ def test_no_more_than_a_few_maps_are_held(detect, monkeypatch, save_photograph):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_narrow_weights_score_about_the_same(detect, dtype, save_photograph):
+def test_half_precision_scores_are_close_to_float32(detect, dtype, save_photograph):
     save_photograph("photo.png")
     wide, narrow = (
         rows_of(detect("photo.png", "--format", "json", "--dtype", name))[0]["score"] for name in ("float32", dtype)

@@ -32,7 +32,7 @@ def test_a_folder_gives_its_images_sorted_and_nothing_else(taken, save_photograp
     assert taken("parts", "--recursive") == ["parts/a.png", "parts/b.JPG", "parts/c.webp", "parts/deep/d.png"]
 
 
-def test_a_file_named_outright_is_taken_whatever_its_suffix(taken, save_photograph):
+def test_a_named_file_is_read_whatever_its_suffix(taken, save_photograph):
     save_photograph("photo.png").rename("photo")
     Path("notes.txt").write_text("text")
     assert taken("photo") == ["photo"]
@@ -50,7 +50,7 @@ def test_globs(taken, save_photograph):
     assert taken(Path.cwd() / "a" / "?.jpg") == [str(Path.cwd() / "a" / "2.jpg")]
 
 
-def test_names_with_wildcards_spaces_and_other_scripts_are_names(taken, save_photograph):
+def test_wildcards_and_spaces_in_existing_names_are_plain_characters(taken, save_photograph):
     names = ["[1].png", "a b.png", "what?.png", "*.png", "Größe 漆.png", "1.png", "line\nbreak.png"]
     for name in names:
         save_photograph(Path("parts", name))
@@ -59,7 +59,7 @@ def test_names_with_wildcards_spaces_and_other_scripts_are_names(taken, save_pho
     assert sorted(taken("parts")) == sorted(f"parts/{name}" for name in names)
 
 
-def test_a_table_keeps_one_line_an_image_whatever_the_name(detect, save_photograph):
+def test_a_name_with_a_line_break_stays_on_one_line(detect, save_photograph):
     save_photograph("line\nbreak.png")
     lines = detect("line\nbreak.png").out.splitlines()
     assert len(lines) == 2
@@ -67,7 +67,7 @@ def test_a_table_keeps_one_line_an_image_whatever_the_name(detect, save_photogra
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows' names are text")
-def test_names_that_are_no_text_are_taken(taken, detect, save_photograph):
+def test_names_that_are_not_valid_text_are_read(taken, detect, save_photograph):
     name = os.fsdecode(b"caf\xe9.png")
     try:
         save_photograph("parts/photo.png").rename(Path("parts", name))
@@ -77,7 +77,7 @@ def test_names_that_are_no_text_are_taken(taken, detect, save_photograph):
     assert detect("parts", "--format", "csv").status == 0
 
 
-def test_same_names_in_other_folders_and_formats_do_not_collide(taken, save_photograph):
+def test_equal_names_in_different_folders_and_formats_get_different_results(taken, save_photograph):
     names = ["a/1.png", "a/1.jpg", "a/1.png.overlay.png", "b/1.png", "b/a/1.png"]
     for name in names:
         save_photograph(Path("parts", name))
@@ -97,7 +97,7 @@ def test_names_of_results_are_the_same_in_every_run(detect, save_photograph):
     ]
 
 
-def test_results_in_the_input_folder_are_not_taken_again(taken, save_photograph):
+def test_results_in_the_input_folder_are_not_read_as_images(taken, save_photograph):
     save_photograph("parts/1.png")
     for _ in range(2):
         assert taken("parts", "--recursive", "--output", "parts/outputs") == ["parts/1.png"]
@@ -117,7 +117,7 @@ def test_results_may_lie_beside_their_images(taken, save_photograph):
     assert taken("parts/1.png.overlay.png", "--output", "parts") == ["parts/1.png.overlay.png"]
 
 
-def test_the_output_folder_among_the_arguments_is_passed_over(taken, detect, save_photograph):
+def test_the_output_folder_as_an_argument_is_skipped(taken, detect, save_photograph):
     save_photograph("1.png")
     assert taken("1.png") == ["1.png"]
     assert taken("1.png", "outputs") == ["1.png"]  # as a shell's * gives them at the second run
@@ -126,7 +126,7 @@ def test_the_output_folder_among_the_arguments_is_passed_over(taken, detect, sav
     assert "nothing but earlier results" in outcome.err
 
 
-def test_links_to_folders_are_not_walked(taken, save_photograph):
+def test_links_to_folders_are_not_followed(taken, save_photograph):
     save_photograph("parts/1.png")
     Path("parts/loop").symlink_to(Path("parts").absolute(), target_is_directory=True)
     Path("linked").symlink_to("parts", target_is_directory=True)

@@ -84,7 +84,7 @@ def test_two_launched_processes_write_the_rows_of_one(detect, parts, model_folde
     assert pictures_in("two") == pictures_in("one")
 
 
-def test_a_killed_run_is_resumed_to_the_rows_of_a_whole_one(detect, parts, model_folder, calls):
+def test_a_resumed_run_ends_with_the_rows_of_an_unbroken_one(detect, parts, model_folder, calls):
     arguments = [parts, "--batch-size", 2, "--format", "jsonl"]
     detect(*arguments, "--output", "whole")
     late = parts / "6.png"
@@ -149,7 +149,7 @@ def test_rows_of_any_number_of_processes_count_as_done(detect, parts, calls):
         (["--no-maps"], "maps True is now False"),
     ],
 )
-def test_rows_of_other_settings_are_not_gone_on_with(detect, save_photograph, change, said):
+def test_rows_of_other_settings_are_not_resumed(detect, save_photograph, change, said):
     save_photograph("photo.png")
     arguments = ["photo.png", "--batch-size", 2, "--format", "jsonl"]
     detect(*arguments)
@@ -161,7 +161,7 @@ def test_rows_of_other_settings_are_not_gone_on_with(detect, save_photograph, ch
     assert Path("outputs/rows-00000-of-00001.jsonl").read_text() == before
 
 
-def test_rows_of_another_model_or_of_other_images_are_not_gone_on_with(detect, save_photograph, model_folder):
+def test_rows_of_another_model_or_of_other_images_are_not_resumed(detect, save_photograph, model_folder):
     for name in "bc":
         save_photograph(f"parts/{name}.png")
     detect("parts", "--format", "jsonl")
@@ -193,16 +193,16 @@ def test_rows_of_another_model_or_of_other_images_are_not_gone_on_with(detect, s
     assert "holds rows of other settings (weights " in refused.err
 
 
-def test_rows_are_neither_overwritten_nor_mixed_with_others_unasked(detect, save_photograph):
+def test_rows_are_not_overwritten_without_resume(detect, save_photograph):
     save_photograph("photo.png")
     detect("photo.png", "--format", "jsonl")
     refused = detect("photo.png", "--format", "jsonl")
     assert (refused.status, refused.err.count("\n")) == (2, 1)
-    assert "outputs holds rows already; choose another folder, or go on with --resume" in refused.err
+    assert "outputs holds rows already; choose another folder, or continue with --resume" in refused.err
     assert detect("photo.png").status == 0  # to stdout
 
 
-def test_parquet_holds_the_same_rows_and_is_gone_on_with(detect, parts, save_photograph, calls):
+def test_parquet_has_the_same_rows_and_can_be_resumed(detect, parts, save_photograph, calls):
     arguments = [parts, "--batch-size", 2]
     detect(*arguments, "--format", "jsonl", "--output", "lines")
     save_photograph("parts/8.png", seed=8)
@@ -272,7 +272,7 @@ def test_a_data_set_gives_the_rows_of_its_images_streamed_or_not(detect, save_ph
     assert Path("table/bolt/test/bent/0.png.overlay.png").exists()
 
 
-def test_images_in_a_table_have_names_of_their_own(detect, save_photograph):
+def test_each_image_in_a_table_has_its_own_name(detect, save_photograph):
     files = [str(save_photograph(f"{seed}.png", seed=seed)) for seed in range(3)]
     features = Features({"image": Image(), "category": Value("string")})
     pixels = [{"bytes": Path(file).read_bytes(), "path": None} for file in files]
@@ -407,7 +407,7 @@ def test_a_damaged_file_is_named(detect, save_photograph, file, content, said):
     assert f"{said}; choose another folder" in outcome.err
 
 
-def test_a_data_set_is_read_by_the_layout_that_is_named(detect, save_photograph):
+def test_the_layout_option_is_used(detect, save_photograph):
     for seed in range(2):
         save_photograph(f"parts/{seed}.png", seed=seed)
     outcome = detect("--data", "parts", "--layout", "good-only", "--format", "json")

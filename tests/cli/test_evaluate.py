@@ -38,7 +38,7 @@ def evaluate(fbclip, model_folder, data):
     return lambda *arguments, path=data: fbclip("evaluate", path, "--model", model_folder, "--size", 48, *arguments)
 
 
-def test_the_three_forms_and_the_file_tell_the_same(evaluate):
+def test_the_three_forms_and_the_file_have_the_same_numbers(evaluate):
     as_json = evaluate("--format", "json", "--output", "deep/report.json")
     assert (as_json.status, as_json.err) == (0, "")
     report = json.loads(as_json.out)
@@ -67,7 +67,7 @@ def test_one_category_and_figures(evaluate):
     assert sorted(path.name for path in Path().iterdir()) == ["figures", "report.json"]
 
 
-def test_data_that_were_trained_on_are_told_loudly(evaluate, model_folder, data):
+def test_training_images_in_the_data_give_a_warning(evaluate, model_folder, data):
     digest = image_digest(Image.open(data / "cap/test/good/1.png"))
     (model_folder / TRAINING_RECORD).write_text(json.dumps({"image_digests": [digest]}))
     outcome = evaluate("--format", "markdown")
@@ -104,7 +104,7 @@ def test_no_numbers_are_given_when_an_image_cannot_be_read(evaluate, data):
     assert list(Path().iterdir()) == []
 
 
-def test_a_folder_that_is_none_is_named(evaluate):
+def test_a_missing_folder_is_named(evaluate):
     outcome = evaluate(path="typo")
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
     assert "typo" in outcome.err
@@ -126,7 +126,7 @@ def test_two_launched_processes_and_a_stream_give_the_report_of_one(evaluate, da
     assert json.loads(streamed.out) == expected
 
 
-def test_data_are_read_by_the_layout_that_is_named(evaluate, data):
+def test_the_layout_option_is_used(evaluate, data):
     arguments = ["--format", "json", "--layout", "good-only"]
     outcome = evaluate(*arguments, path=data / "cap/test/good")
     assert outcome.status == 0, outcome.err

@@ -10,7 +10,7 @@ EXAMPLES = Path(__file__).parents[2] / "demo" / "examples"
 PHOTOGRAPHS = sorted(EXAMPLES.glob("*.jpg"))
 
 
-def test_the_list_of_licences_names_each_photograph_once_and_leaves_nothing_open():
+def test_every_photograph_has_one_complete_entry_in_the_list_of_licences():
     lines = (EXAMPLES / "LICENSES.md").read_text(encoding="utf-8").splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
     assert sorted(row[0].strip("`") for row in rows) == [path.name for path in PHOTOGRAPHS]

@@ -59,7 +59,7 @@ def test_weights_fit_in_ten_megabytes():
     assert (BUNDLED / "model.safetensors").stat().st_size <= MOST_BYTES
 
 
-def test_its_record_is_what_the_recipe_would_write():
+def test_its_record_matches_the_recipe():
     record = json.loads((BUNDLED / "recipe.json").read_text())
     assert record["settings"] == json.loads(json.dumps(Settings().record()))
     assert record["data"] == DATA

@@ -77,7 +77,7 @@ def test_sixteen_bit_map_comes_back_within_one_level(tmp_path):
 
 
 @pytest.mark.parametrize("value", [-0.2, 1.5, 255.0, float("nan")])
-def test_values_that_are_no_probabilities_are_refused(value):
+def test_values_outside_0_to_1_are_refused(value):
     anomaly_map = np.zeros((4, 6), dtype=np.float32)
     anomaly_map[1, 1] = value
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
@@ -86,7 +86,7 @@ def test_values_that_are_no_probabilities_are_refused(value):
         render_overlay(grey(), anomaly_map)
 
 
-def test_shapes_that_do_not_fit_are_named():
+def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"anomaly_map of .*\(4, 6\) does not fit the image's \(6, 4\)"):
         render_overlay(grey(6, 4), np.zeros((6, 4)))
     with pytest.raises(ValueError, match=r"mask of .*\(5, 4\) does not fit"):

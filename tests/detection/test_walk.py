@@ -96,7 +96,7 @@ def test_three_steps_give_what_the_pipeline_gives(detector, synthetic_image):
     assert torch.equal(found["mask"], expected["mask"])
 
 
-def test_an_image_of_numbers_that_are_not_finite_has_an_error_of_its_own(detector, synthetic_image, tmp_path):
+def test_outputs_that_are_not_finite_are_an_error_of_their_image(detector, synthetic_image, tmp_path):
     synthetic_image.save(tmp_path / "photo.png")
     source = open_images([str(tmp_path / "photo.png")], ImageFinder(False, tmp_path / "out", ()), None, batch_size=1)
     torch.nn.init.constant_(detector.model.scale_weights, torch.nan)
@@ -108,7 +108,7 @@ def test_an_image_of_numbers_that_are_not_finite_has_an_error_of_its_own(detecto
 
 
 @pytest.mark.parametrize("has_instructions", [True, False])
-def test_bfloat16_without_instructions_is_told_in_one_line(has_instructions, monkeypatch, caplog):
+def test_bfloat16_without_instructions_gives_one_warning(has_instructions, monkeypatch, caplog):
     monkeypatch.setattr("modeling_fbclip.detection.loading.computes_bfloat16", lambda _: has_instructions)
     load_detector(None, "cpu", "bfloat16")
     told = [record.getMessage() for record in caplog.records if "bfloat16" in record.getMessage()]
