@@ -63,8 +63,8 @@ def evaluate(
     """
     Measure a model on a labelled data set, as the paper does.
 
-    A metric that needs good and bad images is n/a where one kind is missing, and left out of the mean. Several devices:
-    accelerate launch -m modeling_fbclip.cli evaluate …
+    A metric that needs good and bad images is n/a where one kind is missing, and left out of the mean.
+    Several devices: accelerate launch -m modeling_fbclip.cli evaluate …
 
     \b
     Example:
