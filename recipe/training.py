@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.detection.loading import computes_bfloat16
 
 from .dataset import ProceduralImages, collate
@@ -73,13 +74,6 @@ def optimizers(module: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
     return found
 
 
-def save_aside(state: dict, path: Path) -> None:
-    """Writes a temporary file and renames it, so that a killed run leaves no half file."""
-    aside = path.with_suffix(".tmp")
-    torch.save(state, aside)
-    aside.replace(path)
-
-
 def checkpoint(name: str, settings: Settings, work: Path) -> dict[str, Any] | None:
     """The saved state of a stage, if there is one.
 
@@ -130,7 +124,9 @@ def train(
     def save(step: int) -> None:
         state = {"module": module.state_dict(), "step": step}
         state |= {"optimizers": [optimizer.state_dict() for optimizer in chosen]}
-        save_aside(state | {"seconds": seconds + time.monotonic() - started, "settings": settings.record(name)}, path)
+        state |= {"seconds": seconds + time.monotonic() - started, "settings": settings.record(name)}
+        with written_aside(path) as aside:
+            torch.save(state, aside)
 
     loader = batches(dataset, first, steps, batch_size, workers)
     for step, batch in enumerate(tqdm(loader, desc=name, initial=first, total=steps, mininterval=2), first):
