@@ -1,4 +1,4 @@
-"""Findings as HTML. Pictures travel inside it, so that no file of them lies on the server."""
+"""Findings as HTML. It contains the pictures themselves, so that the server stores no file of them."""
 
 import csv
 from base64 import b64encode
@@ -18,8 +18,8 @@ CSV_HEADER = ("image", "score", "label", "error")
 
 class View(NamedTuple):
     """
-    How findings are shown, each number in `[0, 1]`: weight of the colours over the photograph, score from which an
-    image is anomalous, probability from which a pixel lies inside the contour.
+    How findings are shown. All numbers are in `[0, 1]`: the opacity of the heatmap, the score from which an image is
+    anomalous, the probability from which a pixel lies inside the contour.
     """
 
     fade: float
@@ -28,7 +28,7 @@ class View(NamedTuple):
 
 
 def colour_scale() -> str:
-    """The fixed colour scale, from 0 to 1."""
+    """The colour scale from 0 to 1, the same for all images."""
     stops = ", ".join(f"rgb{colour} {100 * position:.0f}%" for position, colour in COLOUR_ANCHORS)
     return (
         '<div class="scale" role="img" aria-label="Colour scale: blue is 0, red is 1"><span>0</span>'
@@ -38,11 +38,11 @@ def colour_scale() -> str:
 
 
 def show_one(findings: list[Finding], view: View) -> str:
-    """The verdict on one photograph and its overlay, or what is wrong with it."""
+    """The decision on one photograph and its overlay, or an error message."""
     if not findings:
         return '<p class="hint">The score, the decision and the heatmap appear here.</p>'
     (finding,) = findings
-    if finding.error is not None:
+    if finding.error:
         return message(finding.error)
     label = _label(finding, view)
     return (
@@ -53,7 +53,7 @@ def show_one(findings: list[Finding], view: View) -> str:
 
 
 def show_many(findings: list[Finding], view: View) -> str:
-    """Overlays side by side, a table of them, and a link that saves the table."""
+    """A gallery of overlays, a table, and a link that downloads the table."""
     if not findings:
         return '<p class="hint">A gallery of heatmaps and a table to download appear here.</p>'
     rows = [_row(finding, view) for finding in findings]
@@ -74,7 +74,7 @@ def show_many(findings: list[Finding], view: View) -> str:
 
 
 def message(text: str) -> str:
-    """What went wrong, in place of a result."""
+    """An error message in place of a result."""
     return f'<p class="message" role="alert">{escape(text)}</p>'
 
 
@@ -83,7 +83,7 @@ def _label(finding: Finding, view: View) -> str:
 
 
 def _row(finding: Finding, view: View) -> tuple[str, str, str, str]:
-    if finding.error is not None:
+    if finding.error:
         return finding.photo.name, "", "", finding.error
     return finding.photo.name, f"{finding.score:.4f}", _label(finding, view), ""
 
