@@ -38,6 +38,8 @@ class Finding(NamedTuple):
 
 
 class Examiner:
+    """Runs the models on photographs."""
+
     def __init__(self, models: Models) -> None:
         self.models = models
         # A lent GPU has a process of its own, which gets copies of the arguments: so a name, not the model.

@@ -6,8 +6,6 @@ from html import escape
 from io import BytesIO, StringIO
 from typing import NamedTuple
 
-from PIL import Image
-
 from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, render_overlay
 
 from .examiner import Finding
@@ -63,13 +61,16 @@ def show_many(findings: list[Finding], view: View) -> str:
         for finding, (name, score, label, error) in zip(findings, rows, strict=True)
         if not error
     ]
+    table = StringIO()
+    csv.writer(table).writerows([CSV_HEADER, *rows])
+    link = _data_url("text/csv", table.getvalue().encode("utf-8", "replace"))
     cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
     header = "".join(f'<th scope="col">{name}</th>' for name in CSV_HEADER)
     return (
         f'<div class="gallery">{"".join(figures)}</div>'
         f'<div class="rows"><table><thead><tr>{header}</tr></thead><tbody><tr>'
         f"{'</tr><tr>'.join(cells)}</tr></tbody></table></div>"
-        f'<a download="fbclip.csv" href="{_data_url("text/csv", _csv(rows))}">Download the table (CSV)</a>'
+        f'<a download="fbclip.csv" href="{link}">Download the table (CSV)</a>'
     )
 
 
@@ -88,28 +89,18 @@ def _row(finding: Finding, view: View) -> tuple[str, str, str, str]:
     return finding.photo.name, f"{finding.score:.4f}", _label(finding, view), ""
 
 
-def _csv(rows: list[tuple[str, str, str, str]]) -> bytes:
-    text = StringIO()
-    csv.writer(text).writerows([CSV_HEADER, *rows])
-    return text.getvalue().encode("utf-8", "replace")
-
-
 def _picture(finding: Finding, view: View) -> str:
     if finding.picture is None or finding.anomaly_map is None:
         return ""
     mask = finding.anomaly_map >= view.pixel_threshold
     overlay = render_overlay(finding.picture, finding.anomaly_map, mask, alpha=view.fade)
+    jpeg = BytesIO()
+    overlay.save(jpeg, "JPEG", quality=JPEG_QUALITY)
     alt = f"Heatmap of {finding.photo.name}: {mask.mean():.1%} of it lies inside the contour"
     return (
         f'<img width="{overlay.width}" height="{overlay.height}" alt="{escape(alt)}" '
-        f'src="{_data_url("image/jpeg", _jpeg(overlay))}">'
+        f'src="{_data_url("image/jpeg", jpeg.getvalue())}">'
     )
-
-
-def _jpeg(picture: Image.Image) -> bytes:
-    stream = BytesIO()
-    picture.save(stream, "JPEG", quality=JPEG_QUALITY)
-    return stream.getvalue()
 
 
 def _data_url(kind: str, data: bytes) -> str:
