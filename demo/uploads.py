@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ ABANDONED_SECONDS = 60  # after which unused uploads and results that no client 
 
 
 class Uploads:
-    """The paths of unused uploads, with a count: a file that is sent twice has the same path."""
+    """The paths of unused uploads. A file that is sent twice has one path, which counts twice."""
 
     def __init__(self) -> None:
         self._waiting: Counter[str] = Counter()
@@ -97,12 +98,12 @@ class Uploads:
                     path.parent.rmdir()
 
 
+@dataclass
 class UploadGuard:
     """ASGI middleware that limits the size of requests before they are read, and tells `Uploads` the paths."""
 
-    def __init__(self, app: ASGIApp, uploads: Uploads) -> None:
-        self.app = app
-        self.uploads = uploads
+    app: ASGIApp
+    uploads: Uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
