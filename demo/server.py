@@ -40,7 +40,7 @@ def serving(offered: Sequence[str] = (), host: str | None = None, port: int | No
     with ExitStack() as at_end:
         # Gradio reads this variable when components are made.
         os.environ["GRADIO_TEMP_DIR"] = at_end.enter_context(TemporaryDirectory(prefix="fbclip-demo-"))
-        at_end.callback(os.environ.pop, "GRADIO_TEMP_DIR")
+        at_end.callback(os.environ.pop, "GRADIO_TEMP_DIR", None)
         uploads = Uploads()
         app = build_app(Models(offered), uploads)
         at_end.callback(app.close, verbose=False)
