@@ -1,1 +1,1 @@
-"""The Gradio app, and what a Space of it needs."""
+"""The page that tries a model in the browser, and the Space that serves it."""

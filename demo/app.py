@@ -1,34 +1,32 @@
-"""The page: its parts, and which event calls what."""
+"""The page: its components, and the handler of each event."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from gradio.events import Dependency
 
 from .handlers import EXAMPLES, Handlers
 from .models import Models
 from .photos import MAX_BYTES, MAX_FILES, MAX_PIXELS
-from .uploads import ABANDONED_SECONDS, Uploads, fetch_no_links
+from .uploads import ABANDONED_SECONDS, Uploads, refuse_links
 from .views import View, colour_scale, show_many, show_one
 
 INTRODUCTION = """# FB-CLIP: is something wrong in this image, and where?
-Zero-shot anomaly detection: no defect has to be shown to it first. Images are not kept: a file goes when it has been
-examined, what is shown when you close the page."""
+Zero-shot anomaly detection: the model has seen no example of your defects. Images are not kept: a file is deleted when
+it has been examined, and its result when you close the page."""
 BOUNDS = f"Up to {MAX_BYTES / 1e6:.0f} MB and {MAX_PIXELS / 1e6:.0f} megapixels"
-FILE_TYPES = ["image", *(f".{name}" for name in ("tif", "tiff", "jp2", "avif"))]
-# One at a time goes through a model, which takes all cores or the GPU as it is.
-MODEL_EVENT: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
+FILE_TYPES = ["image", ".tif", ".tiff", ".jp2", ".avif"]
+# One event at a time runs a model, because a run takes all cores or the whole GPU.
+ENDPOINT_EVENT: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+MODEL_EVENT = ENDPOINT_EVENT | {"api_visibility": "private"}
 
 
 def build_app(models: Models, uploads: Uploads) -> gr.Blocks:
     """
-    The page on `models`; the default one is loaded.
+    The page for `models`. The default model is loaded.
 
     Raises:
-        ValueError: if that cannot be loaded.
+        ValueError: if the default model cannot be loaded.
     """
     handlers = Handlers(models, uploads)
     with gr.Blocks(
@@ -39,29 +37,27 @@ def build_app(models: Models, uploads: Uploads) -> gr.Blocks:
             photo, examples, one = _one_tab()
             files, many = _many_tab()
         gr.HTML(colour_scale())
-        sliders = _sliders(handlers)
-        settings, again, loaded = _settings(handlers, sliders[1:])
-
-        everything = [*settings, *sliders]
-        raw = {"preprocess": False} | MODEL_EVENT  # `Uploads` reads files itself
-        photo.input(handlers.take_one, [photo, *everything], [photo, one], **raw)
-        examples.select(handlers.take_example, everything, one, **MODEL_EVENT)
-        files.upload(handlers.take_many, [files, *everything], [files, many], **raw)
+        sliders, settings, triggers = _settings(handlers)
+        both = [one, many]
+        # Without `preprocess`, Gradio leaves the reading of files to `Uploads`.
+        photo.input(handlers.take_one, [photo, *settings], [photo, one], preprocess=False, **MODEL_EVENT)
+        examples.select(handlers.take_example, settings, one, **MODEL_EVENT)
+        files.upload(handlers.take_many, [files, *settings], [files, many], preprocess=False, **MODEL_EVENT)
         gr.on(
             [slider.input for slider in sliders],
             handlers.draw,
             sliders,
-            [one, many],
+            both,
             trigger_mode="always_last",
             show_progress="hidden",
             api_visibility="private",
         )
-        for anew in (partial(gr.on, again), loaded.success):
-            anew(handlers.detect_again, everything, [one, many], **MODEL_EVENT)
+        for trigger in triggers:
+            trigger(handlers.detect_again, settings, both, **MODEL_EVENT)
         app.unload(handlers.forget)
         _endpoint(handlers)
     uploads.keep(app)
-    fetch_no_links(app)
+    refuse_links(app)
     return app.queue(max_size=64)
 
 
@@ -103,25 +99,18 @@ def _many_tab() -> tuple[gr.File, gr.HTML]:
         return files, gr.HTML(show_many([], View(0, 0, 0)), elem_id="many")
 
 
-def _sliders(handlers: Handlers) -> list[gr.Slider]:
-    """Fade, decision threshold, contour threshold; as the default model has them."""
-    *_, threshold, pixel_threshold = handlers.examiner.own_settings(handlers.models.names[0])
+def _settings(handlers: Handlers) -> tuple[list[gr.Slider], list[Component], list[Any]]:
+    """The sliders; all inputs of `handlers.Settings`; the events that examine the images again."""
+    names = handlers.models.names
+    normal, anomalous, threshold, pixel_threshold = handlers.examiner.own_settings(names[0])
     with gr.Row():
-        return [
+        sliders = [
             gr.Slider(0, 1, 0.5, step=0.01, label="Heatmap over the image", elem_id="fade"),
             gr.Slider(0, 1, threshold, step=0.001, label="Decision: anomalous from this score", elem_id="threshold"),
             gr.Slider(
                 0, 1, pixel_threshold, step=0.001, label="Contour: pixels from this value on", elem_id="contour"
             ),
         ]
-
-
-def _settings(
-    handlers: Handlers, thresholds: list[gr.Slider]
-) -> tuple[list[Component], list[Callable[..., Dependency]], Dependency]:
-    """The model and the two prompts; the events after which images are to be examined anew, and a model's load."""
-    names = handlers.models.names
-    normal, anomalous, *_ = handlers.examiner.own_settings(names[0])
     with gr.Accordion("Model and prompts", open=False):
         model = gr.Dropdown(
             names,
@@ -137,21 +126,14 @@ def _settings(
                 gr.Textbox(anomalous, label="A faulty image shows …", max_length=300, elem_id="anomalous"),
             ]
         apply = gr.Button("Examine again with these", elem_id="apply")
-    loaded = model.input(handlers.load, model, [*texts, *thresholds], **MODEL_EVENT)
-    return [model, *texts], [apply.click, *(text.submit for text in texts)], loaded
+    loaded = model.input(handlers.load, model, [*texts, *sliders[1:]], **MODEL_EVENT)
+    triggers = [apply.click, *(text.submit for text in texts), loaded.success]
+    return sliders, [model, *texts, *sliders], triggers
 
 
 def _endpoint(handlers: Handlers) -> None:
-    """`/detect`, for programs; its parts are no part of the page."""
+    """`/detect`, for programs. Its components are hidden."""
     with gr.Row(visible=False):
         image = gr.Image(label="image", type="filepath")
         answer = [gr.Number(label="score"), gr.Textbox(label="label"), gr.File(label="map")]
-        gr.Button().click(
-            handlers.detect,
-            image,
-            answer,
-            api_name="detect",
-            preprocess=False,
-            concurrency_limit=1,
-            concurrency_id="model",
-        )
+        gr.Button().click(handlers.detect, image, answer, api_name="detect", preprocess=False, **ENDPOINT_EVENT)

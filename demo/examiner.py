@@ -1,4 +1,4 @@
-"""From a photograph to its score and map; on a Space with a GPU lent per call, on that."""
+"""From a photograph to its score and map. On a Space with ZeroGPU, the model runs on the GPU lent for the call."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,17 +21,20 @@ except ImportError:
         return function
 
 
+NO_PROMPTS = "", ""
+
+
 class Finding(NamedTuple):
     """
-    What there is to show of one photograph: its probability to be anomalous, the photograph (RGB, perhaps reduced)
-    and the map (float32 of shape `(height, width)` in `[0, 1]`), of one size. Or an error in their place.
+    The result for one photograph: the probability that it is anomalous, a picture of it (RGB, reduced if large), and
+    the map of the picture's size (float32 of shape `(height, width)` in `[0, 1]`). Or an error.
     """
 
     photo: Photo
     score: float = 0.0
     picture: Image.Image | None = None
     anomaly_map: npt.NDArray[np.float32] | None = None
-    error: str | None = None
+    error: str = ""
 
 
 class Examiner:
@@ -39,43 +42,43 @@ class Examiner:
 
     def __init__(self, models: Models) -> None:
         self.models = models
-        # A lent GPU's process gets the arguments by value: the model's name, not the model.
+        # A lent GPU has a process of its own, which gets copies of the arguments: so a name, not the model.
         self._run_model = ON_LENT_GPU(self._run)
 
     def own_settings(self, model: str) -> tuple[str, str, float, float]:
-        """The model's own prompts, and its thresholds for images and for pixels, as fine as the sliders."""
+        """The model's own prompts, and its thresholds for images and for pixels in steps of the sliders."""
         processor = self.models.get(model).processor
         return *self.own_prompts(model), round(processor.threshold, 3), round(processor.pixel_threshold, 3)
 
     def own_prompts(self, model: str) -> Prompts:
-        """The model's own texts of the normal and the anomalous state; empty if it has no tokenizer to spell them."""
+        """The model's own prompts for normal and anomalous images; empty if it has no tokenizer to decode them."""
         detector = self.models.get(model)
         processor = detector.processor
         ids: Any = detector.model.config.prompt_input_ids
         if processor.tokenizer is None:
-            return "", ""
+            return NO_PROMPTS
         words = [[i for i in row[1 + processor.prompt_length :] if i != 0][:-1] for row in ids]
         normal, anomalous = map(processor.tokenizer.decode, words)
         return normal.strip(), anomalous.strip()
 
     def result(
-        self, picture: Image.Image, model: str, prompts: Prompts | None = None, size: Size | None = None
+        self, picture: Image.Image, model: str, prompts: Prompts = NO_PROMPTS, size: Size | None = None
     ) -> dict[str, Any]:
         """
-        Score, label, map and mask; those two of (height, width) `size`, by default the picture's own.
+        Score, label, map and mask. Map and mask are of `size` (height, width), by default that of the picture. Without
+        prompts, the model uses its own.
 
         Raises:
             ValueError: if the prompts do not suit the model.
         """
         detector = self.models.get(model)
-        ids = None
-        if prompts is not None and prompts != ("", "") and prompts != self.own_prompts(model):
-            ids = detector.processor.encode_prompts(*prompts)
+        is_own = prompts in (NO_PROMPTS, self.own_prompts(model))
+        ids = None if is_own else detector.processor.encode_prompts(*prompts)
         (outputs,) = self._run_model(model, [detector.prepare(picture)], ids)
         return detector.finish(outputs, size or (picture.height, picture.width))
 
     def find(self, photo: Photo, model: str, prompts: Prompts, longest_side: int) -> Finding:
-        """The finding in one photograph, to be shown with no more than `longest_side` pixels a side."""
+        """The finding for one photograph. Its picture has at most `longest_side` pixels a side."""
         try:
             picture = decode(photo)
             small = picture.copy()

@@ -1,16 +1,16 @@
-"""What happens on each event of the page, and at `/detect`."""
+"""The event handlers of the page, and the endpoint `/detect`."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
 from modeling_fbclip.detection.rendering import map_to_png16
 
-from .examiner import Examiner, Finding
+from .examiner import Examiner
 from .models import Models
 from .photos import Photo, decode
 from .sessions import Sessions, Tab
@@ -18,18 +18,25 @@ from .uploads import Uploads
 from .views import View, message, show_many, show_one
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.jpg"))
-# The longest side in pixels of what is shown.
-LONGEST_SIDE = {Tab.ONE: 1024, Tab.MANY: 480}
-PROGRESS = gr.Progress()  # where it is an argument's default, Gradio gives the call one of its own
+LONGEST_SIDE = {Tab.ONE: 1024, Tab.MANY: 480}  # of a picture on the page, in pixels
+PROGRESS = gr.Progress()  # Gradio replaces this default by the progress of the call
 
-File = Mapping[str, Any]  # as Gradio describes an upload
+File = Mapping[str, Any]  # an upload, as Gradio describes it
+
+
+class Settings(NamedTuple):
+    """The inputs of the page beside the photographs: model, prompts and sliders, in the order that they are sent."""
+
+    model: str
+    normal: str
+    anomalous: str
+    fade: float
+    threshold: float
+    pixel_threshold: float
 
 
 class Handlers:
-    """
-    Holds the models, and what open pages show. Arguments `model`, `normal` and `anomalous` are the settings of the
-    page; `fade`, `threshold` and `pixel_threshold` its sliders.
-    """
+    """Holds the models and the results of the open pages. The arguments `settings` are the values of [`Settings`]."""
 
     def __init__(self, models: Models, uploads: Uploads) -> None:
         self.models = models
@@ -38,86 +45,41 @@ class Handlers:
         self.sessions = Sessions()
 
     def take_one(
-        self,
-        file: File | None,
-        model: str,
-        normal: str,
-        anomalous: str,
-        fade: float,
-        threshold: float,
-        pixel_threshold: float,
-        request: gr.Request,
-        progress: gr.Progress = PROGRESS,
+        self, file: File | None, request: gr.Request, progress: gr.Progress = PROGRESS, *settings: Any
     ) -> tuple[None, str]:
         """A photograph was dropped or taken: empties the drop zone and shows the result."""
-        view = View(fade, threshold, pixel_threshold)
-        return self._take(Tab.ONE, [file] if file else [], (model, normal, anomalous), view, request, progress)
-
-    def take_example(
-        self,
-        model: str,
-        normal: str,
-        anomalous: str,
-        fade: float,
-        threshold: float,
-        pixel_threshold: float,
-        request: gr.Request,
-        chosen: gr.SelectData,
-        progress: gr.Progress = PROGRESS,
-    ) -> str:
-        """A sample photograph was chosen, by its place in the list."""
-        if chosen.index not in range(len(EXAMPLES)):
-            return message(f"There is no sample photograph {chosen.index}.")
-        example = EXAMPLES[chosen.index]
-        photo = Photo(example.name, example.read_bytes())
-        self._find(Tab.ONE, [photo], (model, normal, anomalous), request, progress)
-        return self._show(Tab.ONE, View(fade, threshold, pixel_threshold), request)
+        return self._take(Tab.ONE, [file] if file else [], Settings(*settings), request, progress)
 
     def take_many(
-        self,
-        files: list[File] | None,
-        model: str,
-        normal: str,
-        anomalous: str,
-        fade: float,
-        threshold: float,
-        pixel_threshold: float,
-        request: gr.Request,
-        progress: gr.Progress = PROGRESS,
+        self, files: list[File] | None, request: gr.Request, progress: gr.Progress = PROGRESS, *settings: Any
     ) -> tuple[None, str]:
         """Several photographs were dropped."""
-        view = View(fade, threshold, pixel_threshold)
-        return self._take(Tab.MANY, files or [], (model, normal, anomalous), view, request, progress)
+        return self._take(Tab.MANY, files or [], Settings(*settings), request, progress)
 
-    def draw(self, fade: float, threshold: float, pixel_threshold: float, request: gr.Request) -> list[str]:
-        """A slider was moved: both tabs anew, without the model."""
-        view = View(fade, threshold, pixel_threshold)
-        return [self._show(tab, view, request) for tab in Tab]
+    def take_example(
+        self, request: gr.Request, chosen: gr.SelectData, progress: gr.Progress = PROGRESS, *settings: Any
+    ) -> str:
+        """A sample photograph was chosen, by its index."""
+        example = EXAMPLES[chosen.index]
+        photo = Photo(example.name, example.read_bytes())
+        return self._examine(Tab.ONE, [photo], Settings(*settings), request, progress)
+
+    def detect_again(self, request: gr.Request, progress: gr.Progress = PROGRESS, *settings: Any) -> list[str]:
+        """The settings were changed: examines the photographs of both tabs again."""
+        photos = {tab: [finding.photo for finding in self.sessions.get(request.session_hash, tab)] for tab in Tab}
+        return [self._examine(tab, photos[tab], Settings(*settings), request, progress) for tab in Tab]
+
+    def draw(self, request: gr.Request, *sliders: float) -> list[str]:
+        """A slider was moved: draws both tabs again, without the model."""
+        return [self._show(tab, View(*sliders), request) for tab in Tab]
 
     def load(self, model: str, progress: gr.Progress = PROGRESS) -> tuple[str, str, float, float]:
         """Another model was chosen: its own prompts and thresholds."""
-        self._await_model(model, progress)
+        self._tell_loading(model, progress)
         try:
             return self.examiner.own_settings(model)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
-
-    def detect_again(
-        self,
-        model: str,
-        normal: str,
-        anomalous: str,
-        fade: float,
-        threshold: float,
-        pixel_threshold: float,
-        request: gr.Request,
-        progress: gr.Progress = PROGRESS,
-    ) -> list[str]:
-        """The settings were changed: what both tabs show, examined anew."""
-        for tab in Tab:
-            photos = [finding.photo for finding in self.sessions.get(request.session_hash, tab)]
-            self._find(tab, photos, (model, normal, anomalous), request, progress)
-        return self.draw(fade, threshold, pixel_threshold, request)
 
     def detect(self, image: File) -> tuple[float, str, str]:
         """
@@ -131,7 +93,7 @@ class Handlers:
                 result = self.examiner.result(decode(photos[0]), self.models.names[0])
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        # In Gradio's own folder, where it lies until the client has had time to fetch it.
+        # Gradio deletes files of its own folder only after the client has had time to fetch them.
         with tempfile.NamedTemporaryFile(dir=get_upload_folder(), prefix="map-", suffix=".png", delete=False) as file:
             map_to_png16(result["anomaly_map"]).save(file, "PNG")
         return result["score"], result["label"], file.name
@@ -140,43 +102,32 @@ class Handlers:
         """The page was closed."""
         self.sessions.forget(request.session_hash)
 
-    def _await_model(self, model: str, progress: gr.Progress) -> None:
+    def _tell_loading(self, model: str, progress: gr.Progress) -> None:
         if not self.models.is_loaded(model):
             progress(0, desc=f"Loading {model}")
 
     def _take(
-        self,
-        tab: Tab,
-        files: list[File],
-        settings: tuple[str, str, str],
-        view: View,
-        request: gr.Request,
-        progress: gr.Progress,
+        self, tab: Tab, files: list[File], settings: Settings, request: gr.Request, progress: gr.Progress
     ) -> tuple[None, str]:
-        """Empties the drop zone and shows what is found in its files, or what is wrong with them."""
+        """Empties the drop zone and shows the results of its files, or what is wrong with the upload."""
         try:
             with self.uploads.read(files) as photos:
-                self._find(tab, photos, settings, request, progress)
+                return None, self._examine(tab, photos, settings, request, progress)
         except ValueError as error:
             return None, message(str(error))
-        return None, self._show(tab, view, request)
 
-    def _find(
-        self,
-        tab: Tab,
-        photos: Sequence[Photo],
-        settings: tuple[str, str, str],
-        request: gr.Request,
-        progress: gr.Progress,
-    ) -> None:
-        model, *prompts = settings
-        self._await_model(model, progress)
-        findings: list[Finding] = []
+    def _examine(
+        self, tab: Tab, photos: Sequence[Photo], settings: Settings, request: gr.Request, progress: gr.Progress
+    ) -> str:
+        self._tell_loading(settings.model, progress)
+        prompts = settings.normal, settings.anomalous
+        findings = []
         for index, photo in enumerate(photos):
-            if self.models.is_loaded(model):
+            if self.models.is_loaded(settings.model):
                 progress((index, len(photos)), desc="Examining", unit="images")
-            findings.append(self.examiner.find(photo, model, (prompts[0], prompts[1]), LONGEST_SIDE[tab]))
+            findings.append(self.examiner.find(photo, settings.model, prompts, LONGEST_SIDE[tab]))
         self.sessions.put(request.session_hash, tab, findings)
+        return self._show(tab, View(*settings[3:]), request)
 
     def _show(self, tab: Tab, view: View, request: gr.Request) -> str:
         findings = self.sessions.get(request.session_hash, tab)

@@ -1,7 +1,4 @@
-"""Make `demo/heatmaps.jpg`, the figure of the README: all sample photographs and what the bundled model finds.
-
-Run by `make figure`.
-"""
+"""`make figure` writes `demo/heatmaps.jpg` for the README: the sample photographs and the bundled model's heatmaps."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
 """
 The models to choose from, each loaded once.
 
-The operator of the server names folders and Hub ids, and vouches for them. A visitor may name any public model on the
-Hub; it is a stranger's file. So it is downloaded as JSON and safetensors of bounded size, without the operator's
-token, and then loaded from that copy, which goes, without code of its own. A visitor's name is never taken for a path.
+The operator of the server offers folders and Hub ids, and trusts them. A visitor may name any public model on the
+Hub, and its files are not trusted: only JSON, text and safetensors of limited size are downloaded, without the
+operator's token. They are loaded without running their code, then deleted. A visitor's name is never used as a path.
 """
 
 import re
@@ -25,8 +25,8 @@ BUNDLED = "bundled (tiny)"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 HUB_FILES = ("*.json", "*.txt", "*.safetensors")
 MAX_HUB_BYTES = 4_000_000_000
-MAX_IMAGE_SIZE = 1024  # pixels a side, as a model sees an image
-MAX_VISITORS_MODELS = 2  # held at a time beside those of the operator
+MAX_IMAGE_SIZE = 1024  # pixels a side of a model's input
+MAX_VISITORS_MODELS = 2  # in memory at a time, beside those of the operator
 
 
 class Models:
@@ -35,29 +35,28 @@ class Models:
 
     Args:
         offered (`Sequence[str]`): folders and Hub ids that the operator offers beside the bundled model. The first
-            of them is the default.
+            is the default.
+
+    Attributes:
+        names (`list[str]`): the names of the offered models.
 
     Raises:
-        ValueError: if two folders have one name.
+        ValueError: if two folders have the same name.
     """
 
     def __init__(self, offered: Sequence[str] = ()) -> None:
-        # A visitor sees a folder's name, not where it lies.
+        # Visitors see a folder's name without its path.
         sources = [(Path(name).resolve().name if Path(name).is_dir() else name, name) for name in offered]
         self._offered: dict[str, str | None] = dict(sources) | {BUNDLED: None}
-        if len(self._offered) != len(sources) + 1:
+        self.names = list(self._offered)
+        if len(self.names) != len(sources) + 1:
             raise ValueError(f"two of the models {', '.join(offered)} have one name; rename a folder")
         self._loaded: OrderedDict[str, Detector] = OrderedDict()
         self._lock = threading.Lock()
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the offered models, the default first."""
-        return list(self._offered)
-
     def get(self, name: str) -> Detector:
         """
-        The detector of an offered model or of a public one on the Hub, loaded where it is not yet.
+        The detector of an offered model or of a public one on the Hub. It is loaded if it is not in memory.
 
         Raises:
             ValueError: in one line, if it cannot be loaded.
@@ -65,30 +64,26 @@ class Models:
         name = str(name)  # a client may send anything
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = self._load(name)
+                offered = name in self._offered
+                self._loaded[name] = load_detector(self._offered[name]) if offered else _load_visitors(name)
             self._loaded.move_to_end(name)
-            strangers = [known for known in self._loaded if known not in self._offered]
-            for oldest in strangers[:-MAX_VISITORS_MODELS]:
+            visitors = [known for known in self._loaded if known not in self._offered]
+            for oldest in visitors[:-MAX_VISITORS_MODELS]:
                 del self._loaded[oldest]
             return self._loaded[name]
-
-    def _load(self, name: str) -> Detector:
-        if name not in self._offered:
-            return _load_strangers(name)
-        return load_detector(self._offered[name])
 
     def is_loaded(self, name: str) -> bool:
         """Whether `get` returns at once."""
         return str(name) in self._loaded
 
 
-def _load_strangers(name: str) -> Detector:
+def _load_visitors(name: str) -> Detector:
     if not HUB_ID.fullmatch(name):
-        raise ValueError(f"{one_line(name)!r} is no model of the list; a Hub id is of the form owner/name.")
+        raise ValueError(f"{one_line(name)!r} is not in the list of models; a Hub id has the form owner/name.")
     try:
         with TemporaryDirectory(prefix="fbclip-model-") as folder:
             return _load_from_hub(name, Path(folder))
-    except Exception as error:  # a stranger's files may be wrong in any way
+    except Exception as error:  # files that are not trusted may be wrong in any way
         raise ValueError(f"{name} cannot be loaded: {one_line(error)}") from error
 
 
@@ -97,7 +92,7 @@ def _load_from_hub(name: str, folder: Path) -> Detector:
     config = FBCLIPConfig.from_pretrained(folder / "model")
     processor = FBCLIPProcessor.from_pretrained(folder / "model", trust_remote_code=False)
     if max(config.image_size, *processor.image_size) > MAX_IMAGE_SIZE:
-        raise ValueError(f"it sees images of {processor.image_size} pixels; at most {MAX_IMAGE_SIZE} a side fit here")
+        raise ValueError(f"its input has {processor.image_size} pixels; at most {MAX_IMAGE_SIZE} a side fit here")
     if not config.includes_clip:
         _download(str(config.clip_name_or_path), config.clip_revision, folder / "clip")
         config.clip_name_or_path, config.clip_revision = str(folder / "clip"), None
@@ -108,9 +103,9 @@ def _load_from_hub(name: str, folder: Path) -> Detector:
 
 
 def _download(name: str, revision: str | None, folder: Path) -> None:
-    """The model's files from the Hub, never from a folder that has the name."""
+    """Downloads a model's files from the Hub, also if there is a folder of this name."""
     if not HUB_ID.fullmatch(name):
-        raise ValueError(f"{one_line(name)!r} is no Hub id")
+        raise ValueError(f"{one_line(name)!r} is not a Hub id")
     info = HfApi().model_info(name, revision=revision, files_metadata=True, token=False)
     size = sum(file.size or 0 for file in info.siblings or [])
     if size > MAX_HUB_BYTES:

@@ -1,4 +1,4 @@
-"""Photographs that strangers send: how large they may be, and how their bytes become pixels."""
+"""Photographs that visitors send: how large they may be, and how they are decoded."""
 
 from io import BytesIO
 from typing import NamedTuple
@@ -8,16 +8,16 @@ from PIL import Image
 from modeling_fbclip.images_fbclip import load_rgb_image
 
 MAX_BYTES = 10_000_000  # of one file
-MAX_PIXELS = 25_000_000  # of one photograph, known before a pixel is decoded
+MAX_PIXELS = 25_000_000  # of one photograph, checked before it is decoded
 MAX_FILES = 16  # at once
-MAX_TOTAL_BYTES = 40_000_000  # of those together
-# What phones, cameras and inspection systems write. Other decoders of Pillow, such as the one that runs
-# Ghostscript, stay out of reach.
+MAX_TOTAL_BYTES = 40_000_000  # of the files of one request
+# The formats of phones, cameras and inspection systems. Visitors cannot reach Pillow's other decoders, one of which
+# runs Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class Photo(NamedTuple):
-    """A file as it was sent: the name that the sender gave it, which is shown and never opened, and its bytes."""
+    """A file that was sent: its name, which is only shown, and its bytes."""
 
     name: str
     data: bytes
@@ -28,19 +28,14 @@ def decode(photo: Photo) -> Image.Image:
     The photograph, upright, in mode `"RGB"`.
 
     Raises:
-        ValueError: in one line, if it is no image, is damaged or has more than `MAX_PIXELS` pixels.
+        ValueError: in one line, if it is not an image, is damaged or has more than `MAX_PIXELS` pixels.
     """
-    with _opened(photo) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(
-                f"{photo.name}: {image.width * image.height / 1e6:.1f} megapixels are too many; at most "
-                f"{MAX_PIXELS / 1e6:.0f} fit."
-            )
-        return load_rgb_image(image, photo.name)
-
-
-def _opened(photo: Photo) -> Image.Image:
     try:
-        return Image.open(BytesIO(photo.data), formats=FORMATS)
-    except Exception as error:  # Pillow's readers raise errors of every kind on what is no image
+        image = Image.open(BytesIO(photo.data), formats=FORMATS)
+    except Exception as error:  # Pillow's decoders raise errors of many types
         raise ValueError(f"{photo.name}: not an image that can be read here; send JPEG, PNG, WebP or TIFF.") from error
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        limit = f"at most {MAX_PIXELS / 1e6:.0f} fit"
+        raise ValueError(f"{photo.name}: {pixels / 1e6:.1f} megapixels are too many; {limit}.")
+    return load_rgb_image(image, photo.name)

@@ -1,10 +1,10 @@
-"""Starts and stops the server; what it stored while it ran goes with it."""
+"""Starts and stops the server. When it stops, the files that it has stored are deleted."""
 
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +14,9 @@ from starlette.middleware import Middleware
 from .app import build_app
 from .models import BUNDLED, Models
 from .photos import MAX_BYTES
-from .uploads import Uploads
+from .uploads import UploadGuard, Uploads
 
-# Only fonts that every system has: the page asks no other server for anything.
+# System fonts only: the page sends no request to another server.
 THEME = gr.themes.Default(
     primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
 )
@@ -26,7 +26,7 @@ STYLE = Path(__file__).with_name("style.css")
 @contextmanager
 def serving(offered: Sequence[str] = (), host: str | None = None, port: int | None = None) -> Iterator[gr.Blocks]:
     """
-    The demo, serving in threads of its own while the block runs.
+    The demo. It serves in its own threads while the block runs.
 
     Args:
         offered (`Sequence[str]`): folders and Hub ids of models to choose from; the first is the default.
@@ -37,43 +37,34 @@ def serving(offered: Sequence[str] = (), host: str | None = None, port: int | No
         ValueError: if the default model cannot be loaded.
         OSError: if the port is taken.
     """
-    with TemporaryDirectory(prefix="fbclip-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # read as parts of the page are made
-        try:
-            uploads = Uploads()
-            app = build_app(Models(offered), uploads)
-            try:
-                _launch(app, uploads, host, port)
-                yield app
-            finally:
-                app.close(verbose=False)
-        finally:
-            del os.environ["GRADIO_TEMP_DIR"]
-
-
-def _launch(app: gr.Blocks, uploads: Uploads, host: str | None, port: int | None) -> None:
-    """Starts the server's threads, without what Gradio would send elsewhere or keep."""
-    app.launch(
-        server_name=host,
-        server_port=port,
-        prevent_thread_lock=True,
-        quiet=True,
-        share=False,
-        inbrowser=False,
-        ssr_mode=False,
-        enable_monitoring=False,
-        run_history=False,
-        footer_links=["api", "settings"],
-        max_file_size=MAX_BYTES,
-        state_session_capacity=256,
-        app_kwargs={"middleware": [Middleware(uploads.middleware)]},
-        theme=THEME,
-        css_paths=STYLE,
-    )
+    with ExitStack() as at_end:
+        # Gradio reads this variable when components are made.
+        os.environ["GRADIO_TEMP_DIR"] = at_end.enter_context(TemporaryDirectory(prefix="fbclip-demo-"))
+        at_end.callback(os.environ.pop, "GRADIO_TEMP_DIR", None)
+        uploads = Uploads()
+        app = build_app(Models(offered), uploads)
+        at_end.callback(app.close, verbose=False)
+        app.launch(
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            run_history=False,
+            footer_links=["api", "settings"],
+            max_file_size=MAX_BYTES,
+            state_session_capacity=256,
+            app_kwargs={"middleware": [Middleware(UploadGuard, uploads=uploads)]},
+            theme=THEME,
+            css_paths=STYLE,
+        )
+        yield app
 
 
 def serve(offered: Sequence[str] = (), host: str | None = None, port: int | None = None) -> None:
-    """Serves until it is interrupted or told to end. Arguments and errors are those of [`serving`]."""
+    """Serves until the process is interrupted or terminated. Arguments and errors are those of [`serving`]."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that stored files are removed then too
     with serving(offered, host, port) as app:
         print(f"FB-CLIP is at {app.local_url} (Ctrl+C ends it)", flush=True)
@@ -81,7 +72,7 @@ def serve(offered: Sequence[str] = (), host: str | None = None, port: int | None
 
 
 def serve_space(model_id: str) -> None:
-    """Serves a published model, or the bundled one alone while that cannot be loaded."""
+    """Serves a published model. If it cannot be loaded, serves the bundled model."""
     try:
         serve([model_id])
     except ValueError as error:

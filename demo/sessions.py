@@ -1,4 +1,4 @@
-"""What each open page shows, in memory, so that moving a slider draws anew without running the model again."""
+"""The findings of each open page, in memory, so that a slider can redraw them without running the model."""
 
 import threading
 import time
@@ -9,19 +9,19 @@ from typing import NamedTuple
 from .examiner import Finding
 
 MAX_PAGES = 32
-MAX_BYTES = 200_000_000  # of their photographs, which are examined anew where settings change
-MAX_SECONDS = 3600  # a browser that breaks off does not say that its page is closed
+MAX_BYTES = 200_000_000  # of their photographs, which are examined again when settings change
+MAX_SECONDS = 3600  # a browser that crashes does not report that its page is closed
 
 
 class Tab(StrEnum):
-    """The two halves of the page."""
+    """The two tabs of the page."""
 
     ONE = "one"
     MANY = "many"
 
 
 class Page(NamedTuple):
-    """What one page shows, and when that last changed, in seconds."""
+    """The findings of one page, and the time of their last change in seconds."""
 
     findings: dict[Tab, list[Finding]]
     changed: float
@@ -33,14 +33,14 @@ class Page(NamedTuple):
 
 
 class Sessions:
-    """Findings of the last pages that used the server, within the bounds above, by Gradio's session hash."""
+    """The findings of the pages that used the server last, by Gradio's session hash, within the limits above."""
 
     def __init__(self) -> None:
         self._pages: OrderedDict[str, Page] = OrderedDict()
         self._lock = threading.Lock()
 
     def put(self, session: str | None, tab: Tab, findings: list[Finding]) -> None:
-        """Replaces what a tab of a page shows."""
+        """Replaces the findings of a tab of a page."""
         with self._lock:
             now = time.monotonic()
             known = self._pages.pop(str(session), Page({}, now))
@@ -54,11 +54,11 @@ class Sessions:
         return len(self._pages) > MAX_PAGES or total > MAX_BYTES or now - oldest.changed > MAX_SECONDS
 
     def get(self, session: str | None, tab: Tab) -> list[Finding]:
-        """What a tab of a page shows; nothing, if that was too long ago."""
+        """The findings of a tab of a page; empty if they were removed."""
         page = self._pages.get(str(session))
         return page.findings.get(tab, []) if page else []
 
     def forget(self, session: str | None) -> None:
-        """For a page that was closed."""
+        """Removes the findings of a page."""
         with self._lock:
             self._pages.pop(str(session), None)

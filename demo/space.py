@@ -1,4 +1,4 @@
-"""The folder of a Hugging Face Space that serves a published model: complete, and ready to be uploaded."""
+"""The folder of a Hugging Face Space that serves a published model, ready to be uploaded."""
 
 import shutil
 from importlib.metadata import requires, version
@@ -13,9 +13,9 @@ import modeling_fbclip
 PACKAGE = Path(modeling_fbclip.__file__).parent
 DISTRIBUTION = "modeling-fbclip"
 PYTHON_VERSION = "3.11"
-# Libraries of the command line and of publishing.
+# Libraries that only the command line and publishing need.
 NOT_NEEDED = {"jinja2", "rich", "typer"}
-# What the demo imports nothing of. Itself it is copied on its own, for in a clone it lies elsewhere.
+# Rooms that the demo does not import. The demo itself is copied separately, because in a clone it is in another place.
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyi", "cli", "data", "demo", "evaluation", "hub", "training")
 LEFT_OUT_OF_DEMO = shutil.ignore_patterns("__pycache__", "*.pyi", "make_*", "heatmaps.jpg", "screenshot.*", "space.py")
 
@@ -42,14 +42,14 @@ score, label, anomaly_map = Client("{space_id}").predict(handle_file("photo.jpg"
 
 def stage_space(folder: Path, model_id: str, title: str, space_id: str) -> None:
     """
-    Writes a complete Space into an empty folder: the README with its front matter, the app, requirements pinned to
-    the versions that are installed here, and this package, which is not on PyPI.
+    Writes a Space into an empty folder: the README with its metadata, the app, requirements pinned to the versions
+    that are installed here, and this package, which is not on PyPI.
 
     Args:
         folder (`Path`): an existing, empty folder.
-        model_id (`str`): Hub id of the model to serve. The bundled model is offered beside it.
+        model_id (`str`): Hub id of the model to serve. The Space offers the bundled model too.
         title (`str`): the Space's title.
-        space_id (`str`): Hub id of the Space itself, for its example.
+        space_id (`str`): Hub id of the Space, for the example in its README.
     """
     card = SpaceCardData(
         title=title,
@@ -74,7 +74,7 @@ def stage_space(folder: Path, model_id: str, title: str, space_id: str) -> None:
 
 
 def pinned_requirements() -> list[str]:
-    """What the package and its demo need, each as `name==version`."""
+    """The libraries that the package and its demo need, each as `name==version`."""
     needed = [Requirement(line) for line in requires(DISTRIBUTION) or []]
     wanted = {item.name for item in needed if item.marker is None or item.marker.evaluate({"extra": "demo"})}
     return [f"{name}=={_public_version(name)}" for name in sorted(wanted - NOT_NEEDED)]

@@ -1,12 +1,10 @@
-"""Findings as HTML. Pictures travel inside it, so that no file of them lies on the server."""
+"""Findings as HTML. It contains the pictures themselves, so that the server stores no file of them."""
 
 import csv
 from base64 import b64encode
 from html import escape
 from io import BytesIO, StringIO
 from typing import NamedTuple
-
-from PIL import Image
 
 from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, render_overlay
 
@@ -18,8 +16,8 @@ CSV_HEADER = ("image", "score", "label", "error")
 
 class View(NamedTuple):
     """
-    How findings are shown, each number in `[0, 1]`: weight of the colours over the photograph, score from which an
-    image is anomalous, probability from which a pixel lies inside the contour.
+    How findings are shown. All numbers are in `[0, 1]`: the opacity of the heatmap, the score from which an image is
+    anomalous, the probability from which a pixel lies inside the contour.
     """
 
     fade: float
@@ -28,7 +26,7 @@ class View(NamedTuple):
 
 
 def colour_scale() -> str:
-    """The fixed colour scale, from 0 to 1."""
+    """The colour scale from 0 to 1, the same for all images."""
     stops = ", ".join(f"rgb{colour} {100 * position:.0f}%" for position, colour in COLOUR_ANCHORS)
     return (
         '<div class="scale" role="img" aria-label="Colour scale: blue is 0, red is 1"><span>0</span>'
@@ -38,11 +36,11 @@ def colour_scale() -> str:
 
 
 def show_one(findings: list[Finding], view: View) -> str:
-    """The verdict on one photograph and its overlay, or what is wrong with it."""
+    """The decision on one photograph and its overlay, or an error message."""
     if not findings:
         return '<p class="hint">The score, the decision and the heatmap appear here.</p>'
     (finding,) = findings
-    if finding.error is not None:
+    if finding.error:
         return message(finding.error)
     label = _label(finding, view)
     return (
@@ -53,7 +51,7 @@ def show_one(findings: list[Finding], view: View) -> str:
 
 
 def show_many(findings: list[Finding], view: View) -> str:
-    """Overlays side by side, a table of them, and a link that saves the table."""
+    """A gallery of overlays, a table, and a link that downloads the table."""
     if not findings:
         return '<p class="hint">A gallery of heatmaps and a table to download appear here.</p>'
     rows = [_row(finding, view) for finding in findings]
@@ -63,18 +61,21 @@ def show_many(findings: list[Finding], view: View) -> str:
         for finding, (name, score, label, error) in zip(findings, rows, strict=True)
         if not error
     ]
+    table = StringIO()
+    csv.writer(table).writerows([CSV_HEADER, *rows])
+    link = _data_url("text/csv", table.getvalue().encode("utf-8", "replace"))
     cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
     header = "".join(f'<th scope="col">{name}</th>' for name in CSV_HEADER)
     return (
         f'<div class="gallery">{"".join(figures)}</div>'
         f'<div class="rows"><table><thead><tr>{header}</tr></thead><tbody><tr>'
         f"{'</tr><tr>'.join(cells)}</tr></tbody></table></div>"
-        f'<a download="fbclip.csv" href="{_data_url("text/csv", _csv(rows))}">Download the table (CSV)</a>'
+        f'<a download="fbclip.csv" href="{link}">Download the table (CSV)</a>'
     )
 
 
 def message(text: str) -> str:
-    """What went wrong, in place of a result."""
+    """An error message in place of a result."""
     return f'<p class="message" role="alert">{escape(text)}</p>'
 
 
@@ -83,15 +84,9 @@ def _label(finding: Finding, view: View) -> str:
 
 
 def _row(finding: Finding, view: View) -> tuple[str, str, str, str]:
-    if finding.error is not None:
+    if finding.error:
         return finding.photo.name, "", "", finding.error
     return finding.photo.name, f"{finding.score:.4f}", _label(finding, view), ""
-
-
-def _csv(rows: list[tuple[str, str, str, str]]) -> bytes:
-    text = StringIO()
-    csv.writer(text).writerows([CSV_HEADER, *rows])
-    return text.getvalue().encode("utf-8", "replace")
 
 
 def _picture(finding: Finding, view: View) -> str:
@@ -99,17 +94,13 @@ def _picture(finding: Finding, view: View) -> str:
         return ""
     mask = finding.anomaly_map >= view.pixel_threshold
     overlay = render_overlay(finding.picture, finding.anomaly_map, mask, alpha=view.fade)
+    jpeg = BytesIO()
+    overlay.save(jpeg, "JPEG", quality=JPEG_QUALITY)
     alt = f"Heatmap of {finding.photo.name}: {mask.mean():.1%} of it lies inside the contour"
     return (
         f'<img width="{overlay.width}" height="{overlay.height}" alt="{escape(alt)}" '
-        f'src="{_data_url("image/jpeg", _jpeg(overlay))}">'
+        f'src="{_data_url("image/jpeg", jpeg.getvalue())}">'
     )
-
-
-def _jpeg(picture: Image.Image) -> bytes:
-    stream = BytesIO()
-    picture.save(stream, "JPEG", quality=JPEG_QUALITY)
-    return stream.getvalue()
 
 
 def _data_url(kind: str, data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Cuts the sample photographs out of those in scikit-image and draws the defects that LICENSES.md calls drawn."""
+"""Makes the sample photographs from those of scikit-image, and draws the defects that LICENSES.md calls drawn."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent
 
 
 def crop(photograph: np.ndarray, box: tuple[int, int, int, int], scale: float = 1.0) -> Image.Image:
-    """A part (left, top, right, bottom) of a photograph as RGB, enlarged or reduced."""
+    """The `box` (left, top, right, bottom) of a photograph in RGB, resized by `scale`."""
     part = Image.fromarray(photograph).convert("RGB").crop(box)
     size = (round(part.width * scale), round(part.height * scale))
     return part.resize(size, Image.Resampling.BICUBIC)
@@ -24,7 +24,7 @@ def draw_over(
     strength: float,
     draw: Callable[[ImageDraw.ImageDraw], None],
 ) -> Image.Image:
-    """Mixes `colour` in by `strength` where `draw` paints 255, with edges softened by `blur` pixels."""
+    """Blends `colour` in where `draw` paints 255, with an opacity of `strength` and edges blurred by `blur` pixels."""
     mask = Image.new("L", image.size)
     draw(ImageDraw.Draw(mask))
     mask = mask.filter(ImageFilter.GaussianBlur(blur)).point(lambda value: round(value * strength))
@@ -50,13 +50,7 @@ def make_all() -> dict[str, Image.Image]:
             bricks, (28, 28, 28), 1.0, 0.95, lambda d: d.line((184, 66, 182, 118, 180, 152), 255, 7)
         ),
         "gravel_good.jpg": crop(gravel, (0, 0, 256, 256)),
-        "gravel_oil.jpg": draw_over(
-            pebbles,
-            (15, 15, 18),
-            6,
-            0.8,
-            draw_stain,
-        ),
+        "gravel_oil.jpg": draw_over(pebbles, (15, 15, 18), 6, 0.8, draw_stain),
         "grass_good.jpg": crop(grass, (0, 256, 256, 512)),
         "grass_cap.jpg": draw_over(
             cap, (120, 120, 120), 0.8, 1.0, lambda d: d.ellipse((155, 93, 189, 127), 0, 255, 2)

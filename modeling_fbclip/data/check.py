@@ -10,8 +10,6 @@ from modeling_fbclip.data.loading import find_folder, load_anomaly_dataset
 from modeling_fbclip.data.registry import identify
 from modeling_fbclip.images_fbclip import load_mask
 
-COLUMNS_LAYOUT = "columns"
-
 
 class Count(NamedTuple):
     """The number of images and masks of a category in a split."""
@@ -85,7 +83,7 @@ def _splits(name_or_path: str | Path, layout: str | None) -> tuple[list[str], st
         return list(folder.splits), folder.layout.name
     from modeling_fbclip.data.columns import split_names
 
-    return split_names(str(name_or_path)), COLUMNS_LAYOUT
+    return split_names(str(name_or_path)), "columns"
 
 
 class _Tally:

@@ -1,6 +1,5 @@
 """Reads the images of a data set. The errors of `datasets` do not name the file; these do."""
 
-from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,21 +41,16 @@ def open_image(value: Any, name: str) -> Any:
     if value["bytes"] is None and "://" not in (value["path"] or ""):
         return value["path"]
     try:
-        return PILImage.open(BytesIO(_content(value)))
+        if value["bytes"] is not None:
+            return PILImage.open(BytesIO(value["bytes"]))
+        from datasets.utils.file_utils import xopen
+
+        with xopen(value["path"], "rb") as file:  # a streamed file
+            return PILImage.open(BytesIO(file.read()))
     except PILImage.DecompressionBombError as error:
         raise ValueError(f"{name}: {error}") from error
     except OSError as error:
         raise ValueError(f"{name}: not an image, or in a format that Pillow cannot read.") from error
-
-
-def _content(value: Mapping[str, Any]) -> bytes:
-    """The bytes in the table, or those of a streamed file."""
-    if value["bytes"] is not None:
-        return value["bytes"]
-    from datasets.utils.file_utils import xopen
-
-    with xopen(value["path"], "rb") as file:
-        return file.read()
 
 
 def read_rgb(value: Any, name: str) -> PILImage.Image:

@@ -100,13 +100,9 @@ class FeatureCache:
             layers = vision_layer_tokens(model.clip.vision_model, pixel_values, list(model.config.feature_layers))
         tokens = torch.stack(layers, dim=1).to("cpu", self.dtype)  # (B, L, N, D)
         for row, own in zip(rows, tokens, strict=True):
-            self._write(row["digest"], own)
-
-    def _write(self, digest: str, tokens: Tensor) -> None:
-        file = self._file(digest)
-        writer = str(os.getpid())  # several runs may share the cache
-        with writing(file, "free some space and start again"), written_aside(file, writer=writer) as aside:
-            save_file({"tokens": tokens.contiguous()}, aside)
+            file, writer = self._file(row["digest"]), str(os.getpid())  # several runs may share the cache
+            with writing(file, "free some space and start again"), written_aside(file, writer=writer) as aside:
+                save_file({"tokens": own.contiguous()}, aside)
 
     def _has(self, digest: str) -> bool:
         try:

@@ -1,6 +1,7 @@
 """Rows of an anomaly data set as the model's inputs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from modeling_fbclip.training.schedule import Draw
 from modeling_fbclip.training.synthetic import SyntheticAnomalies
 
 
+@dataclass(eq=False)
 class TrainingImages(data.Dataset[dict[str, Any]]):
     """
     Inputs of the model for each [`Draw`]. `rows` are undecoded, with the columns `image` and `label`, and `mask` and
@@ -25,20 +27,15 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
     replace the pixels.
     """
 
-    def __init__(
-        self,
-        rows: Dataset,
-        processor: FBCLIPProcessor,
-        use_masks: bool,
-        synthetic: SyntheticAnomalies | None = None,
-        cache: FeatureCache | None = None,
-    ) -> None:
-        # Reading a row reads its image file, which tokens do not need.
-        self.rows = rows if cache is None else rows.remove_columns("image")
-        self.processor = processor
-        self.use_masks = use_masks
-        self.synthetic = synthetic
-        self.cache = cache
+    rows: Dataset
+    processor: FBCLIPProcessor
+    use_masks: bool
+    synthetic: SyntheticAnomalies | None = None
+    cache: FeatureCache | None = None
+
+    def __post_init__(self) -> None:
+        if self.cache is not None:  # reading a row reads its image file, which tokens do not need
+            self.rows = self.rows.remove_columns("image")
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         row = self.rows[draw.row]

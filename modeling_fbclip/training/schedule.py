@@ -39,14 +39,11 @@ class DrawSchedule(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for epoch in range(self.epochs):
-            order = self._order(epoch)
+            order = np.arange(self.num_images)
+            if self.seed is not None:
+                order = np.random.default_rng([self.seed, epoch]).permutation(order)
             for start in range(0, self.num_images, self.images_per_step):
                 step = order[start : start + self.images_per_step]
                 for part in np.array_split(step, self.num_parts):
                     draws = [Draw(epoch, int(row)) for row in part]
                     yield draws or [Draw(epoch, int(step[0]), counts=False)]
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if self.seed is None:
-            return np.arange(self.num_images)
-        return np.random.default_rng([self.seed, epoch]).permutation(self.num_images)

@@ -1,6 +1,7 @@
 """Anomalies painted into normal images, with their masks: CutPaste, and foreign textures in the shape of noise."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from datasets import Dataset
@@ -19,6 +20,7 @@ AREA = (0.005, 0.15)  # smallest and largest share of the image
 VISIBLE = 8 / 255  # a visible pixel differs by more than this in some channel
 
 
+@dataclass
 class SyntheticAnomalies:
     r"""
     Makes half of the draws anomalous. It moves a rectangle of the image to another place (CutPaste, Li et al., CVPR
@@ -27,9 +29,8 @@ class SyntheticAnomalies:
     the same picture.
     """
 
-    def __init__(self, rows: Dataset, seed: int) -> None:
-        self.rows = rows
-        self.seed = seed
+    rows: Dataset
+    seed: int
 
     def __call__(self, image: Image.Image, draw: Draw) -> tuple[Image.Image, Image.Image | None]:
         """The painted RGB image and its mask, or the unchanged image and `None`."""

@@ -1,4 +1,4 @@
-"""The demo with the bundled model, serving in this process, and a browser to look at it."""
+"""The demo with the bundled model, served from this process, and a browser."""
 
 import shutil
 import time
@@ -39,9 +39,9 @@ def demo() -> Iterator[Demo]:
 
 @pytest.fixture
 def client(demo: Demo, tmp_path: Path) -> Iterator[Client]:
-    with_own_folder = Client(demo.url, verbose=False, download_files=tmp_path / "downloads")
-    yield with_own_folder
-    with_own_folder.close()
+    connected = Client(demo.url, verbose=False, download_files=tmp_path / "downloads")
+    yield connected
+    connected.close()
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +62,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
 
 
 def wait_for(condition, seconds: float = 60):
-    """The first true value of `condition()`; time is short where other tests run beside."""
+    """The first true value of `condition()`. Other tests may run at the same time, so the limit is long."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, f"no result after {seconds} seconds"
         time.sleep(0.05)
     return value

@@ -1,4 +1,4 @@
-"""A person with a browser: Chromium opens the page, drops images, moves sliders, reads what is there."""
+"""The page in Chromium: a visitor drops images, moves sliders and reads the results."""
 
 import base64
 import csv
@@ -22,7 +22,7 @@ SAMPLES = [path.name for path in EXAMPLES.glob("*.jpg")]
 
 
 class Page:
-    """The demo as Chromium shows it."""
+    """The page in Chromium, with its elements by CSS selectors."""
 
     def __init__(self, browser: WebDriver, url: str) -> None:
         self.browser = browser
@@ -79,7 +79,7 @@ def page(chromium, demo):
 
 @pytest.fixture(scope="module")
 def expected():
-    """What the pipeline says of the sample photographs, by name."""
+    """The pipeline's results for the sample photographs of wood, by file name."""
     model, processor = load_bundled()
     detect = ZeroShotAnomalyDetectionPipeline(model=model, processor=processor)
     return {path.name: detect(path) for path in EXAMPLES.glob("wood_*.jpg")}
@@ -104,11 +104,11 @@ def test_a_visitor_uploads_reads_and_moves_the_sliders(page, demo, expected):
 
     page.set_slider("#fade", 0)
     photograph = np.asarray(Image.open(EXAMPLES / "wood_scratch.jpg").convert("RGB"), dtype=int)
-    wait_for(lambda: np.abs(page.picture() - photograph).mean() < 2)  # JPEG's loss
+    wait_for(lambda: np.abs(page.picture() - photograph).mean() < 2)  # JPEG is lossy
     wait_for(lambda: demo.files() == sorted(SAMPLES))
 
 
-def test_the_keyboard_moves_a_slider_and_the_picture_without_the_model(page, monkeypatch):
+def test_a_slider_moved_by_keyboard_redraws_the_picture_without_the_model(page, monkeypatch):
     page.drop("#photo", EXAMPLES / "wood_scratch.jpg")
     before = page.picture()
     monkeypatch.setattr("modeling_fbclip.demo.examiner.Examiner.find", None)
@@ -129,7 +129,7 @@ def test_the_keyboard_reaches_drop_zone_samples_and_every_slider(page):
     assert {"photo", "examples", "fade", "threshold", "contour"} <= reached
 
 
-def test_a_text_file_called_png_gets_a_plain_message(page, tmp_path, expected):
+def test_a_text_file_named_png_gives_a_message(page, tmp_path, expected):
     (tmp_path / "letter.png").write_text("Dear inspector,")
     page.drop("#photo", tmp_path / "letter.png")
     assert (
@@ -139,7 +139,7 @@ def test_a_text_file_called_png_gets_a_plain_message(page, tmp_path, expected):
     assert page.text("#one .verdict .label") == expected["wood_good.jpg"]["label"]
 
 
-def test_a_sample_photograph_is_examined_at_a_click(page, expected):
+def test_a_click_examines_a_sample_photograph(page, expected):
     page.all("#examples button img")[sorted(SAMPLES).index("wood_scratch.jpg")].click()
     assert page.text("#one .verdict .label") == expected["wood_scratch.jpg"]["label"]
 
@@ -152,7 +152,7 @@ def test_the_camera_takes_a_photograph(page):
     wait_for(lambda: page.browser.execute_script(CAMERA_SHOWS))
     capture.click()
     assert re.fullmatch(r"0\.\d{3}", page.text("#one .score"))
-    # Gradio's camera asks how far an upload without a name is, which is none.
+    # Gradio's camera asks for the progress of an upload without an id, and gets an error.
     assert all("upload_progress?upload_id= " in error or "Response" in error for error in page.errors())
 
 
@@ -172,7 +172,7 @@ def test_several_images_give_a_gallery_and_a_table_to_download(page, tmp_path, e
     wait_for(lambda: "anomalous" not in page.text("#many .gallery"))
 
 
-def test_other_prompts_change_the_score_and_a_wrong_model_is_told(page):
+def test_other_prompts_change_the_score_and_a_wrong_model_gives_a_message(page):
     page.drop("#photo", EXAMPLES / "wood_scratch.jpg")
     score = page.text("#one .score")
     page.browser.find_element(By.XPATH, "//button[contains(., 'Model and prompts')]").click()
@@ -187,11 +187,11 @@ def test_other_prompts_change_the_score_and_a_wrong_model_is_told(page):
     model = page.one("#model input")
     model.send_keys(Keys.CONTROL, "a")
     model.send_keys("/etc/passwd", Keys.ENTER)
-    wait_for(lambda: "is no model of the list" in page.browser.find_element(By.TAG_NAME, "body").text)
+    wait_for(lambda: "is not in the list of models" in page.browser.find_element(By.TAG_NAME, "body").text)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_everything_in_its_width(page, demo, scheme):
+def test_the_page_fits_the_width_of_a_phone(page, demo, scheme):
     emulate = page.browser.execute_cdp_cmd
     emulate(
         "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
@@ -211,13 +211,13 @@ def test_a_phone_shows_everything_in_its_width(page, demo, scheme):
         emulate("Emulation.setEmulatedMedia", {"features": []})
 
 
-# A photograph taken before the first frame is empty.
+# A photograph that is taken before the camera's first frame is empty.
 CAMERA_SHOWS = """
 const video = document.querySelector("#photo video");
 return video !== null && video.readyState >= 2 && video.videoWidth > 0;
 """
 
-# Mean of red, green and blue, of the verdict's text and of what lies behind it.
+# The mean of red, green and blue: of the decision's text, and of its background.
 LUMINANCES = """
 const style = getComputedStyle(document.querySelector("#one .verdict"));
 const mean = colour => colour.match(/[\\d.]+/g).slice(0, 3).reduce((sum, x) => sum + Number(x), 0) / 3;

@@ -1,4 +1,4 @@
-"""Models that visitors name: strangers' files, loaded without trust and within bounds."""
+"""Models that visitors name: their files are not trusted and limited in size."""
 
 import json
 import shutil
@@ -15,12 +15,12 @@ from modeling_fbclip import FBCLIPProcessor
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A Hub that has one model under any name; what it was asked for."""
+    """A stand-in for the Hub that has one model under every name, and records the requests."""
     folder = tmp_path / "hub"
     model = make_tiny_model()
     model.half().save_pretrained(folder)
     FBCLIPProcessor.from_config(model.config).save_pretrained(folder)
-    (folder / "modeling_fbclip.py").write_text("raise SystemExit('code of a stranger')")
+    (folder / "modeling_fbclip.py").write_text("raise SystemExit('code of the model')")
     asked = SimpleNamespace(folder=folder, size=1000, names=[], tokens=[], copies=[])
 
     class Api:
@@ -51,7 +51,7 @@ def test_a_visitors_model_is_loaded_once_in_float32_without_token_or_copy(hub):
 
 
 @pytest.mark.usefixtures("hub")
-def test_only_the_last_of_visitors_models_are_held():
+def test_only_the_newest_of_visitors_models_stay_in_memory():
     known = Models()
     for name in ("a/a", "b/b", "c/c"):
         known.get(name)
@@ -59,13 +59,13 @@ def test_only_the_last_of_visitors_models_are_held():
 
 
 @pytest.mark.parametrize("name", ["../parts", "/etc/passwd", "parts", "a/b/c", ["a/b"], None, "a/..\\b"])
-def test_what_is_no_hub_id_is_not_asked_for(hub, name):
-    with pytest.raises(ValueError, match="is no model of the list"):
+def test_a_name_that_is_not_a_hub_id_is_not_requested(hub, name):
+    with pytest.raises(ValueError, match="is not in the list of models"):
         Models().get(name)
     assert hub.names == []
 
 
-def test_a_strangers_model_is_bounded(hub):
+def test_a_visitors_model_is_limited_in_file_size_and_input_size(hub):
     hub.size = models.MAX_HUB_BYTES + 1
     with pytest.raises(ValueError, match=r"a/b cannot be loaded: a/b has 4\.0 GB, more than the 4 GB"):
         Models().get("a/b")

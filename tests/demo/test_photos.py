@@ -1,4 +1,4 @@
-"""Photographs that strangers send, as bytes."""
+"""Photographs that visitors send are decoded."""
 
 import io
 

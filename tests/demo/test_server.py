@@ -1,4 +1,4 @@
-"""The server behind the page: `/detect`, its bounds; it keeps nothing, and opens nothing that a client names."""
+"""The server: `/detect` and its limits. Images are not kept, and no path or link of a client is opened."""
 
 import io
 import json
@@ -29,7 +29,7 @@ META = {"_type": "gradio.FileData"}
 
 
 def detect(url, payload):
-    """`/detect` by plain HTTP: its event's kind, and its data."""
+    """Calls `/detect` by plain HTTP. Returns the type of its last event, and the data."""
     call = httpx.post(f"{url}gradio_api/call/detect", json={"data": [payload]}).raise_for_status().json()
     answer = httpx.get(f"{url}gradio_api/call/detect/{call['event_id']}", timeout=60).text
     kind, data = answer.strip().splitlines()[-2:]
@@ -40,7 +40,7 @@ def upload(url, name, data, route="upload"):
     return httpx.post(f"{url}gradio_api/{route}", files={"files": (name, data)}, timeout=60)
 
 
-def test_the_endpoint_tells_what_the_pipeline_tells(client):
+def test_the_endpoint_gives_the_result_of_the_pipeline(client):
     score, label, map_path = client.predict(handle_file(SCRATCH), api_name="/detect")
     model, processor = load_bundled()
     expected = ZeroShotAnomalyDetectionPipeline(model=model, processor=processor)(SCRATCH)
@@ -55,7 +55,7 @@ def test_only_detect_is_offered_to_programs(client):
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/detect"]
 
 
-def test_an_upload_is_gone_after_its_request_and_cannot_be_named_again(demo):
+def test_an_upload_is_deleted_after_its_request_and_cannot_be_used_again(demo):
     (path,) = upload(demo.url, "mine.jpg", SCRATCH.read_bytes()).json()
     assert "mine.jpg" in demo.files()
     assert detect(demo.url, {"path": path, "meta": META})[0] == "complete"
@@ -64,7 +64,7 @@ def test_an_upload_is_gone_after_its_request_and_cannot_be_named_again(demo):
     assert (kind, "no longer there" in data) == ("error", True)
 
 
-def test_the_same_file_of_two_visitors_serves_both(demo):
+def test_two_visitors_can_upload_the_same_file(demo):
     paths = [upload(demo.url, "twice.jpg", SCRATCH.read_bytes()).json()[0] for _ in range(2)]
     assert paths[0] == paths[1]
     for path in paths:
@@ -72,7 +72,7 @@ def test_the_same_file_of_two_visitors_serves_both(demo):
     assert "twice.jpg" not in demo.files()
 
 
-def test_a_sample_that_a_visitor_uploads_stays_a_sample(demo):
+def test_a_sample_that_a_visitor_uploads_is_not_deleted(demo):
     (path,) = upload(demo.url, SCRATCH.name, SCRATCH.read_bytes()).json()
     assert path in {str(each) for each in demo.folder.rglob(SCRATCH.name)}
     assert detect(demo.url, {"path": path, "meta": META})[0] == "complete"
@@ -81,7 +81,7 @@ def test_a_sample_that_a_visitor_uploads_stays_a_sample(demo):
 
 @pytest.mark.parametrize("meta", [{"meta": META}, {}])
 @pytest.mark.parametrize("place", ["outside", "the cache", "relative"])
-def test_no_path_that_a_client_names_is_read(demo, meta, place):
+def test_a_path_that_is_not_an_upload_is_not_read(demo, meta, place):
     secret = {
         "outside": SCRATCH,
         "the cache": next(demo.folder.rglob("wood_scratch.jpg")),
@@ -107,7 +107,7 @@ def test_no_link_is_fetched(demo):
             server.accept()
 
 
-def test_what_would_keep_or_take_apart_what_is_sent_is_not_offered(demo):
+def test_routes_of_gradio_that_store_or_process_uploads_are_not_offered(demo):
     assert httpx.get(f"{demo.url}gradio_api/deep_link?session_hash=any").status_code == 404
     for route in ("process_recording", "component_server"):
         assert upload(demo.url, "mine.jpg", b"any", route).status_code == 404
@@ -119,7 +119,7 @@ def png(width, height):
     return stream.getvalue()
 
 
-def test_bytes_and_pixels_are_bounded(demo, client, tmp_path):
+def test_bytes_and_pixels_are_limited(demo, client, tmp_path):
     assert upload(demo.url, "large.png", bytes(MAX_BYTES + 1)).status_code == 413
     assert upload(demo.url, "larger.png", bytes(REQUEST_BYTES + 1)).status_code == 413
     for route in ("upload", "call/detect", "queue/join"):
@@ -141,13 +141,13 @@ def test_bytes_and_pixels_are_bounded(demo, client, tmp_path):
         ("page.eps", b"%!PS-Adobe"),
     ],
 )
-def test_what_is_no_image_is_told_by_its_name(client, tmp_path, name, data):
+def test_the_error_for_a_file_that_is_not_an_image_names_it(client, tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(AppError, match=name):
         client.predict(handle_file(tmp_path / name), api_name="/detect")
 
 
-def test_the_number_of_files_is_bounded(demo):
+def test_the_number_of_files_is_limited(demo):
     (take_many,) = [index for index, fn in demo.app.fns.items() if fn.name == "take_many"]
     paths = [upload(demo.url, f"{index}.jpg", SCRATCH.read_bytes()).json()[0] for index in range(MAX_FILES + 1)]
     files = [{"path": path, "meta": META} for path in paths]
@@ -161,7 +161,7 @@ def test_the_number_of_files_is_bounded(demo):
     wait_for(lambda: not {f"{index}.jpg" for index in range(MAX_FILES + 1)} & set(demo.files()))
 
 
-def test_twenty_requests_at_once_are_answered_and_memory_returns(tmp_path):
+def test_twenty_requests_at_once_are_answered_and_their_memory_is_freed(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "GRADIO_SERVER_PORT"}
     process = subprocess.Popen(
         [sys.executable, "-m", "modeling_fbclip.cli", "demo"],
@@ -181,8 +181,8 @@ def test_twenty_requests_at_once_are_answered_and_memory_returns(tmp_path):
             assert answers == [answers[0]] * 20
             resident.append(server.memory_info().rss)
         print(f"resident after 20, 40 and 60 requests: {[size // 2**20 for size in resident]} MiB")
-        # The first round fills caches; the allocator's arenas go up and down by some 70 MB with how the threads fall.
-        # A leak of one decoded photograph a request would be 40 × 12 MB by the last round, four times the bound.
+        # The first round fills caches. Later rounds differ by about 70 MB, as the allocator has an arena per thread.
+        # A leak of one decoded photograph per request would add 40 × 12 MB, four times the limit.
         assert resident[-1] < resident[0] + 120 * 2**20
     finally:
         process.terminate()

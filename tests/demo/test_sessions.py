@@ -1,4 +1,4 @@
-"""What open pages show is kept within bounds."""
+"""The findings of open pages stay within limits."""
 
 import pytest
 from modeling_fbclip.demo import sessions
@@ -15,7 +15,7 @@ def shown(kept):
     return [name for name in "abcd" if kept.get(name, Tab.ONE)]
 
 
-def test_a_closed_page_is_forgotten():
+def test_the_findings_of_a_closed_page_are_removed():
     kept = Sessions()
     kept.put("a", Tab.ONE, found())
     kept.put("a", Tab.MANY, found())
@@ -29,7 +29,7 @@ def test_a_closed_page_is_forgotten():
 @pytest.mark.parametrize(
     ("bound", "value", "left"), [("MAX_PAGES", 2, "cd"), ("MAX_BYTES", 25, "cd"), ("MAX_BYTES", 5, "d")]
 )
-def test_pages_that_were_used_longest_ago_go_first(monkeypatch, bound, value, left):
+def test_the_page_with_the_oldest_change_is_removed_first(monkeypatch, bound, value, left):
     monkeypatch.setattr(sessions, bound, value)
     kept = Sessions()
     for name in "abcad":
@@ -39,7 +39,7 @@ def test_pages_that_were_used_longest_ago_go_first(monkeypatch, bound, value, le
     assert shown(kept) == list(left)
 
 
-def test_a_page_that_was_not_used_for_long_goes(monkeypatch):
+def test_a_page_without_a_change_for_long_is_removed(monkeypatch):
     kept = Sessions()
     kept.put("a", Tab.ONE, found())
     monkeypatch.setattr(sessions, "MAX_SECONDS", -1)

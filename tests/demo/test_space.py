@@ -1,4 +1,4 @@
-"""The folder of the Space: complete, and alone in an environment of its own it answers."""
+"""The folder of the Space is complete, and runs in a new environment."""
 
 import ast
 import json
@@ -39,21 +39,21 @@ def staged(tmp_path) -> Path:
     return space
 
 
-def test_readme_shows_how_to_ask_this_very_space(staged):
+def test_the_example_in_the_readme_calls_this_space(staged):
     assert 'Client("owner/its-space").predict(' in (staged / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_package_that_is_staged_is_all_that_the_demo_imports_and_little_more(staged):
+def test_the_staged_package_has_all_that_the_demo_imports_and_no_other_rooms(staged):
     package = staged / "modeling_fbclip"
     assert not [name for name in ("data", "evaluation", "hub", "training") if (package / name).exists()]
     assert not (package / "cli" / "push.py").exists()
-    # The package that is installed here would stand in for a file that is missing there.
+    # A module that is missing in the folder would be imported from the installed package.
     done = subprocess.run([sys.executable, "-c", IMPORT], cwd=staged, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not [file for file in json.loads(done.stdout) if not Path(file).is_relative_to(staged)]
 
 
-def test_what_the_demo_imports_is_declared():
+def test_the_libraries_that_the_demo_imports_are_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = project["dependencies"] + project["optional-dependencies"]["demo"]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
@@ -65,7 +65,7 @@ def test_what_the_demo_imports_is_declared():
     assert {canonicalize_name(name) for name in found} - {"modeling-fbclip"} <= declared
 
 
-def test_the_staged_space_starts_alone_and_answers(staged, tmp_path):
+def test_the_staged_space_starts_in_a_new_environment_and_answers(staged, tmp_path):
     _, header, _ = (staged / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     front = yaml.safe_load(header)
     assert front["title"] == "A title: with a colon"
@@ -96,7 +96,7 @@ def test_the_staged_space_starts_alone_and_answers(staged, tmp_path):
     expected = ZeroShotAnomalyDetectionPipeline(model=model, processor=processor)(EXAMPLES / "wood_scratch.jpg")
     assert (score, label) == (pytest.approx(expected["score"], abs=1e-4), expected["label"])
     assert Path(anomaly_map).stat().st_size > 0
-    # There is no Hub here, so it said so and took the bundled model.
+    # The Hub cannot be reached here, so the bundled model is served.
     assert "owner/name cannot be loaded" in errors
     assert "Serving the model 'bundled (tiny)' instead." in errors
 

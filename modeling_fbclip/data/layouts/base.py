@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from modeling_fbclip.images_fbclip import IMAGE_SUFFIXES
 
+SPLITS = ("train", "test")
 MASK_ENDINGS = ("", "_mask", "_label", "_Segmentation", "_segmentation", "_gt")
 NORMAL_NAMES = frozenset({"good", "ok", "normal", "no", "negative", "healthy", "false", "0", "0.0"})
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from modeling_fbclip.common.json_files import read_json
 
-from .base import ANOMALY, Layout, Sample, file_inside, get
+from .base import ANOMALY, SPLITS, Layout, Sample, file_inside, get
 
 
 def _classes(root: Path) -> dict[str, Mapping[str, list[object]]]:
@@ -14,7 +14,7 @@ def _classes(root: Path) -> dict[str, Mapping[str, list[object]]]:
     meta = read_json(file) if file.is_file() else None
     if not isinstance(meta, Mapping):
         return {}
-    splits = {split.lower(): classes for split, classes in meta.items() if split.lower() in ("train", "test")}
+    splits = {split.lower(): classes for split, classes in meta.items() if split.lower() in SPLITS}
     shaped = all(
         isinstance(classes, Mapping) and all(isinstance(entries, list) for entries in classes.values())
         for classes in splits.values()

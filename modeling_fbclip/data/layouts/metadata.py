@@ -5,9 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .base import ANOMALY, ROOT_CATEGORY, Layout, Sample, file_inside, group_by_split, is_normal, read_csv
-
-SPLITS = ("train", "test")
+from .base import ANOMALY, ROOT_CATEGORY, SPLITS, Layout, Sample, file_inside, group_by_split, is_normal, read_csv
 
 
 def _files(root: Path) -> list[Path]:

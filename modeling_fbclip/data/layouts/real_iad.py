@@ -6,12 +6,11 @@ from typing import Any
 
 from modeling_fbclip.common.json_files import read_json
 
-from .base import Layout, Sample, file_inside, get
+from .base import SPLITS, Layout, Sample, file_inside, get
 
 JSON_FOLDERS = (Path("realiad_jsons", "realiad_jsons"), Path("realiad_jsons"))
 # The resolution nearest above the model's comes first.
 IMAGE_FOLDERS = ("realiad_1024", "realiad_512", "realiad_raw", "realiad_256")
-SPLITS = ("train", "test")
 
 
 def _json_files(root: Path) -> list[Path]:
