@@ -12,7 +12,7 @@ from .uploads import ABANDONED_SECONDS, Uploads, refuse_links
 from .views import View, colour_scale, show_many, show_one
 
 INTRODUCTION = """# FB-CLIP: is something wrong in this image, and where?
-Zero-shot anomaly detection: the model has seen no example of your defects. Images are not kept: a file is deleted when
+Zero-shot anomaly detection: it needs no examples of defects. Images are not kept: a file is deleted when
 it has been examined, and its result when you close the page."""
 BOUNDS = f"Up to {MAX_BYTES / 1e6:.0f} MB and {MAX_PIXELS / 1e6:.0f} megapixels"
 FILE_TYPES = ["image", ".tif", ".tiff", ".jp2", ".avif"]

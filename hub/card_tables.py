@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modeling_fbclip.common.tables import markdown_table
+from modeling_fbclip.common.markdown import markdown_table
 
 METRICS = {"auroc", "ap", "aupro", "aupimo", "f1"}
 

@@ -23,7 +23,7 @@ from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.detection.loading import quieten_libraries
 from modeling_fbclip.evaluation import evaluate
 from modeling_fbclip.training import FBCLIPTrainingArguments, train
-from modeling_fbclip.training.rows import split_rows
+from modeling_fbclip.training.selection import split_rows
 
 METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "pixel_aupro": "AUPRO exact"}
 SPLIT_SEED = 0

@@ -12,7 +12,7 @@ import typer
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Layout, Model, Split, Streaming
 from modeling_fbclip.cli.tables import make_table
-from modeling_fbclip.common.tables import markdown_table
+from modeling_fbclip.common.markdown import markdown_table
 
 if TYPE_CHECKING:
     from rich.table import Table

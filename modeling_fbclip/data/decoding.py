@@ -1,5 +1,6 @@
 """Reads the images of a data set. The errors of `datasets` do not name the file; these do."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,18 @@ def undecoded(dataset: Rows) -> Rows:
         if isinstance((dataset.features or {}).get(column), Image):
             dataset = dataset.cast_column(column, Image(decode=False))
     return dataset
+
+
+def row_name(row: Mapping[str, Any], index: int) -> str:
+    """What messages call a row: its path, the path of its image's file, or its number."""
+    image = row.get("image")
+    file = image.get("path") if isinstance(image, dict) else getattr(image, "filename", None)
+    return str(row.get("path") or file or f"image {index}")
+
+
+def mask_name(row: Mapping[str, Any], index: int) -> str:
+    """What messages call a row's mask, which may have no file of its own."""
+    return f"the mask of {row_name(row, index)}"
 
 
 def open_image(value: Any, name: str) -> Any:

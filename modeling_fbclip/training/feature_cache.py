@@ -16,11 +16,10 @@ from modeling_fbclip.backbone_fbclip import vision_layer_tokens
 from modeling_fbclip.common.digests import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.progress import progress_bar
-from modeling_fbclip.data.decoding import read_rgb
+from modeling_fbclip.data.decoding import read_rgb, row_name
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.disk import writing
-from modeling_fbclip.training.rows import row_name
 
 
 class FeatureCache:

@@ -10,11 +10,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils import data
 
-from modeling_fbclip.data.decoding import open_image, read_rgb
+from modeling_fbclip.data.decoding import mask_name, open_image, read_rgb, row_name
 from modeling_fbclip.loss_fbclip import IGNORE_INDEX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.feature_cache import FeatureCache
-from modeling_fbclip.training.rows import mask_name_of, row_name
 from modeling_fbclip.training.schedule import Draw
 from modeling_fbclip.training.synthetic import SyntheticAnomalies
 
@@ -40,7 +39,7 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         row = self.rows[draw.row]
         path = row_name(row, draw.row)
-        given_mask = open_image(row.get("mask"), mask_name_of(row, draw.row))
+        given_mask = open_image(row.get("mask"), mask_name(row, draw.row))
         if self.cache is not None:
             item: dict[str, Any] = {"layer_tokens": self.cache.read(row["digest"]), "grid": self.cache.grid}
             mask, label = given_mask, row["label"]

@@ -1,11 +1,9 @@
 """The record of a training run: data, arguments, result and environment. It is saved beside the model's weights."""
 
 import hashlib
-import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +15,10 @@ from datasets import Dataset
 
 from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.progress import progress_bar
-from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
+from modeling_fbclip.data.decoding import mask_name, open_image, read_rgb, row_name, undecoded
 from modeling_fbclip.detection.loading import BUNDLED
+from modeling_fbclip.detection.threads import THREADS, map_in_threads
 from modeling_fbclip.images_fbclip import load_mask
-from modeling_fbclip.training.rows import mask_name_of, row_name
 
 PACKAGES = ("modeling-fbclip", "torch", "transformers", "accelerate", "datasets", "numpy", "pillow", "safetensors")
 
@@ -38,19 +36,18 @@ def digest_rows(rows: Dataset, accelerator: Accelerator) -> list[RowDigest]:
     mine = np.array_split(np.arange(len(rows)), accelerator.num_processes)[accelerator.process_index].tolist()
     files = undecoded(rows)
     digests = []
-    bar = progress_bar(len(mine), "reading images", visible=accelerator.is_local_main_process)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads, bar:
-        for digest in threads.map(lambda index: _digest_row(files[index], index), mine):
+    with progress_bar(len(mine), "reading images", visible=accelerator.is_local_main_process) as bar:
+        for digest in map_in_threads(lambda index: _digest_row(files[index], index), mine, limit=THREADS):
             digests.append(digest)
             bar.update()
     return gather_object(digests)
 
 
 def _digest_row(row: dict[str, Any], index: int) -> RowDigest:
-    name, mask_name = row_name(row, index), mask_name_of(row, index)
+    name, name_of_mask = row_name(row, index), mask_name(row, index)
     image = image_digest(read_rgb(row["image"], name))
-    mask = open_image(row.get("mask"), mask_name)
-    mask_bytes = b"" if mask is None else load_mask(mask, mask_name).tobytes()
+    mask = open_image(row.get("mask"), name_of_mask)
+    mask_bytes = b"" if mask is None else load_mask(mask, name_of_mask).tobytes()
     whole = hashlib.blake2b(f"{image} {row['label']} ".encode() + mask_bytes, digest_size=16).hexdigest()
     return RowDigest(image, whole, mask is not None)
 

@@ -18,8 +18,8 @@ from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArg
 from modeling_fbclip.training.feature_cache import FeatureCache
 from modeling_fbclip.training.images import TrainingImages, collate
 from modeling_fbclip.training.record import RowDigest, digest_rows
-from modeling_fbclip.training.rows import split_rows, trainable_rows
 from modeling_fbclip.training.schedule import DrawSchedule
+from modeling_fbclip.training.selection import split_rows, trainable_rows
 from modeling_fbclip.training.synthetic import SyntheticAnomalies
 
 

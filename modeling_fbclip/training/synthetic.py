@@ -8,8 +8,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from modeling_fbclip.data.decoding import read_rgb
-from modeling_fbclip.training.rows import row_name
+from modeling_fbclip.data.decoding import read_rgb, row_name
 from modeling_fbclip.training.schedule import Draw
 
 Pixels = NDArray[np.float32]  # (height, width, 3), from 0 to 1

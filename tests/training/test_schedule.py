@@ -5,8 +5,8 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_fbclip.training.rows import split_rows
 from modeling_fbclip.training.schedule import DrawSchedule
+from modeling_fbclip.training.selection import split_rows
 
 
 @given(

@@ -1,20 +1,9 @@
 """The rows to train on, and the held-out rows."""
 
 from collections import defaultdict
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
-
-
-def row_name(row: dict[str, Any], index: int) -> str:
-    """A row's name in messages: its path, or its number if it has no path."""
-    return row.get("path") or f"image {index}"
-
-
-def mask_name_of(row: dict[str, Any], index: int) -> str:
-    """The name of a row's mask in messages. The mask may have no file of its own."""
-    return f"the mask of {row_name(row, index)}"
 
 
 def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
