@@ -4,19 +4,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .configuration_fbclip import FBCLIPConfig
+
 
 def upcast(tensor: Tensor) -> Tensor:
-    """At least float32: what scores, softmaxes and statistics are computed in whatever the weights' dtype."""
+    """To float32 or wider. Scores, softmaxes and statistics need it, even if the weights are narrower."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def background_feature(token_maps: list[Tensor], fraction: float, max_weight: float) -> Tensor:
     r"""
-    The background of an image: mean and maximum, per channel, over the leading tokens of all its maps together.
+    The background of an image: per channel, the mean and the maximum over the first tokens of all its maps.
 
     Args:
         token_maps (`list[torch.Tensor]`): attended maps of shape `(batch_size, num_tokens, hidden_size)`.
-        fraction (`float`): share of the tokens of each map, from the first on (CLS included).
+        fraction (`float`): share of each map's tokens, from the first one (CLS) on.
         max_weight (`float`): share of the maximum; the rest is the mean.
 
     Returns:
@@ -33,8 +35,8 @@ def suppress_and_project(
     tokens: Tensor, background: Tensor, background_projected: Tensor, projection: Tensor, weight: float
 ) -> Tensor:
     r"""
-    Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection, which
-    is linear: the background is projected once.
+    Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection. This
+    is linear, so the background is projected once for all maps.
 
     Args:
         tokens (`torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`): an attended map, t.
@@ -60,12 +62,11 @@ def score_map(
     background_projected: Tensor,
     projection: Tensor,
     text_embeds: Tensor,
-    suppression_weight: float,
-    temperature: float,
+    config: FBCLIPConfig,
 ) -> tuple[Tensor, Tensor]:
-    """A map's [`anomaly_logits`] and its projected tokens. Arguments are those of the two functions called."""
-    embeds = suppress_and_project(tokens, background, background_projected, projection, suppression_weight)
-    return anomaly_logits(embeds, text_embeds, temperature), embeds
+    """A map's [`anomaly_logits`] and its tokens after [`suppress_and_project`]."""
+    embeds = suppress_and_project(tokens, background, background_projected, projection, config.suppression_weight)
+    return anomaly_logits(embeds, text_embeds, config.temperature), embeds
 
 
 def anomaly_logits(image_embeds: Tensor, text_embeds: Tensor, temperature: float) -> Tensor:
@@ -93,7 +94,7 @@ def anomaly_logits(image_embeds: Tensor, text_embeds: Tensor, temperature: float
 
 def split_scores(logits: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     r"""
-    Anomaly probabilities from the weighted sum of all maps' logits.
+    Anomaly probabilities from the weighted sum of the logits of all maps.
 
     Args:
         logits (`torch.FloatTensor` of shape `(batch_size, 1 + num_patches)`): CLS first.
