@@ -1,4 +1,4 @@
-"""CLIP's own towers, driven the way FB-CLIP reads them. No parameters live here."""
+"""CLIP's own towers, run as FB-CLIP needs them. There are no parameters here."""
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,7 @@ def vision_layer_tokens(
     vision_model: CLIPVisionModel, pixel_values: Tensor, feature_layers: list[int]
 ) -> list[Tensor]:
     r"""
-    Outputs of the vision blocks `feature_layers`: the raw residual stream, no post layer norm. Blocks above the last
-    of them do not run.
+    Outputs of the vision blocks `feature_layers`, without CLIP's post layer norm. Later blocks do not run.
 
     Args:
         pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
@@ -44,8 +43,8 @@ def vision_layer_tokens(
 
 def interpolate_position_embeddings(weight: Tensor, grid_height: int, grid_width: int) -> Tensor:
     r"""
-    Position embeddings for a grid of another size than the pretraining grid: bilinear, as FB-CLIP was trained
-    (transformers' own interpolation is bicubic).
+    Position embeddings for a grid of any size: bilinear, as FB-CLIP was trained. transformers' own interpolation is
+    bicubic.
 
     Args:
         weight (`torch.Tensor` of shape `(1 + side * side, hidden_size)`):
@@ -64,7 +63,7 @@ def interpolate_position_embeddings(weight: Tensor, grid_height: int, grid_width
 
 def text_hidden_states(text_model: CLIPTextModel, prompt_embeds: Tensor) -> Tensor:
     r"""
-    CLIP's text tower **without its causal mask**: every position sees every other, padding included.
+    CLIP's text tower **without its causal mask**: each position attends to all others, padding included.
 
     Args:
         prompt_embeds (`torch.Tensor` of shape `(num_prompts, context_length, text_width)`):
