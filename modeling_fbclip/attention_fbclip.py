@@ -45,9 +45,6 @@ class FBCLIPAttention(nn.Module):
     The views are linear in the tokens. So `project` computes query, key, value and gate once a layer, and a view of
     these projections equals the projections of the view. The layer norm of a token scaled by a share s becomes the
     factor s / √(s²·variance + eps) on its centred projections.
-
-    Args:
-        config ([`FBCLIPConfig`]): the model's configuration.
     """
 
     is_causal = False  # read by transformers' attention functions
@@ -91,15 +88,7 @@ class FBCLIPAttention(nn.Module):
         )
 
     def forward(self, projections: Tensor, folded: FoldedWeights) -> Tensor:
-        r"""
-        Args:
-            projections (`torch.Tensor` of shape `(batch_size, num_tokens, D + 3 · streams · inner + gate width)`):
-                A view of `project(tokens)`.
-            folded ([`FoldedWeights`]): of `fold()`.
-
-        Returns:
-            `torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`.
-        """
+        """The attended map, `(B, N, D)`, from a view of the result of `project` and from that of `fold`."""
         width, qkv_width = len(folded.out_weight), len(folded.qkv_weight)
         centred, qkv, gate_hidden = projections.split([width, qkv_width, self.gate_hidden.out_features], dim=-1)
         gate = self.gate_output(F.relu(gate_hidden + self.gate_hidden.bias)).sigmoid()

@@ -43,15 +43,9 @@ def vision_layer_tokens(
 
 def interpolate_position_embeddings(weight: Tensor, grid_height: int, grid_width: int) -> Tensor:
     r"""
-    Position embeddings for a grid of any size: bilinear, as FB-CLIP was trained. transformers' own interpolation is
-    bicubic.
-
-    Args:
-        weight (`torch.Tensor` of shape `(1 + side * side, hidden_size)`):
-            Embeddings of the CLS token and of the square pretraining grid.
-
-    Returns:
-        `torch.Tensor` of shape `(1 + grid_height * grid_width, hidden_size)`.
+    Position embeddings `(1 + grid_height * grid_width, hidden_size)` from those of the CLS token and the square
+    pretraining grid, `(1 + side * side, hidden_size)`. Bilinear, as FB-CLIP was trained; transformers' own
+    interpolation is bicubic.
     """
     side = round((len(weight) - 1) ** 0.5)
     if (grid_height, grid_width) == (side, side):
@@ -63,14 +57,9 @@ def interpolate_position_embeddings(weight: Tensor, grid_height: int, grid_width
 
 def text_hidden_states(text_model: CLIPTextModel, prompt_embeds: Tensor) -> Tensor:
     r"""
-    CLIP's text tower **without its causal mask**: each position attends to all others, padding included.
-
-    Args:
-        prompt_embeds (`torch.Tensor` of shape `(num_prompts, context_length, text_width)`):
-            Token embeddings with the learnable vectors in place, before position embeddings.
-
-    Returns:
-        `torch.Tensor` of shape `(num_prompts, context_length, text_width)`, after the final layer norm.
+    CLIP's text tower **without its causal mask**: each position attends to all others, padding included. From token
+    embeddings without positions to states after the final layer norm, both of shape
+    `(num_prompts, context_length, text_width)`.
     """
     hidden_states = prompt_embeds + text_model.embeddings.position_embedding.weight[: prompt_embeds.shape[1]]
     for layer in text_model.encoder.layers:

@@ -76,7 +76,9 @@ def load_mask(mask: ImageSource, name: str = "mask") -> np.ndarray:
         picture, name = _read(mask, name)
         if picture.mode == "P" or len(picture.getbands()) > 1 or picture.has_transparency_data:
             # The colour counts: index 0 of a palette may have any colour.
-            *colours, alpha = np.moveaxis(np.asarray(_to_rgba(picture)), 2, 0)
+            # Through RGB, as Pillow does not convert every mode to RGBA.
+            picture = picture if picture.has_transparency_data else picture.convert("RGB")
+            *colours, alpha = np.moveaxis(np.asarray(picture.convert("RGBA")), 2, 0)
             return np.any(colours, axis=0) & (alpha > 0)
         values = np.asarray(picture)
     if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
@@ -104,9 +106,9 @@ def _read_file(path: str) -> Image.Image:
         raise ValueError("URLs are not fetched; download the image and pass its path")
     file = Path(path)
     if file.is_dir():
-        raise IsADirectoryError
+        raise ValueError("is a folder; pass the images in it")
     if not file.is_file():
-        raise FileNotFoundError
+        raise ValueError("no such file")
     if file.stat().st_size == 0:
         raise ValueError("the file is empty")
     with file.open("rb") as stream, Image.open(stream) as image:
@@ -115,10 +117,6 @@ def _read_file(path: str) -> Image.Image:
 
 
 def _explain(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, IsADirectoryError):
-        return "is a folder; pass the images in it"
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or in a format that Pillow cannot read"
     if isinstance(error, OSError) and error.strerror:
@@ -138,14 +136,10 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgba(picture: Image.Image) -> Image.Image:
-    return (picture if picture.has_transparency_data else picture.convert("RGB")).convert("RGBA")
-
-
 def _flatten(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, _to_rgba(picture))
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 

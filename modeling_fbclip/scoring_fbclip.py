@@ -94,15 +94,8 @@ def anomaly_logits(image_embeds: Tensor, text_embeds: Tensor, temperature: float
 
 def split_scores(logits: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     r"""
-    Anomaly probabilities from the weighted sum of the logits of all maps.
-
-    Args:
-        logits (`torch.FloatTensor` of shape `(batch_size, 1 + num_patches)`): CLS first.
-        grid (`tuple[int, int]`): grid height and width in patches.
-
-    Returns:
-        `tuple[torch.FloatTensor, torch.FloatTensor]`: image scores of shape `(batch_size,)` and anomaly maps of shape
-        `(batch_size, grid_height, grid_width)`, both in [0, 1].
+    Image scores `(batch_size,)` and anomaly maps `(batch_size, grid_height, grid_width)`, both in [0, 1], from the
+    weighted sum of all maps' logits, `(batch_size, 1 + num_patches)` with CLS first.
     """
     probabilities = logits.sigmoid()
     return probabilities[:, 0], probabilities[:, 1:].unflatten(1, grid)

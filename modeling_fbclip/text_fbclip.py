@@ -11,12 +11,7 @@ from .scoring_fbclip import upcast
 
 
 class FBCLIPTextBranch(nn.Module):
-    r"""
-    The trainable parts of the text branch (paper, multi-strategy text feature fusion).
-
-    Args:
-        config ([`FBCLIPConfig`]): the model's configuration.
-    """
+    """The trainable parts of the text branch (paper, multi-strategy text feature fusion)."""
 
     def __init__(self, config: FBCLIPConfig) -> None:
         super().__init__()
@@ -31,15 +26,7 @@ class FBCLIPTextBranch(nn.Module):
         )
 
     def embed_prompts(self, clip: CLIPModel, prompt_input_ids: Tensor) -> Tensor:
-        r"""
-        Token embeddings of the two prompts. The learnable vectors replace the placeholders after the start token.
-
-        Args:
-            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`): normal prompt, then anomalous.
-
-        Returns:
-            `torch.Tensor` of shape `(2, context_length, text_width)`.
-        """
+        """Token embeddings, `(2, T, C)`. The learnable vectors replace the placeholders after the start token."""
         embeds = clip.text_model.embeddings.token_embedding(prompt_input_ids)
         after = 1 + self.prompt_embeddings.shape[1]
         return torch.cat([embeds[:, :1], self.prompt_embeddings, embeds[:, after:]], dim=1)  # (2, T, C)

@@ -105,7 +105,7 @@ def test_parts_whose_clip_is_gone_say_so(tiny_clip, tmp_path) -> None:
     tiny_clip.save_pretrained(tmp_path / "clip")
     FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES).save_pretrained(tmp_path / "parts", include_clip=False)
     (tmp_path / "clip").rename(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match=r"holds the FB-CLIP parts alone, and the CLIP they stand on, '.*clip'"):
+    with pytest.raises(OSError, match=r"holds the FB-CLIP parts only, and their CLIP, '.*clip', cannot be loaded"):
         FBCLIPModel.from_pretrained(tmp_path / "parts", local_files_only=True)
 
 
