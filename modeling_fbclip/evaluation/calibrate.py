@@ -230,10 +230,8 @@ def _labelled(predictions: list[Prediction], criterion: Criterion, pixel_thresho
             f"Got {labels.sum()} anomalous and {(~labels).sum()} normal images, but {criterion!r} needs both; "
             "'conformal' needs normal ones only."
         )
-    best_pixel_threshold = _best(pixel_ranking(*masked_maps(predictions)), criterion)
-    if best_pixel_threshold is not None:
-        pixel_threshold = best_pixel_threshold
-    return Calibration(threshold, pixel_threshold, len(predictions))
+    found = _best(pixel_ranking(*masked_maps(predictions)), criterion)
+    return Calibration(threshold, pixel_threshold if found is None else found, len(predictions))
 
 
 def _best(ranking: Ranking, criterion: Criterion) -> float | None:

@@ -79,10 +79,10 @@ def evaluate(
     if plots is not None:
         from modeling_fbclip.evaluation.plots import save_plots  # only figures need matplotlib
 
-    evaluation_processor = FBCLIPProcessor(image_size=size)
     if smoothing_sigma is None:
-        smoothing_sigma = processor.smoothing_sigma * evaluation_processor.image_size[0] / processor.image_size[0]
-    evaluation_processor.smoothing_sigma = smoothing_sigma
+        height = size if isinstance(size, int) else size[0]
+        smoothing_sigma = processor.smoothing_sigma * height / processor.image_size[0]
+    evaluation_processor = FBCLIPProcessor(image_size=size, smoothing_sigma=smoothing_sigma)
     record = trained_images(model)
     trained = record if isinstance(record, frozenset) else frozenset()
     processes = join_processes()
@@ -108,16 +108,20 @@ def evaluate(
         "categories": {category.name: category.metrics for category in categories},
         "counts": {category.name: category.counts for category in categories},
         "training_overlap": _training_overlap(record, categories),
-        "settings": {
-            "size": list(evaluation_processor.image_size),
-            "smoothing_sigma": evaluation_processor.smoothing_sigma,
-            "image_size": list(processor.image_size),
-            "score": processor.score,
-            "batch_size": batch_size,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "device": model.device.type,
-        },
+        "settings": _settings(detector, evaluation_processor, batch_size),
         "versions": {name: version(name) for name in REPORTED_VERSIONS},
+    }
+
+
+def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_size: int) -> dict[str, Any]:
+    return {
+        "size": list(evaluation_processor.image_size),
+        "smoothing_sigma": evaluation_processor.smoothing_sigma,
+        "image_size": list(detector.processor.image_size),
+        "score": detector.processor.score,
+        "batch_size": batch_size,
+        "dtype": str(detector.model.dtype).removeprefix("torch."),
+        "device": detector.model.device.type,
     }
 
 

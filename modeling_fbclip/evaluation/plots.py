@@ -19,8 +19,6 @@ from modeling_fbclip.images_fbclip import load_mask, load_rgb_image, resize_maps
 WORST_MISSES = 4  # of each kind
 MOST_POINTS = 2000  # of a curve; it has up to two for every anomalous pixel
 
-Curve = tuple[FloatArray, FloatArray]
-
 
 def save_plots(folder: Path, category: str, predictions: list[Prediction], rows: Dataset | IterableDataset) -> None:
     r"""
@@ -55,7 +53,7 @@ def save_plots(folder: Path, category: str, predictions: list[Prediction], rows:
             _save_overlay(rows[predictions[index].row], predictions[index], folder / f"{stem}.{name}.png")
 
 
-def _plot_curves(curves: dict[str, Curve], height: str, max_fpr: float, title: str) -> Figure:
+def _plot_curves(curves: dict[str, tuple[FloatArray, FloatArray]], height: str, max_fpr: float, title: str) -> Figure:
     figure, axes = _figure(title)
     for name, (rates, shares) in curves.items():
         inside = int(np.searchsorted(rates, max_fpr, side="right")) + 1

@@ -76,7 +76,11 @@ def predict(
     Raises:
         `ValueError`: There is no image, an image or label cannot be read, or a stream is not sorted by category.
     """
-    _require_columns(dataset)
+    columns = dataset.column_names or ("image", "label")  # some streams do not know their columns
+    if missing := {"image", "label"} - set(columns):
+        raise ValueError(
+            f"The data set has the columns {', '.join(columns)}, but lacks {' and '.join(sorted(missing))}."
+        )
     read = partial(_read, detector=detector, evaluation_processor=evaluation_processor, with_digests=with_digests)
     seen = set()
     for category, items in groupby(_items(dataset), attrgetter("category")):
@@ -140,14 +144,6 @@ def masked_maps(predictions: list[Prediction]) -> tuple[list[FloatArray], list[B
 def scores_and_labels(predictions: list[Prediction]) -> tuple[FloatArray, BoolArray]:
     """Scores of all images, and whether they are anomalous, each of shape `(num_images,)`."""
     return np.array([item.score for item in predictions]), np.array([bool(item.label) for item in predictions])
-
-
-def _require_columns(dataset: Dataset | IterableDataset) -> None:
-    columns = dataset.column_names  # None for some streams
-    if columns is not None and (missing := {"image", "label"} - set(columns)):
-        raise ValueError(
-            f"The data set has the columns {', '.join(columns)}, but lacks {' and '.join(sorted(missing))}."
-        )
 
 
 def _name(row: Row) -> str:
