@@ -62,46 +62,36 @@ class FBCLIPConfig(PreTrainedConfig):
     Zero-Shot Anomaly Detection with Foreground-Background Disentanglement* (CVPR 2026, arXiv 2603.19608).
 
     Args:
-        clip_config (`CLIPConfig` or `dict`, *optional*, defaults to CLIP ViT-L/14 at 336 pixels):
-            The frozen CLIP.
-        clip_name_or_path (`str`, *optional*):
-            Hub id or folder of the CLIP, which a checkpoint without CLIP fetches.
-        clip_revision (`str`, *optional*):
-            Branch, tag or commit of `clip_name_or_path`.
+        clip_config (`CLIPConfig` or `dict`, *optional*, defaults to CLIP ViT-L/14 at 336 pixels): The frozen CLIP.
+        clip_name_or_path (`str`, *optional*): Hub id or folder of the CLIP, which a checkpoint without CLIP fetches.
+        clip_revision (`str`, *optional*): Branch, tag or commit of `clip_name_or_path`.
         includes_clip (`bool`, defaults to `True`):
             Whether the checkpoint has CLIP's weights. Set by `save_pretrained`.
-        image_size (`int`, defaults to 518):
-            Height and width in pixels that the processor resizes images to.
+        image_size (`int`, defaults to 518): Height and width in pixels that the processor resizes images to.
         feature_layers (`list[int]`, defaults to `[1, 6, 12, 18, 24]`):
             Vision blocks whose outputs are used, counted from 1, ascending.
-        prompt_length (`int`, defaults to 12):
-            Number of learnable vectors at the start of each of the two prompts.
+        prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of each of the two prompts.
         prompt_input_ids (`list[list[int]]` of shape `(2, max_position_embeddings)`, *optional*):
             Token ids of the normal and the anomalous prompt: start, `prompt_length` placeholders, words, end, zeros.
             Defaults to "object without defect." and "object with defect." in CLIP's vocabulary.
-        prompt_init_std (`float`, defaults to 0.02):
-            Standard deviation of the fresh prompt vectors.
+        prompt_init_std (`float`, defaults to 0.02): Standard deviation of the fresh prompt vectors.
         attention_pool_weight, end_of_text_weight (`float`, default to 0.5):
             Weights of the attention pool and the end-of-text state. The global mean of the text states has weight 1.
-        token_selector_reduction (`int`, defaults to 2):
-            Text width divided by the hidden width of the token selector.
+        token_selector_reduction (`int`, defaults to 2): Text width divided by the hidden width of the token selector.
         foreground_saliency_weight, foreground_center_weight, foreground_cls_weight, foreground_change_weight (`float`,
             default to 0.3, 0.3, 0.3, 0.1): Shares of local saliency, distance to the image's mean patch, inconsistency
             with the CLS token and change since the previous feature layer in the foreground score.
         foreground_smoothing_window (`int`, defaults to 5):
             Odd length of the box filter over the flattened foreground scores.
-        foreground_threshold (`float`, defaults to 0.5):
-            Patches that score above it are foreground.
+        foreground_threshold (`float`, defaults to 0.5): Patches that score above it are foreground.
         background_value (`float` in `(0, 1)`, defaults to 0.5):
             Value of the foreground mask where a patch is background; foreground is 1.
         semantic_mix (`float` in `[0, 1]`, defaults to 0.6):
             Share of the aggregated tokens in the semantic view; the rest is the token itself.
-        spatial_window (`int`, defaults to 5):
-            Odd side, in patches, of the window of the spatial view.
+        spatial_window (`int`, defaults to 5): Odd side, in patches, of the window of the spatial view.
         attention_heads, attention_head_dim (`int`, default to 8 and 64):
             Heads of each stream of the foreground-background attention, and their width.
-        attention_layer_norm_eps (`float`, defaults to 1e-5):
-            Epsilon of the attention's three layer norms.
+        attention_layer_norm_eps (`float`, defaults to 1e-5): Epsilon of the attention's three layer norms.
         gate_reduction (`int`, defaults to 2):
             Vision width divided by the hidden width of the foreground-background gate.
         background_fraction (`float` in `(0, 1]`, defaults to 0.5):
@@ -116,12 +106,9 @@ class FBCLIPConfig(PreTrainedConfig):
             Divisor of cosine similarities in the scores and in the consistency loss.
         consistency_weight, consistency_margin, consistency_margin_weight (`float`, default to 0.15, 1.0, 0.5):
             Weight of the semantic consistency loss, and the margin and weight of its second term.
-        focal_gamma (`float`, defaults to 4.0):
-            Exponent of the focal losses.
-        dice_weight (`float`, defaults to 0.2):
-            Weight of the dice loss.
-        dice_smoothing (`float`, defaults to 1.0):
-            Term added to numerator and denominator of the dice loss.
+        focal_gamma (`float`, defaults to 4.0): Exponent of the focal losses.
+        dice_weight (`float`, defaults to 0.2): Weight of the dice loss.
+        dice_smoothing (`float`, defaults to 1.0): Term added to numerator and denominator of the dice loss.
         smoothing_sigma (`float`, defaults to 4.0):
             Standard deviation, in pixels at `image_size`, of the Gaussian that smooths maps at evaluation.
 

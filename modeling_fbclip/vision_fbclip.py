@@ -83,7 +83,7 @@ View = Callable[[Tensor], Tensor]  # tokens or projections of them, `(B, N, K)` 
 
 @dataclass
 class LayerViews:
-    """A layer's foreground mask, `(B, l)`, and its three views: "ID"entity, "SEM"antic, "SPA"tial."""
+    """A layer's foreground mask, `(B, l)`, and its views: "ID" (identity), "SEM" (semantic), "SPA" (spatial)."""
 
     foreground: Tensor
     views: dict[str, View]
