@@ -13,16 +13,10 @@ def upcast(tensor: Tensor) -> Tensor:
 
 
 def background_feature(token_maps: list[Tensor], fraction: float, max_weight: float) -> Tensor:
-    r"""
-    The background of an image: per channel, the mean and the maximum over the first tokens of all its maps.
-
-    Args:
-        token_maps (`list[torch.Tensor]`): attended maps of shape `(batch_size, num_tokens, hidden_size)`.
-        fraction (`float`): share of each map's tokens, from the first one (CLS) on.
-        max_weight (`float`): share of the maximum; the rest is the mean.
-
-    Returns:
-        `torch.Tensor` of shape `(batch_size, hidden_size)`.
+    """
+    The background of an image, `(B, D)`, from its attended maps `(B, N, D)`: per channel, the mean and the maximum
+    over the first tokens of all maps. `fraction` is the share of the tokens, CLS included, and `max_weight` the share
+    of the maximum; the rest is the mean.
     """
     count = max(int(token_maps[0].shape[1] * fraction), 1)
     leading = [tokens[:, :count] for tokens in token_maps]
@@ -34,18 +28,10 @@ def background_feature(token_maps: list[Tensor], fraction: float, max_weight: fl
 def suppress_and_project(
     tokens: Tensor, background: Tensor, background_projected: Tensor, projection: Tensor, weight: float
 ) -> Tensor:
-    r"""
-    Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection. This
-    is linear, so the background is projected once for all maps.
-
-    Args:
-        tokens (`torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`): an attended map, t.
-        background (`torch.Tensor` of shape `(batch_size, hidden_size)`): the background feature, b.
-        background_projected (`torch.Tensor` of shape `(batch_size, projection_dim)`): b, projected.
-        projection (`torch.Tensor` of shape `(projection_dim, hidden_size)`): CLIP's visual projection.
-
-    Returns:
-        `torch.FloatTensor` of shape `(batch_size, num_tokens, projection_dim)`.
+    """
+    Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection
+    `(P, D)`: `(B, N, P)` in float32 or wider. t are the tokens of an attended map, `(B, N, D)`, and b is the
+    background, `(B, D)`. The projection is linear, so b is projected once for all maps, `(B, P)`.
     """
     direction = F.normalize(upcast(background), dim=-1).unsqueeze(-1)  # (B, D, 1)
     wide = upcast(tokens)

@@ -32,14 +32,9 @@ class FBCLIPTextBranch(nn.Module):
         return torch.cat([embeds[:, :1], self.prompt_embeddings, embeds[:, after:]], dim=1)  # (2, T, C)
 
     def forward(self, clip: CLIPModel, prompt_input_ids: Tensor) -> Tensor:
-        r"""
-        Args:
-            clip (`CLIPModel`): the frozen CLIP.
-            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`): normal prompt, then anomalous. The
-                end-of-text token is the largest id of a row.
-
-        Returns:
-            `torch.FloatTensor` of shape `(2, projection_dim)`, unit rows, float32 or wider.
+        """
+        The text features of the normal and the anomalous prompt, `(2, P)`: unit rows in float32 or wider, from ids
+        `(2, T)`. The end-of-text token is the largest id of a row.
         """
         states = text_hidden_states(clip.text_model, self.embed_prompts(clip, prompt_input_ids))  # (2, T, C)
         rows = torch.arange(len(states), device=states.device)

@@ -21,15 +21,9 @@ ROWS_IN_CACHE = 4  # grid rows that fit a CPU's cache: six times faster than the
 
 @torch.no_grad()
 def foreground_mask(tokens: Tensor, previous_tokens: Tensor | None, config: FBCLIPConfig) -> Tensor:
-    r"""
-    Which patches of a layer are foreground (paper, foreground mask). Computed in float32, without gradients.
-
-    Args:
-        tokens (`torch.Tensor` of shape `(batch_size, 1 + num_patches, hidden_size)`): a layer's tokens, CLS first.
-        previous_tokens (`torch.Tensor` of the same shape, *optional*): the previous feature layer's tokens.
-
-    Returns:
-        `torch.FloatTensor` of shape `(batch_size, num_patches)`: 1 for foreground, `config.background_value` else.
+    """
+    Which patches of a layer are foreground (paper, foreground mask): 1 for foreground, `config.background_value` for
+    background, `(B, l)` in float32. From the tokens `(B, N, D)` of the layer and of the previous feature layer.
     """
     cls_token, patches = split_cls(upcast(tokens))
     padded = F.pad(patches, (0, 0, 1, 1))  # zeros at the ends count in the local mean

@@ -243,7 +243,7 @@ def test_files_are_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert [stream.closed for stream in streams] == [True]
 
 
-def test_the_image_passed_in_is_left_alone() -> None:
+def test_reading_does_not_change_the_callers_image() -> None:
     image = row_image((255, 0, 0, 0), mode="RGBA")
     load_rgb_image(image)
     assert (image.mode, image.getpixel((0, 0))) == ("RGBA", (255, 0, 0, 0))

@@ -178,7 +178,7 @@ def test_map_scores_are_of_the_smoothed_map() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_results_are_float32_whatever_the_models_dtype(dtype: torch.dtype) -> None:
+def test_results_are_float32_for_every_dtype_of_the_model(dtype: torch.dtype) -> None:
     scores, maps = torch.tensor([0.5], dtype=dtype, requires_grad=True), torch.rand(1, 2, 2).to(dtype)
     outputs = {"image_scores": scores, "anomaly_maps": maps}
     (result,) = FBCLIPProcessor(image_size=8).post_process_anomaly_detection(outputs)

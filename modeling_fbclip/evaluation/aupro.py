@@ -19,13 +19,9 @@ PUBLISHED_THRESHOLDS = 200
 
 
 class RegionOverlap:
-    r"""
-    The per-region overlap of anomaly maps at every threshold. It keeps the values of the anomalous pixels.
-
-    Args:
-        maps (sequence of `np.ndarray` of shape `(height, width)`): Anomaly maps.
-        masks (sequence of boolean `np.ndarray` of shape `(height, width)`): Their ground truth.
-        normal (`np.ndarray` of shape `(num_pixels,)`): Values of all normal pixels, ascending.
+    """
+    The per-region overlap at every threshold, of anomaly maps and boolean masks of shape `(height, width)`. `normal`
+    has the values of all normal pixels, ascending. The values of the anomalous pixels are kept.
     """
 
     def __init__(self, maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]], normal: FloatArray) -> None:

@@ -26,12 +26,6 @@ def save_plots(folder: Path, category: str, predictions: list[Prediction], rows:
     `.scores`, and overlays of up to four missed images (`.miss-1` has the lowest score) and four false alarms
     (`.alarm-1` has the highest), with the true regions outlined in white. A stream has no overlays, because it cannot
     be read again.
-
-    Args:
-        folder (`Path`): Where to write. It is created if needed.
-        category (`str`): Its name.
-        predictions (`list[Prediction]`): All predictions of the category.
-        rows (`datasets.Dataset` or `datasets.IterableDataset`): The data set.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = quote(category, safe=" ")

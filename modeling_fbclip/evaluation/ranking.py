@@ -14,13 +14,9 @@ FloatArray = npt.NDArray[np.floating]
 
 
 class Ranking:
-    r"""
-    Scores of normal and of anomalous samples: images or pixels. Samples at or above a threshold count as found. Every
-    measure is `None` without samples of both classes.
-
-    Args:
-        normal (`np.ndarray` of shape `(num_normal,)`): Scores of the normal samples, in any order.
-        anomalous (`np.ndarray` of shape `(num_anomalous,)`): Scores of the anomalous ones.
+    """
+    Scores of the normal and the anomalous samples (images or pixels), in any order. Samples at or above a threshold
+    count as found. Every measure is `None` without samples of both classes.
     """
 
     def __init__(self, normal: FloatArray, anomalous: FloatArray) -> None:

@@ -62,7 +62,7 @@ def test_numbers_are_those_of_the_protocol_done_by_hand(model, processor, datase
     json.dumps(report, allow_nan=False)
 
 
-def test_the_default_size_is_the_papers_whatever_the_models(model, processor):
+def test_the_default_size_is_the_papers_and_not_the_models(model, processor):
     small = make_dataset(make_row(index, "a", index % 2) for index in range(2))
     assert evaluate(model, processor, small)["settings"]["size"] == [518, 518]
 
