@@ -23,31 +23,28 @@ class FBCLIPAttentionStream(nn.Module):
         self.norm = nn.LayerNorm(width, eps=config.attention_layer_norm_eps)
         self.qkv = nn.Linear(width, 3 * inner, bias=False)
         self.out = nn.Linear(inner, width)
-        self.scale = nn.Parameter(torch.empty(()))  # takes the place of 1/√head_dim
+        self.scale = nn.Parameter(torch.empty(()))  # replaces 1/√head_dim
 
 
 @dataclass
 class FoldedWeights:
-    """Both streams' weights with layer-norm gains and scales folded in; made once a forward pass by `fold`."""
+    """Weights of both streams, multiplied by the layer norms' gains and the scales."""
 
-    qkv_weight: Tensor  # (3 · streams · inner, D), order: query, key, value; within each: foreground, background
-    qkv_bias: Tensor  # (3, streams, inner): what the layer norms' biases become
+    qkv_weight: Tensor  # (3 · streams · inner, D): query, key, value; each: foreground, background
+    qkv_bias: Tensor  # (3, streams, inner): from the layer norms' biases
     out_weight: Tensor  # (D, streams · inner)
     out_bias: Tensor  # (D,)
 
 
 class FBCLIPAttention(nn.Module):
     r"""
-    A gate splits each token into a foreground and a background share; each share is layer-normed and attends over all
-    tokens with weights of its own; the layer norm of the streams' sum is the output. No residual connection (paper,
-    foreground-background attention).
+    Foreground-background attention (paper). A gate splits each token into a foreground and a background share. Each
+    share is layer-normed and attends over all tokens with its own weights. The output is the layer norm of the two
+    streams' sum, without a residual connection.
 
-    The views are linear in the tokens, so query, key, value and gate are projected once a layer (`project`), and a
-    view of the projections stands for the projections of the view. The layer norm of a token scaled by a share s is
-    then a factor s / √(s²·variance + eps) on its centred projections.
-
-    Args:
-        config ([`FBCLIPConfig`]): the model's configuration.
+    The views are linear in the tokens. So `project` computes query, key, value and gate once a layer, and a view of
+    these projections equals the projections of the view. The layer norm of a token scaled by a share s becomes the
+    factor s / √(s²·variance + eps) on its centred projections.
     """
 
     is_causal = False  # read by transformers' attention functions
@@ -65,7 +62,7 @@ class FBCLIPAttention(nn.Module):
         self.norm = nn.LayerNorm(width, eps=config.attention_layer_norm_eps)
 
     def fold(self) -> FoldedWeights:
-        """Fold what does not depend on the image, once for all layers, views and images."""
+        """Computes once what is the same for all images, layers and views."""
         weights, biases = [], []
         for stream in (self.foreground, self.background):
             query, key, value = stream.qkv.weight.chunk(3)
@@ -81,9 +78,9 @@ class FBCLIPAttention(nn.Module):
 
     def project(self, tokens: Tensor, folded: FoldedWeights) -> Tensor:
         r"""
-        What a view needs of a layer's tokens `(B, N, D)`, side by side: the centred tokens (D), their query, key and
-        value in both streams (3 · streams · inner), and the gate's first layer of the tokens themselves. The gate's
-        bias is left out, as the weights of a view do not sum to 1.
+        The projections of a layer's tokens `(B, N, D)`, concatenated: the centred tokens (D), their query, key and
+        value in both streams (3 · streams · inner), and the gate's first layer. The gate's bias is added after the
+        view, because the weights of a view do not sum to 1.
         """
         centred = tokens - upcast(tokens).mean(dim=-1, keepdim=True).to(tokens.dtype)
         return torch.cat(
@@ -91,15 +88,7 @@ class FBCLIPAttention(nn.Module):
         )
 
     def forward(self, projections: Tensor, folded: FoldedWeights) -> Tensor:
-        r"""
-        Args:
-            projections (`torch.Tensor` of shape `(batch_size, num_tokens, D + 3 · streams · inner + gate width)`):
-                A view of `project(tokens)`.
-            folded ([`FoldedWeights`]): of `fold()`.
-
-        Returns:
-            `torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`.
-        """
+        """The attended map, `(B, N, D)`, from a view of the result of `project` and from that of `fold`."""
         width, qkv_width = len(folded.out_weight), len(folded.qkv_weight)
         centred, qkv, gate_hidden = projections.split([width, qkv_width, self.gate_hidden.out_features], dim=-1)
         gate = self.gate_output(F.relu(gate_hidden + self.gate_hidden.bias)).sigmoid()
@@ -112,7 +101,7 @@ class FBCLIPAttention(nn.Module):
         query, key, value = (
             part.unflatten(-1, (heads, head_dim)).flatten(2, 3).transpose(1, 2) for part in qkv.unbind(dim=2)
         )  # (B, 2 · heads, N, head_dim)
-        # Contiguous copies make attention faster by more than they cost. Copies of all three let autograd free `qkv`.
+        # Attention is faster on contiguous copies, and copies of all three let autograd free `qkv`.
         query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
         attend: Any = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         attended, _ = attend(self, query, key, value, None, scaling=1.0, dropout=0.0)  # (B, N, 2 · heads, head_dim)

@@ -1,4 +1,4 @@
-"""CLIP's own towers, driven the way FB-CLIP reads them. No parameters live here."""
+"""CLIP's own towers, run as FB-CLIP needs them. There are no parameters here."""
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,7 @@ def vision_layer_tokens(
     vision_model: CLIPVisionModel, pixel_values: Tensor, feature_layers: list[int]
 ) -> list[Tensor]:
     r"""
-    Outputs of the vision blocks `feature_layers`: the raw residual stream, no post layer norm. Blocks above the last
-    of them do not run.
+    Outputs of the vision blocks `feature_layers`, without CLIP's post layer norm. Later blocks do not run.
 
     Args:
         pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
@@ -44,15 +43,9 @@ def vision_layer_tokens(
 
 def interpolate_position_embeddings(weight: Tensor, grid_height: int, grid_width: int) -> Tensor:
     r"""
-    Position embeddings for a grid of another size than the pretraining grid: bilinear, as FB-CLIP was trained
-    (transformers' own interpolation is bicubic).
-
-    Args:
-        weight (`torch.Tensor` of shape `(1 + side * side, hidden_size)`):
-            Embeddings of the CLS token and of the square pretraining grid.
-
-    Returns:
-        `torch.Tensor` of shape `(1 + grid_height * grid_width, hidden_size)`.
+    Position embeddings `(1 + grid_height * grid_width, hidden_size)` from those of the CLS token and the square
+    pretraining grid, `(1 + side * side, hidden_size)`. Bilinear, as FB-CLIP was trained; transformers' own
+    interpolation is bicubic.
     """
     side = round((len(weight) - 1) ** 0.5)
     if (grid_height, grid_width) == (side, side):
@@ -64,14 +57,9 @@ def interpolate_position_embeddings(weight: Tensor, grid_height: int, grid_width
 
 def text_hidden_states(text_model: CLIPTextModel, prompt_embeds: Tensor) -> Tensor:
     r"""
-    CLIP's text tower **without its causal mask**: every position sees every other, padding included.
-
-    Args:
-        prompt_embeds (`torch.Tensor` of shape `(num_prompts, context_length, text_width)`):
-            Token embeddings with the learnable vectors in place, before position embeddings.
-
-    Returns:
-        `torch.Tensor` of shape `(num_prompts, context_length, text_width)`, after the final layer norm.
+    CLIP's text tower **without its causal mask**: each position attends to all others, padding included. From token
+    embeddings without positions to states after the final layer norm, both of shape
+    `(num_prompts, context_length, text_width)`.
     """
     hidden_states = prompt_embeds + text_model.embeddings.position_embedding.weight[: prompt_embeds.shape[1]]
     for layer in text_model.encoder.layers:

@@ -9,7 +9,7 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.utils.type_validators import interval
 
 Number = float | int
-# Fields that check their range whenever they are set. All refuse NaN and infinity.
+# Fields that check their range whenever they are set. They refuse NaN and infinity.
 count_field = interval(min=1)
 weight_field = interval(min=0, exclude_max=True)
 positive_field = interval(min=0, exclude_min=True, exclude_max=True)
@@ -36,8 +36,8 @@ CLIP_VIT_LARGE_336 = {
     },
 }
 
-# Ids in CLIP's vocabulary. The context is padded with 0 ("!"), as in the training of the released weights. CLIP's
-# tokenizer pads with the end token. The padding matters: attention and two of the readings use it.
+# Ids in CLIP's vocabulary. The released weights were trained with prompts padded with 0 ("!"), where CLIP's tokenizer
+# pads with the end token. The padding matters: attention and two of the readings use it.
 START_ID, PLACEHOLDER_ID, PADDING_ID = 49406, 343, 0
 OBJECT_WITHOUT_DEFECT_IDS = (14115, 2193, 44013, 269, 49407)  # "object without defect." and the end token
 OBJECT_WITH_DEFECT_IDS = (14115, 593, 44013, 269, 49407)  # "object with defect."
@@ -45,14 +45,12 @@ OBJECT_WITH_DEFECT_IDS = (14115, 593, 44013, 269, 49407)  # "object with defect.
 
 @as_validated_field
 def finite_field(value: Number) -> None:
-    """Refuses NaN and infinity."""
     if not math.isfinite(value):
         raise ValueError(f"Value must be finite, got {value}.")
 
 
 @as_validated_field
 def window_field(value: int) -> None:
-    """Refuses windows without a middle element."""
     if value < 1 or value % 2 == 0:
         raise ValueError(f"Value must be odd and at least 1, got {value}.")
 
@@ -60,70 +58,57 @@ def window_field(value: int) -> None:
 @strict
 class FBCLIPConfig(PreTrainedConfig):
     r"""
-    Configuration of an [`FBCLIPModel`]. The defaults are those of *FB-CLIP: Fine-Grained Zero-Shot Anomaly
-    Detection with Foreground-Background Disentanglement* (CVPR 2026, arXiv 2603.19608) as released.
+    Configuration of an [`FBCLIPModel`]. The defaults are those of the released code of *FB-CLIP: Fine-Grained
+    Zero-Shot Anomaly Detection with Foreground-Background Disentanglement* (CVPR 2026, arXiv 2603.19608).
 
     Args:
-        clip_config (`CLIPConfig` or `dict`, *optional*, defaults to CLIP ViT-L/14 at 336 pixels):
-            The frozen CLIP.
-        clip_name_or_path (`str`, *optional*):
-            Hub id or folder of the CLIP. A checkpoint without its CLIP fetches it by this name.
-        clip_revision (`str`, *optional*):
-            Branch, tag or commit of `clip_name_or_path`.
+        clip_config (`CLIPConfig` or `dict`, *optional*, defaults to CLIP ViT-L/14 at 336 pixels): The frozen CLIP.
+        clip_name_or_path (`str`, *optional*): Hub id or folder of the CLIP, which a checkpoint without CLIP fetches.
+        clip_revision (`str`, *optional*): Branch, tag or commit of `clip_name_or_path`.
         includes_clip (`bool`, defaults to `True`):
-            Whether the checkpoint has CLIP's weights too. Set by `save_pretrained`.
-        image_size (`int`, defaults to 518):
-            Height and width in pixels that the processor resizes images to.
+            Whether the checkpoint has CLIP's weights. Set by `save_pretrained`.
+        image_size (`int`, defaults to 518): Height and width in pixels that the processor resizes images to.
         feature_layers (`list[int]`, defaults to `[1, 6, 12, 18, 24]`):
             Vision blocks whose outputs are used, counted from 1, ascending.
-        prompt_length (`int`, defaults to 12):
-            Number of learnable vectors at the start of each of the two prompts.
+        prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of each of the two prompts.
         prompt_input_ids (`list[list[int]]` of shape `(2, max_position_embeddings)`, *optional*):
             Token ids of the normal and the anomalous prompt: start, `prompt_length` placeholders, words, end, zeros.
             Defaults to "object without defect." and "object with defect." in CLIP's vocabulary.
-        prompt_init_std (`float`, defaults to 0.02):
-            Standard deviation of the fresh prompt vectors.
+        prompt_init_std (`float`, defaults to 0.02): Standard deviation of the fresh prompt vectors.
         attention_pool_weight, end_of_text_weight (`float`, default to 0.5):
             Weights of the attention pool and the end-of-text state. The global mean of the text states has weight 1.
-        token_selector_reduction (`int`, defaults to 2):
-            Text width divided by the hidden width of the token selector.
+        token_selector_reduction (`int`, defaults to 2): Text width divided by the hidden width of the token selector.
         foreground_saliency_weight, foreground_center_weight, foreground_cls_weight, foreground_change_weight (`float`,
             default to 0.3, 0.3, 0.3, 0.1): Shares of local saliency, distance to the image's mean patch, inconsistency
             with the CLS token and change since the previous feature layer in the foreground score.
         foreground_smoothing_window (`int`, defaults to 5):
             Odd length of the box filter over the flattened foreground scores.
-        foreground_threshold (`float`, defaults to 0.5):
-            Patches that score above it are foreground.
+        foreground_threshold (`float`, defaults to 0.5): Patches that score above it are foreground.
         background_value (`float` in `(0, 1)`, defaults to 0.5):
             Value of the foreground mask where a patch is background; foreground is 1.
         semantic_mix (`float` in `[0, 1]`, defaults to 0.6):
             Share of the aggregated tokens in the semantic view; the rest is the token itself.
-        spatial_window (`int`, defaults to 5):
-            Odd side, in patches, of the window of the spatial view.
+        spatial_window (`int`, defaults to 5): Odd side, in patches, of the window of the spatial view.
         attention_heads, attention_head_dim (`int`, default to 8 and 64):
             Heads of each stream of the foreground-background attention, and their width.
-        attention_layer_norm_eps (`float`, defaults to 1e-5):
-            Epsilon of the attention's three layer norms.
+        attention_layer_norm_eps (`float`, defaults to 1e-5): Epsilon of the attention's three layer norms.
         gate_reduction (`int`, defaults to 2):
             Vision width divided by the hidden width of the foreground-background gate.
         background_fraction (`float` in `(0, 1]`, defaults to 0.5):
-            Share of the tokens, from the first on, that the background feature is made of.
+            Share of the tokens, from the first on, that make the background feature.
         background_max_weight (`float` in `[0, 1]`, defaults to 0.5):
             Share of the maximum in the background feature; the rest is the mean.
         suppression_weight (`float` in `[0, 1]`, defaults to 0.5):
             Share of the background-suppressed token; the rest is the token itself. 0 switches suppression off.
         num_scale_weights (`int`, defaults to 6):
-            Learnable weights in the softmax over layers, of which the first `len(feature_layers)` are used.
+            Learnable weights in the softmax over layers. The first `len(feature_layers)` of them are used.
         temperature (`float`, defaults to 0.07):
             Divisor of cosine similarities in the scores and in the consistency loss.
         consistency_weight, consistency_margin, consistency_margin_weight (`float`, default to 0.15, 1.0, 0.5):
-            Weight of the semantic consistency loss, the margin of its second term and that term's weight.
-        focal_gamma (`float`, defaults to 4.0):
-            Exponent of the focal losses.
-        dice_weight (`float`, defaults to 0.2):
-            Weight of the dice loss.
-        dice_smoothing (`float`, defaults to 1.0):
-            Term added to numerator and denominator of the dice loss.
+            Weight of the semantic consistency loss, and the margin and weight of its second term.
+        focal_gamma (`float`, defaults to 4.0): Exponent of the focal losses.
+        dice_weight (`float`, defaults to 0.2): Weight of the dice loss.
+        dice_smoothing (`float`, defaults to 1.0): Term added to numerator and denominator of the dice loss.
         smoothing_sigma (`float`, defaults to 4.0):
             Standard deviation, in pixels at `image_size`, of the Gaussian that smooths maps at evaluation.
 
@@ -237,29 +222,27 @@ class FBCLIPConfig(PreTrainedConfig):
         return prompts
 
     def validate_reductions(self) -> None:
-        """Part of `@strict`-powered validation: hidden layers of at least one unit."""
-        widths = {"token_selector_reduction": self.clip_text, "gate_reduction": self.clip_vision}
-        for name, tower in widths.items():
-            if getattr(self, name) > tower.hidden_size:
-                raise ValueError(
-                    f"`{name}` is {getattr(self, name)}, but must be at most {tower.hidden_size}, the width."
-                )
+        """Hidden layers have at least one unit. (`@strict` calls every `validate_…` method.)"""
+        for name, tower in (("token_selector_reduction", self.clip_text), ("gate_reduction", self.clip_vision)):
+            value = getattr(self, name)
+            if value > tower.hidden_size:
+                raise ValueError(f"`{name}` is {value}, but must be at most {tower.hidden_size}, the tower's width.")
 
     def validate_clip_name(self) -> None:
-        """Part of `@strict`-powered validation: a checkpoint without its CLIP names the CLIP."""
+        """A checkpoint without CLIP names its CLIP."""
         if not self.includes_clip and not self.clip_name_or_path:
             raise ValueError(
                 "`includes_clip` is False, so `clip_name_or_path` must name the CLIP to fetch, but is empty."
             )
 
     def validate_feature_layers(self) -> None:
-        """Part of `@strict`-powered validation: the layers exist and ascend, and each has a scale weight."""
+        """The layers exist and ascend, and each has a scale weight."""
         num_layers = self.clip_vision.num_hidden_layers
         layers = list(self.feature_layers)
         if not layers or layers != sorted(set(layers)) or layers[0] < 1 or layers[-1] > num_layers:
             raise ValueError(
-                f"`feature_layers` is {layers}, but must be ascending block numbers from 1 to {num_layers}, the "
-                "number of blocks of this CLIP's vision tower."
+                f"`feature_layers` is {layers}, but must be ascending block numbers from 1 to {num_layers}, the last "
+                "block of this CLIP's vision tower."
             )
         if len(layers) > self.num_scale_weights:
             raise ValueError(
@@ -268,10 +251,12 @@ class FBCLIPConfig(PreTrainedConfig):
             )
 
     def validate_image_size(self) -> None:
-        """Part of `@strict`-powered validation: patches are square, and the image has whole patches."""
+        """Patches are square, and the image has whole patches."""
         patch_size: Any = self.clip_vision.patch_size
         if not isinstance(patch_size, int) or patch_size < 1:
-            raise ValueError(f"CLIP's `patch_size` is {patch_size}, but must be one number from 1 on: square patches.")
+            raise ValueError(
+                f"CLIP's `patch_size` is {patch_size}, but must be one number, at least 1: square patches."
+            )
         if self.image_size % patch_size:
             raise ValueError(
                 f"`image_size` is {self.image_size}, but must be a multiple of CLIP's patch size {patch_size}, "
@@ -279,11 +264,10 @@ class FBCLIPConfig(PreTrainedConfig):
             )
 
     def validate_prompts(self) -> None:
-        """Part of `@strict`-powered validation: two prompts that fit this CLIP's text tower."""
-        context = self.clip_text.max_position_embeddings
-        vocab_size = self.clip_text.vocab_size
+        """There are two prompts, and they fit this CLIP's text tower."""
+        context, vocab_size = self.clip_text.max_position_embeddings, self.clip_text.vocab_size
         prompts: list[list[int]] = self.prompt_input_ids  # type: ignore[assignment]
-        lengths = [len(ids) for ids in prompts]
+        lengths = list(map(len, prompts))
         if self.prompt_length > context - 2:
             raise ValueError(
                 f"`prompt_length` is {self.prompt_length}, but start token, prompt and end token must fit the text "

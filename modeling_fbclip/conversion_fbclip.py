@@ -1,7 +1,8 @@
-"""Converts the authors' released checkpoints (`.pth`): renames their tensors to ours and drops unused ones."""
+"""Converts the authors' released checkpoints (`.pth`): renames their tensors and drops unused ones."""
 
 import pickle
 import re
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ MODULES = {
     "attention.background.norm": "fb_Attention.bg_norm",
     "attention.background.out": "fb_Attention.bg_to_out.0",
 }
-# Ours ← theirs: tensors. Several of theirs are concatenated along the first dimension.
+# Ours ← theirs: tensors. Several of theirs become one of ours, concatenated along the first dimension.
 SOURCES = {
     f"{ours}.{kind}": (f"{theirs}.{kind}",) for ours, theirs in MODULES.items() for kind in ("weight", "bias")
 } | {
@@ -35,7 +36,7 @@ SOURCES = {
     "scale_weights": ("scale_weights",),
 }
 
-# Tensors that the released code does not use, or that it computes from CLIP and the prompts.
+# Tensors that the released code does not use, or computes from CLIP and the prompts.
 UNUSED = re.compile(
     r"prompt_learner\.(token_prefix|token_suffix|tokenized_prompts)_(pos|neg)"
     r"|prompt_learner\.compound_prompts_text\.\d+"
@@ -44,7 +45,7 @@ UNUSED = re.compile(
 )
 UNUSED_ENTRIES = ("epoch", "loss", "source_domain")
 
-# `loss` is a NumPy scalar in the released files. Safe unpickling needs the names of its constructors.
+# Safe unpickling of `loss`, a NumPy scalar, needs the names of its constructors.
 NUMPY_SCALAR: list[Any] = [
     (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
     (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
@@ -56,8 +57,8 @@ NUMPY_SCALAR: list[Any] = [
 
 def read_official_checkpoint(path: str | Path) -> dict[str, Tensor]:
     r"""
-    Reads the tensors of a released checkpoint under their official names. Names of the prompt learner get the prefix
-    `prompt_learner.`. The file is read with `weights_only=True`: code in it is refused.
+    Reads the tensors of a released checkpoint under their official names, those of the prompt learner with the prefix
+    `prompt_learner.`. The file is read with `weights_only=True`, which refuses code in it.
 
     Raises:
         `FileNotFoundError`: there is no such file.
@@ -119,7 +120,7 @@ def convert_official_tensors(tensors: dict[str, Tensor], shapes: dict[str, torch
         for source in sources:
             if source not in tensors:
                 problems.append(f"missing {source}")
-            elif without_leading_ones(tensors[source]) != without_leading_ones(torch.empty(part, device="meta")):
+            elif _without_leading_ones(tensors[source].shape) != _without_leading_ones(part):
                 problems.append(f"{source} of shape {tuple(tensors[source].shape)} instead of {tuple(part)}")
         if not problems:
             parts = [tensors[source].reshape(part) for source in sources]
@@ -129,9 +130,6 @@ def convert_official_tensors(tensors: dict[str, Tensor], shapes: dict[str, torch
     return converted
 
 
-def without_leading_ones(tensor: Tensor) -> tuple[int, ...]:
-    """A shape without its leading ones. The released prompt vectors have two more dimensions than ours."""
-    shape = tuple(tensor.shape)
-    while shape and shape[0] == 1:
-        shape = shape[1:]
-    return shape
+def _without_leading_ones(shape: torch.Size) -> list[int]:
+    """The released prompt vectors have two more dimensions than ours, each of length 1."""
+    return list(dropwhile(lambda length: length == 1, shape))

@@ -1,4 +1,4 @@
-"""Pixels without a model: reading images and masks of every kind, resizing and smoothing anomaly maps."""
+"""Reads images and masks of every kind; resizes and smooths anomaly maps."""
 
 import os
 from pathlib import Path
@@ -16,32 +16,31 @@ IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 NUM_CHANNELS = (1, 3, 4)
-# Rounding of an interpolation, say, may leave [0, 1] by a hair; a normalised image leaves it by far.
-FLOAT_TOLERANCE = 1e-3
+FLOAT_TOLERANCE = 1e-3  # for rounding; the values of a normalised image are much further outside [0, 1]
 
 
 def load_rgb_image(image: ImageSource, name: str = "image") -> Image.Image:
     r"""
     Reads an image of any kind as 8-bit RGB, upright as its EXIF data says.
 
-    Transparent pixels show white. Of an animation or a stack of pages the first is read. 16-bit values are
-    scaled to 8 bits by a fixed factor (65535 becomes 255), the same in every image.
+    Transparent pixels become white. Of an animation or a stack of pages, the first one is read. 16-bit values are
+    divided by 257, so that 65535 becomes 255.
 
     Args:
         image (`str`, `os.PathLike`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
             A path, a PIL image, or an array of shape `(height, width)`, `(height, width, channels)` or
             `(channels, height, width)` with 1, 3 or 4 channels. Arrays hold `uint8`, `uint16` or `bool`, or
-            floating-point numbers in `[0, 1]`. Where both layouts fit, NumPy arrays have the channels last
-            and tensors first.
+            floating-point numbers in `[0, 1]`. If both layouts fit, the channels of a NumPy array are last,
+            those of a tensor first.
         name (`str`, *optional*, defaults to `"image"`):
-            What error messages call an image that has no file name.
+            Name in error messages for an image without a file name.
 
     Returns:
         `PIL.Image.Image`: The image in mode `"RGB"`.
 
     Raises:
-        `ValueError`: In one line that names the file, if it is missing, empty, cut off, damaged, too large or
-        no image at all, and for arrays of another shape, type or range.
+        `ValueError`: In one line that names the file: it is missing, empty, cut off, damaged, too large or not an
+        image, or the array has another shape, type or range.
     """
     if isinstance(image, np.ndarray | Tensor):
         return _flatten(_picture_from_array(image, name))
@@ -53,13 +52,13 @@ def load_rgb_image(image: ImageSource, name: str = "image") -> Image.Image:
 
 def load_mask(mask: ImageSource, name: str = "mask") -> np.ndarray:
     r"""
-    Reads a mask of any kind: a pixel is anomalous where it is neither black nor transparent.
+    Reads a mask of any kind. Black and transparent pixels are normal, all others anomalous.
 
     Args:
         mask (`str`, `os.PathLike`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
-            As in [`load_rgb_image`], but arrays have one channel at most and any numbers, anomalous above 0.
+            As in [`load_rgb_image`], but an array has at most one channel. Its numbers above 0 are anomalous.
         name (`str`, *optional*, defaults to `"mask"`):
-            What error messages call a mask that has no file name.
+            Name in error messages for a mask without a file name.
 
     Returns:
         `np.ndarray` of shape `(height, width)`: Booleans, true where anomalous.
@@ -76,8 +75,10 @@ def load_mask(mask: ImageSource, name: str = "mask") -> np.ndarray:
     else:
         picture, name = _read(mask, name)
         if picture.mode == "P" or len(picture.getbands()) > 1 or picture.has_transparency_data:
-            # By colour, not by palette index: index 0 of a palette may be any colour.
-            *colours, alpha = np.moveaxis(np.asarray(_to_rgba(picture)), 2, 0)
+            # The colour counts: index 0 of a palette may have any colour.
+            # Through RGB, as Pillow does not convert every mode to RGBA.
+            picture = picture if picture.has_transparency_data else picture.convert("RGB")
+            *colours, alpha = np.moveaxis(np.asarray(picture.convert("RGBA")), 2, 0)
             return np.any(colours, axis=0) & (alpha > 0)
         values = np.asarray(picture)
     if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
@@ -86,7 +87,7 @@ def load_mask(mask: ImageSource, name: str = "mask") -> np.ndarray:
 
 
 def _read(image: object, name: str) -> tuple[Image.Image, str]:
-    """The loaded, upright picture of a path or of a PIL image, and what messages should call it."""
+    """The upright picture, and its name in error messages."""
     try:
         if isinstance(image, Image.Image):
             name = getattr(image, "filename", "") or name
@@ -95,7 +96,7 @@ def _read(image: object, name: str) -> tuple[Image.Image, str]:
         if isinstance(image, str | os.PathLike):
             name = os.fspath(image)
             return _read_file(name), name
-    except Exception as error:  # Pillow's decoders raise errors of every kind on damaged files
+    except Exception as error:  # Pillow raises errors of all kinds for damaged files
         raise ValueError(f"{name}: {_explain(error)}.") from error
     raise ValueError(f"{name}: {type(image).__name__} is no image; pass a path, a PIL image, an array or a tensor.")
 
@@ -105,9 +106,9 @@ def _read_file(path: str) -> Image.Image:
         raise ValueError("URLs are not fetched; download the image and pass its path")
     file = Path(path)
     if file.is_dir():
-        raise IsADirectoryError
+        raise ValueError("is a folder; pass the images in it")
     if not file.is_file():
-        raise FileNotFoundError
+        raise ValueError("no such file")
     if file.stat().st_size == 0:
         raise ValueError("the file is empty")
     with file.open("rb") as stream, Image.open(stream) as image:
@@ -116,10 +117,6 @@ def _read_file(path: str) -> Image.Image:
 
 
 def _explain(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, IsADirectoryError):
-        return "is a folder; pass the images in it"
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or in a format that Pillow cannot read"
     if isinstance(error, OSError) and error.strerror:
@@ -131,27 +128,23 @@ def _explain(error: Exception) -> str:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The picture itself where its EXIF data ask for no turn, or are damaged."""
+    """The picture, turned as its EXIF data say. Damaged EXIF data are ignored."""
     try:
         turns = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
         return ImageOps.exif_transpose(image) if turns else image
-    except Exception:  # Pillow raises errors of every kind on damaged EXIF data
+    except Exception:  # Pillow raises errors of all kinds for damaged EXIF data
         return image
-
-
-def _to_rgba(picture: Image.Image) -> Image.Image:
-    return (picture if picture.has_transparency_data else picture.convert("RGB")).convert("RGBA")
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, _to_rgba(picture))
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _deep_to_uint8(values: np.ndarray, name: str) -> np.ndarray:
-    """Pillow's deep modes: integers from 0 to 255 or to 65535, or floating point from 0 to 1 or to 255."""
+    """For Pillow's modes I and F: integers up to 255 or 65535, or floating-point numbers up to 1 or 255."""
     low, high = values.min(), values.max()
     if values.dtype.kind == "f" and low >= 0 and 1 < high <= 255:
         values = values / 255
@@ -194,8 +187,7 @@ def _to_uint8(values: np.ndarray, name: str) -> np.ndarray:
         return values * np.uint8(255)
     if kind == "u" and depth == 2:
         return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    # NaN fails this comparison too.
-    if kind == "f" and values.min() >= -FLOAT_TOLERANCE and values.max() <= 1 + FLOAT_TOLERANCE:
+    if kind == "f" and values.min() >= -FLOAT_TOLERANCE and values.max() <= 1 + FLOAT_TOLERANCE:  # False for NaN
         return np.round(values.astype(np.float32).clip(0, 1) * 255).astype(np.uint8)
     span = f" from {values.min()} to {values.max()}" if kind in "iuf" else ""
     raise ValueError(
@@ -206,8 +198,8 @@ def _to_uint8(values: np.ndarray, name: str) -> np.ndarray:
 
 def smooth_maps(maps: Tensor, sigma: float) -> Tensor:
     r"""
-    Gaussian filter over height and width, with the numbers of `scipy.ndimage.gaussian_filter` at its defaults: edges
-    are mirrored with the edge pixel repeated, the kernel is cut at 4 standard deviations.
+    Gaussian filter over height and width, equal to `scipy.ndimage.gaussian_filter` at its defaults: edges are mirrored
+    with the edge pixel repeated, and the kernel ends at 4 standard deviations.
 
     Args:
         maps (`torch.Tensor` of shape `(batch_size, height, width)`): Maps to smooth, of floating-point type.
@@ -224,7 +216,7 @@ def smooth_maps(maps: Tensor, sigma: float) -> Tensor:
     kernel = (kernel / kernel.sum()).to(maps).view(1, 1, 1, -1)
     for _ in range(2):  # rows, then columns
         width = maps.shape[-1]
-        # Mirrored positions: 0 … w-1, w-1 … 0, and so on for as long as the kernel reaches.
+        # Mirrored positions: 0 … w-1, w-1 … 0, and so on.
         position = torch.arange(-radius, width + radius, device=maps.device) % (2 * width)
         position = torch.minimum(position, 2 * width - 1 - position)
         maps = F.conv2d(maps[:, None, :, position], kernel)[:, 0].transpose(1, 2)
@@ -232,5 +224,5 @@ def smooth_maps(maps: Tensor, sigma: float) -> Tensor:
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps `(batch_size, height, width)` bilinearly resized to another height and width, corners not aligned."""
+    """Maps `(batch_size, height, width)`, resized bilinearly to `size`, a height and width."""
     return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

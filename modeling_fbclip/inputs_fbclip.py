@@ -1,4 +1,4 @@
-"""Checks of what a caller hands to the model: a wrong shape or value is told with the right one."""
+"""Checks of the arguments of the model. An error names the wrong shape or value and the right one."""
 
 from torch import Tensor
 
@@ -13,13 +13,10 @@ def check_images(
     grid: tuple[int, int] | None,
 ) -> tuple[int, tuple[int, int]]:
     r"""
-    Arguments are those of `FBCLIPModel.forward`.
+    Checks `pixel_values` or `layer_tokens`, of which exactly one must be given.
 
     Returns:
         `tuple[int, tuple[int, int]]`: number of images, and grid height and width in patches.
-
-    Raises:
-        `ValueError`: a shape is wrong, or there are both images and tokens, or neither.
     """
     if (pixel_values is None) == (layer_tokens is None):
         raise ValueError("Pass either `pixel_values` or, in their place, `layer_tokens`.")
@@ -53,12 +50,6 @@ def _check_tokens(
 
 
 def check_targets(batch_size: int, labels: Tensor | None, mask_labels: Tensor | None) -> None:
-    r"""
-    Arguments are those of `FBCLIPModel.forward`.
-
-    Raises:
-        `ValueError`: a shape or a value is wrong.
-    """
     if labels is None and mask_labels is not None:
         raise ValueError("`mask_labels` are given without `labels`; give both, or `labels` alone.")
     if labels is not None and (tuple(labels.shape) != (batch_size,) or not ((labels == 0) | (labels == 1)).all()):
@@ -72,15 +63,11 @@ def check_targets(batch_size: int, labels: Tensor | None, mask_labels: Tensor | 
     ):
         raise ValueError(
             f"`mask_labels` of shape {tuple(mask_labels.shape)} must be of shape ({batch_size}, height, width), 0 or "
-            f"1 for each pixel, or {IGNORE_INDEX} where that is not known."
+            f"1 for each pixel, or {IGNORE_INDEX} where it is unknown."
         )
 
 
 def check_prompts(config: FBCLIPConfig, prompt_input_ids: Tensor) -> None:
-    r"""
-    Raises:
-        `ValueError`: the ids have the wrong shape or are out of range.
-    """
     text = config.clip_text
     if (
         tuple(prompt_input_ids.shape) != (2, text.max_position_embeddings)
@@ -95,14 +82,10 @@ def check_prompts(config: FBCLIPConfig, prompt_input_ids: Tensor) -> None:
 
 
 def check_text_embeds(config: FBCLIPConfig, text_embeds: Tensor | None, prompt_input_ids: Tensor | None) -> None:
-    r"""
-    Raises:
-        `ValueError`: the features have the wrong shape, or prompts are given as well.
-    """
     if text_embeds is None:
         return
     if prompt_input_ids is not None:
-        raise ValueError("Pass either `text_embeds` or `prompt_input_ids`, from which they are made.")
+        raise ValueError("Pass either `text_embeds` or `prompt_input_ids`, not both.")
     if tuple(text_embeds.shape) != (2, config.projection_dim):
         raise ValueError(
             f"`text_embeds` has shape {tuple(text_embeds.shape)}, but must be (2, {config.projection_dim}), as "

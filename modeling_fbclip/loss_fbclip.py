@@ -1,30 +1,14 @@
 """Losses of FB-CLIP on probabilities, image and text embeddings. Pure functions."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .configuration_fbclip import FBCLIPConfig
+from .images_fbclip import resize_maps
 from .scoring_fbclip import upcast
 
-# Pixels of a mask that are not known, as transformers' segmentation models have it.
-IGNORE_INDEX = -100
-
-
-@dataclass
-class FBCLIPLosses:
-    """The four parts of the loss, weights included, and their sum. All of shape `()`."""
-
-    image_focal: Tensor
-    mask_focal: Tensor
-    dice: Tensor
-    consistency: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        return self.image_focal + self.mask_focal + self.dice + self.consistency
+IGNORE_INDEX = -100  # an unknown target, as in transformers' segmentation models
 
 
 def focal_loss(probabilities: Tensor, targets: Tensor, gamma: float) -> Tensor:
@@ -33,7 +17,7 @@ def focal_loss(probabilities: Tensor, targets: Tensor, gamma: float) -> Tensor:
 
     Args:
         probabilities (`torch.FloatTensor` of any shape): of the class 1, in [0, 1].
-        targets (`torch.FloatTensor` of the same shape): 0 or 1, or -100 where it is not known, which is left out.
+        targets (`torch.FloatTensor` of the same shape): 0 or 1, or -100 if unknown. Unknown targets are left out.
         gamma (`float`): focusing exponent.
 
     Returns:
@@ -41,7 +25,7 @@ def focal_loss(probabilities: Tensor, targets: Tensor, gamma: float) -> Tensor:
     """
     known = (targets != IGNORE_INDEX).to(probabilities.dtype)
     targets = targets * known
-    with torch.autocast(probabilities.device.type, enabled=False):  # CUDA's refuses this loss
+    with torch.autocast(probabilities.device.type, enabled=False):  # autocast on CUDA refuses this loss
         cross_entropy = F.binary_cross_entropy(probabilities, targets, reduction="none")
     miss = targets * (1 - probabilities) + (1 - targets) * probabilities  # 1 - p_t
     return (cross_entropy * miss.pow(gamma) * known).sum() / known.sum().clamp(min=1)
@@ -49,11 +33,11 @@ def focal_loss(probabilities: Tensor, targets: Tensor, gamma: float) -> Tensor:
 
 def dice_loss(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     r"""
-    One minus the soft dice coefficient, sums over each image's pixels, mean over the images.
+    One minus the soft dice coefficient of each image, averaged over the images.
 
     Args:
-        probabilities, targets (`torch.FloatTensor` of shape `(batch_size, height, width)`): in [0, 1]; 0 or 1, or -100
-            where it is not known, which is left out.
+        probabilities (`torch.FloatTensor` of shape `(batch_size, height, width)`): in [0, 1].
+        targets (`torch.FloatTensor` of the same shape): 0 or 1, or -100 if unknown. Unknown targets are left out.
         smoothing (`float`): added to numerator and denominator.
 
     Returns:
@@ -69,7 +53,7 @@ def dice_loss(probabilities: Tensor, targets: Tensor, smoothing: float) -> Tenso
 
 def consistency_loss(pooled_embeds: Tensor, text_embeds: Tensor, config: FBCLIPConfig) -> Tensor:
     r"""
-    Semantic consistency (paper): entropy of the image's decision, and a hinge on its margin.
+    Semantic consistency (paper): entropy of the image's class probabilities, and a hinge on the logits' margin.
 
     Args:
         pooled_embeds (`torch.FloatTensor` of shape `(batch_size, projection_dim)`): mean over all tokens of the last
@@ -77,7 +61,7 @@ def consistency_loss(pooled_embeds: Tensor, text_embeds: Tensor, config: FBCLIPC
         text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`): unit rows.
 
     Returns:
-        `torch.FloatTensor` of shape `()`, its weight included.
+        `torch.FloatTensor` of shape `()`, times its weight.
     """
     logits = F.normalize(pooled_embeds, dim=-1) @ upcast(text_embeds).T / config.temperature  # (B, 2)
     probabilities = logits.softmax(dim=-1)
@@ -94,24 +78,34 @@ def fbclip_losses(
     labels: Tensor,
     mask_labels: Tensor | None,
     config: FBCLIPConfig,
-) -> FBCLIPLosses:
+) -> dict[str, Tensor]:
     r"""
     Args:
         image_scores (`torch.FloatTensor` of shape `(batch_size,)`): probabilities.
-        anomaly_maps (`torch.FloatTensor` of shape `(batch_size, grid_height, grid_width)`): probabilities; upsampled
-            bilinearly to the masks' size.
+        anomaly_maps (`torch.FloatTensor` of shape `(batch_size, grid_height, grid_width)`): probabilities. They are
+            resized bilinearly to the masks' size.
         pooled_embeds, text_embeds: see [`consistency_loss`].
         labels (`torch.Tensor` of shape `(batch_size,)`): 0 normal, 1 anomalous.
         mask_labels (`torch.Tensor` of shape `(batch_size, height, width)`, *optional*): 0 normal, 1 anomalous, -100
-            not known. Without it the two losses on the maps are 0.
+            unknown. Without it, the mask focal and the dice loss are 0.
+
+    Returns:
+        `dict[str, torch.FloatTensor]`: the sum `loss` and its four parts as [`FBCLIPOutput`] names them, times their
+        weights. All of shape `()`.
     """
     image_focal = focal_loss(image_scores, labels.to(image_scores.dtype), config.focal_gamma)
     consistency = consistency_loss(pooled_embeds, text_embeds, config)
-    if mask_labels is None:
-        return FBCLIPLosses(image_focal, image_focal.new_zeros(()), image_focal.new_zeros(()), consistency)
-    masks = mask_labels.to(anomaly_maps.dtype)
-    maps = F.interpolate(anomaly_maps.unsqueeze(1), size=masks.shape[-2:], mode="bilinear", align_corners=False)
-    maps = maps.squeeze(1)
-    mask_focal = focal_loss(maps, masks, config.focal_gamma)
-    dice = config.dice_weight * dice_loss(maps, masks, config.dice_smoothing)
-    return FBCLIPLosses(image_focal, mask_focal, dice, consistency)
+    mask_focal = dice = image_focal.new_zeros(())
+    if mask_labels is not None:
+        masks = mask_labels.to(anomaly_maps.dtype)
+        _, height, width = masks.shape
+        maps = resize_maps(anomaly_maps, (height, width))
+        mask_focal = focal_loss(maps, masks, config.focal_gamma)
+        dice = config.dice_weight * dice_loss(maps, masks, config.dice_smoothing)
+    return {
+        "loss": image_focal + mask_focal + dice + consistency,
+        "image_focal_loss": image_focal,
+        "mask_focal_loss": mask_focal,
+        "dice_loss": dice,
+        "consistency_loss": consistency,
+    }

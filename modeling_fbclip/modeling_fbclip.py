@@ -33,7 +33,7 @@ class FBCLIPOutput(ModelOutput):
         loss (`torch.FloatTensor` of shape `()`, *optional*, returned when `labels` are given):
             Sum of the four parts below.
         image_focal_loss, mask_focal_loss, dice_loss, consistency_loss (`torch.FloatTensor` of shape `()`, *optional*):
-            Parts of the loss, weights included. The two of the masks are 0 without `mask_labels`.
+            Parts of the loss, times their weights. Without `mask_labels`, the mask focal and the dice loss are 0.
         image_scores (`torch.FloatTensor` of shape `(batch_size,)`):
             Probability that the image is anomalous.
         anomaly_maps (`torch.FloatTensor` of shape `(batch_size, grid_height, grid_width)`):
@@ -59,7 +59,7 @@ class FBCLIPOutput(ModelOutput):
 
 class FBCLIPModel(FBCLIPPreTrainedModel):
     r"""
-    A frozen CLIP with the trainable FB-CLIP parts around it. `requires_grad` is on for the latter only.
+    A frozen CLIP with the trainable FB-CLIP parts. Only these have `requires_grad`.
 
     Args:
         config ([`FBCLIPConfig`]): the configuration.
@@ -92,13 +92,11 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
 
     def get_text_features(self, prompt_input_ids: Tensor | None = None) -> Tensor:
         r"""
-        The text features, which depend on weights and prompts only. In evaluation mode without gradients they are kept
-        until one of these changes.
+        The text features. They depend on the weights and the prompts only, so in evaluation mode without gradients
+        they are kept until one of these changes.
 
         Args:
-            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`, *optional*):
-                Token ids of the normal and the anomalous prompt instead of the configuration's; see
-                `FBCLIPProcessor.encode_prompts`.
+            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`, *optional*): As for `forward`.
 
         Returns:
             `torch.FloatTensor` of shape `(2, projection_dim)`: of the normal and the anomalous state, unit length.
@@ -106,11 +104,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         Raises:
             `ValueError`: the ids have the wrong shape or are out of range.
         """
-        if prompt_input_ids is None:
-            prompt_input_ids = self._own_prompts()
-        else:
-            check_prompts(self.config, prompt_input_ids)
-        return self._text_embeds_cache(self.text_branch, self.clip, prompt_input_ids)
+        return self._text_embeds_cache(self.text_branch, self.clip, self._prompts(prompt_input_ids))
 
     def forward(
         self,
@@ -126,26 +120,25 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         r"""
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`, *optional*):
-                Images normalised by the processor; height and width are multiples of CLIP's patch size. Needed
-                without `layer_tokens`.
+                Images normalised by the processor. Height and width are multiples of CLIP's patch size.
             labels (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-                0 for normal, 1 for anomalous. Given, the loss is computed.
+                0 for normal, 1 for anomalous. With labels, the loss is computed.
             mask_labels (`torch.Tensor` of shape `(batch_size, height, width)`, also with a channel, *optional*):
-                0 for normal pixels, 1 for anomalous ones, -100 for those that are not known: all of an image without
-                a mask. These are left out of the two mask losses, which are 0 without `mask_labels`.
+                0 for normal pixels, 1 for anomalous ones, -100 for unknown ones, such as all pixels of an image
+                without a mask. Unknown pixels are left out of the mask losses.
             prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`, *optional*):
-                Token ids of the normal and the anomalous prompt instead of the configuration's; see
-                `FBCLIPProcessor.encode_prompts`.
+                Token ids of the normal and the anomalous prompt, from `FBCLIPProcessor.encode_prompts`. Defaults to
+                those of the configuration.
             output_stages (`bool`, defaults to `False`):
                 Whether to return the intermediate tensors.
             layer_tokens (`list[torch.Tensor]`, *optional*):
-                In place of `pixel_values`, what `vision_layer_tokens` made of them: one tensor of shape `(batch_size,
-                1 + num_patches, hidden_size)` for each feature layer.
+                Replaces `pixel_values`: the result of `vision_layer_tokens`, one tensor of shape
+                `(batch_size, 1 + num_patches, hidden_size)` for each feature layer.
             grid (`tuple[int, int]`, *optional*):
-                Grid height and width in patches of `layer_tokens`. Defaults to those of the configuration's
+                Grid height and width of `layer_tokens` in patches. Defaults to the grid of the configuration's
                 `image_size`.
             text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`, *optional*):
-                In place of `prompt_input_ids`, what `get_text_features` made of them.
+                Replaces `prompt_input_ids`: the result of `get_text_features`.
 
         Returns:
             [`FBCLIPOutput`]
@@ -165,41 +158,40 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         if text_embeds is None:
             text_embeds = self.get_text_features(prompt_input_ids)
 
-        # 2. Vision tokens, L × (B, N, D): of all images at once, or image by image on a CPU, where that is faster.
+        # 2. Vision tokens, L × (B, N, D). A GPU gets all images at once; a CPU is faster with one at a time.
         for tokens in self._vision_tokens(pixel_values, layer_tokens):
             # 3. Three views of each layer's tokens: identity, semantic, spatial.
             views = build_views(tokens, grid, config)
 
-            # 4. Attention on each view, 3·L × (B, N, D), and the background of them all, (B, D).
+            # 4. Attention on each view, 3·L × (B, N, D), and the image's background, (B, D).
             attended = self._attend(tokens, views, folded)
             background = background_feature(attended, config.background_fraction, config.background_max_weight)
 
-            # 5. Scores: background suppressed, compared with the texts, summed over all views.
+            # 5. Scores: suppress the background, compare with the texts, sum over all views.
             map_logits, last_embeds = self._score(attended, background, text_embeds)
             logits.append(map_logits)
             pooled_embeds.append(last_embeds.mean(dim=1))
             if output_stages:
-                stages.append(_stages(tokens, views, attended, background, last_embeds))
+                stages.append(_image_stages(tokens, views, attended, background, last_embeds))
 
         image_scores, anomaly_maps = split_scores(torch.cat(logits), grid)
         embeds = torch.cat(pooled_embeds)
-        losses = None
+        losses: dict[str, Any] = {}
         if labels is not None:
             losses = fbclip_losses(image_scores, anomaly_maps, embeds, text_embeds, labels, mask_labels, config)
         return FBCLIPOutput(
-            loss=losses.total if losses else None,
-            image_focal_loss=losses.image_focal if losses else None,
-            mask_focal_loss=losses.mask_focal if losses else None,
-            dice_loss=losses.dice if losses else None,
-            consistency_loss=losses.consistency if losses else None,
+            **losses,
             image_scores=image_scores,
             anomaly_maps=anomaly_maps,
             text_embeds=text_embeds,
             stages=self._all_stages(stages, text_embeds, prompt_input_ids, embeds) if output_stages else None,
         )
 
-    def _own_prompts(self) -> Tensor:
-        return torch.tensor(self.config.prompt_input_ids, device=self.scale_weights.device)
+    def _prompts(self, prompt_input_ids: Tensor | None) -> Tensor:
+        if prompt_input_ids is None:
+            return torch.tensor(self.config.prompt_input_ids, device=self.scale_weights.device)
+        check_prompts(self.config, prompt_input_ids)
+        return prompt_input_ids
 
     def _vision_tokens(self, pixel_values: Tensor | None, layer_tokens: list[Tensor] | None) -> Iterator[list[Tensor]]:
         if pixel_values is not None:
@@ -211,11 +203,12 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             yield from map(list, zip(*(tokens.split(_images_at_once(tokens)) for tokens in given), strict=True))
 
     def _attend(self, layer_tokens: list[Tensor], views: list[LayerViews], folded: FoldedWeights) -> list[Tensor]:
-        """The attended maps, layer by layer, within a layer in the order of its views."""
+        """The attended maps, layer by layer. Within a layer they have the order of its views."""
         attended = []
         for tokens, layer in zip(layer_tokens, views, strict=True):
             projections = self.attention.project(tokens, folded)  # shared by the layer's views
-            attended += [self._run(self._attend_view, projections, view, folded) for view in layer.views.values()]
+            for view in layer.views.values():
+                attended.append(self._checkpoint(self._attend_view, projections, view, folded))
         return attended
 
     def _attend_view(self, projections: Tensor, view: View, folded: FoldedWeights) -> Tensor:
@@ -229,15 +222,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         maps_a_layer = len(attended) // len(config.feature_layers)
         logits = torch.zeros((), device=projection.device)
         for index, tokens in enumerate(attended):
-            map_logits, embeds = self._run(
-                score_map,
-                tokens,
-                background,
-                background_projected,
-                projection,
-                text_embeds,
-                config.suppression_weight,
-                config.temperature,
+            map_logits, embeds = self._checkpoint(
+                score_map, tokens, background, background_projected, projection, text_embeds, config
             )
             logits = logits + layer_weights[index // maps_a_layer] * map_logits
         return logits, embeds
@@ -250,15 +236,13 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         pooled_embeds: Tensor,
     ) -> dict[str, Tensor]:
         stages = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        if prompt_input_ids is None:
-            prompt_input_ids = self._own_prompts()
         stages["text_features"] = text_embeds
-        stages["prompt_embeds"] = self.text_branch.embed_prompts(self.clip, prompt_input_ids)
+        stages["prompt_embeds"] = self.text_branch.embed_prompts(self.clip, self._prompts(prompt_input_ids))
         stages["consistency_loss"] = consistency_loss(pooled_embeds, text_embeds, self.config)
         return stages
 
-    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The function's value. With activation checkpointing, the backward pass computes it a second time."""
+    def _checkpoint(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function's value. With gradient checkpointing, the backward pass computes it again."""
         if self.gradient_checkpointing and self.training:
             return self._gradient_checkpointing_func(function, *arguments)
         return function(*arguments)
@@ -268,14 +252,13 @@ def _images_at_once(batch: Tensor) -> int:
     return 1 if batch.device.type == "cpu" else len(batch)
 
 
-def _stages(
+def _image_stages(
     layer_tokens: list[Tensor],
     views: list[LayerViews],
     attended: list[Tensor],
     background: Tensor,
     last_embeds: Tensor,
 ) -> dict[str, Tensor]:
-    """The intermediate tensors of the images that were computed together."""
     stages = {"background": background, "last_view_projected": last_embeds}
     maps = iter(attended)
     for index, (tokens, layer) in enumerate(zip(layer_tokens, views, strict=True)):

@@ -13,18 +13,18 @@ from .processing_fbclip import FBCLIPProcessor
 
 class ZeroShotAnomalyDetectionPipeline(Pipeline):
     r"""
-    Says of each image how likely it shows a defect, and where, without ever having seen the object.
+    Finds how likely an image shows a defect, and where. The model need not be trained on the object.
 
     Args:
         model ([`FBCLIPModel`]): The model.
-        processor ([`FBCLIPProcessor`]): Its processor. Comes with the model when that is given as a folder or Hub id.
-        threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): In place of the processor's own, for every call.
-        prompts (`tuple[str, str]`, *optional*): In place of the model's prompts, for every call: what a faultless and
-            what a faulty image shows. The processor must have a tokenizer.
-        kwargs: As for every [`Pipeline`]: `device`, `batch_size`, `num_workers` …
+        processor ([`FBCLIPProcessor`]): Its processor. It is loaded with a model given as a folder or Hub id.
+        threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Replace the processor's, for every call.
+        prompts (`tuple[str, str]`, *optional*): Replace the model's, for every call: what a faultless and what a
+            faulty image shows. They need a processor with a tokenizer.
+        kwargs: Those of every [`Pipeline`]: `device`, `batch_size`, `num_workers` …
 
     Raises:
-        `ValueError`: If there is no processor.
+        `ValueError`: There is no processor.
 
     Example:
 
@@ -39,8 +39,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
 
     processor: FBCLIPProcessor
 
-    # Any, for the base class declares these as None.
-    _load_processor: Any = True
+    _load_processor: Any = True  # `Any`, because the base class declares these as None
     _load_image_processor: Any = False
     _load_video_processor: Any = False
     _load_feature_extractor: Any = False
@@ -53,12 +52,9 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
                 "the model as a folder or Hub id."
             )
         super().__init__(*args, **kwargs)
-        # The base class takes it from the processor, and then would ask it for a padding token to batch images.
-        self.tokenizer = None
+        self.tokenizer = None  # otherwise the base class needs its padding token to batch images
 
-    def __call__(  # type: ignore[override]
-        self, inputs: ImageSource | Iterable[ImageSource], **kwargs: Any
-    ) -> Any:
+    def __call__(self, inputs: ImageSource | Iterable[ImageSource], **kwargs: Any) -> Any:  # type: ignore[override]
         r"""
         Detects anomalies in one image or in many.
 
@@ -72,16 +68,16 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
 
         Returns:
             `dict`, `list[dict]` or iterator: Results of [`~FBCLIPProcessor.post_process_anomaly_detection`], each at
-            its image's own size: one for a single image, a list for a list or a column, and for an iterator or a
-            [`KeyDataset`] an iterator, which reads as it goes.
+            its image's own size: one for a single image, a list for a list or a column, and an iterator for an
+            iterator or a [`KeyDataset`], whose images are read as they are needed.
 
         Raises:
-            `ValueError`: If an image cannot be read, naming it, or if `prompts` come without a tokenizer.
+            `ValueError`: An image cannot be read (the message names it), or `prompts` are given without a tokenizer.
         """
         is_list = isinstance(inputs, list) and len(inputs) > 0
         if is_list or not isinstance(inputs, Iterable) or isinstance(inputs, ImageSource | Mapping):
             return super().__call__(inputs, **kwargs)
-        # What the base class does not know as many inputs it knows as a generator: columns, tuples, other iterators.
+        # The base class takes only lists and generators for many inputs, so others become a generator.
         results = super().__call__((image for image in inputs), **kwargs)
         return list(results) if isinstance(inputs, Sized) else results
 
@@ -102,11 +98,9 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
     def preprocess(self, image: ImageSource) -> dict[str, Any]:  # type: ignore[override]
         """Pixels of one image for the model, and the image's own size."""
         picture = load_rgb_image(image)
-        inputs = self.processor(images=picture)
-        # A list, so that batching and unbatching leave (height, width) whole.
         return {
-            "pixel_values": inputs["pixel_values"].to(self.dtype),
-            "target_sizes": [(picture.height, picture.width)],
+            "pixel_values": self.processor(images=picture)["pixel_values"].to(self.dtype),
+            "target_sizes": [(picture.height, picture.width)],  # a list: the base class takes tuples apart
         }
 
     def _forward(  # type: ignore[override]
@@ -115,16 +109,14 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         if prompt_input_ids is not None:
             prompt_input_ids = prompt_input_ids.to(self.device)
         outputs = self.model(pixel_values=model_inputs["pixel_values"], prompt_input_ids=prompt_input_ids)
-        # Only what has an entry an image, which is what the base class takes a batch apart into.
+        # The base class takes a batch apart, so each value has one entry an image.
         return {
             "image_scores": outputs.image_scores,
             "anomaly_maps": outputs.anomaly_maps,
             "target_sizes": model_inputs["target_sizes"],
         }
 
-    def postprocess(  # type: ignore[override]
-        self, model_outputs: dict[str, Any], **thresholds: float
-    ) -> dict[str, Any]:
+    def postprocess(self, model_outputs: dict[str, Any], **thresholds: float) -> dict[str, Any]:  # type: ignore[override]
         """The result of one image, at its own size."""
         return self.processor.post_process_anomaly_detection(
             model_outputs, target_sizes=model_outputs["target_sizes"], **thresholds

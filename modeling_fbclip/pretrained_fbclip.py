@@ -1,4 +1,4 @@
-"""Loading and saving: complete checkpoints, FB-CLIP parts without CLIP, fresh parts, the authors' checkpoints."""
+"""Loads and saves complete checkpoints and FB-CLIP parts without CLIP; makes fresh parts; loads the authors' files."""
 
 import copy
 import shutil
@@ -29,7 +29,7 @@ CUSTOM_PIPELINES = {
         "type": "image",
     }
 }
-ALIGNMENT = 64  # bytes, as PyTorch's allocator has it
+ALIGNMENT = 64  # bytes, as in PyTorch's allocator
 # Arguments of `from_pretrained` that apply to the checkpoint and to its CLIP.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
 # Arguments that find other files of the same checkpoint.
@@ -43,18 +43,13 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     clip: CLIPModel
     scale_weights: nn.Parameter
     loaded_from: dict[str, Any] | None = None
-    """`name` (folder or Hub id) and, if given, `revision`, `subfolder`, `cache_dir`, `token` and `local_files_only` of
-    the checkpoint that the model was loaded from. Never saved; `None` for a model made in memory."""
+    """`name` (folder or Hub id) of the model's checkpoint, and `revision`, `subfolder`, `cache_dir`, `token` and
+    `local_files_only` if they were given. Never saved; `None` for a model made in memory."""
     config_class = FBCLIPConfig
     base_model_prefix = "fbclip"
     main_input_name = "pixel_values"
     input_modalities = ["image"]  # noqa: RUF012 - transformers' own form
-    _no_split_modules = [  # noqa: RUF012
-        "CLIPEncoderLayer",
-        "CLIPVisionEmbeddings",
-        "CLIPTextEmbeddings",
-        "FBCLIPAttention",
-    ]
+    _no_split_modules = ["CLIPEncoderLayer", "CLIPVisionEmbeddings", "CLIPTextEmbeddings", "FBCLIPAttention"]  # noqa: RUF012
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
@@ -62,7 +57,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialises as the released code does: PyTorch's defaults, and 1/√head_dim for the attention scale."""
+        """Initialises as the released code: PyTorch's defaults, and 1/√head_dim for the attention scale."""
         if isinstance(module, nn.Linear):
             init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
@@ -85,14 +80,14 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         Args:
             clip (`CLIPModel`, `str` or `Path`): a CLIP model, a folder or a Hub id.
             config_overrides: fields of [`FBCLIPConfig`] that differ from the paper's defaults. `image_size` defaults
-                to 518, or the nearest multiple of the CLIP's patch size.
+                to the multiple of the CLIP's patch size nearest to 518.
 
         Raises:
-            `TypeError`: an override is no field of the configuration.
+            `TypeError`: an override is not a field of the configuration.
         """
         config, clip = cls._compose(clip, config_overrides)
         verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # new FB-CLIP parts need no warning
+        logging.set_verbosity_error()  # no warning about the new FB-CLIP parts
         try:
             return cls.from_pretrained(None, config=config, state_dict=clip_weights(clip), dtype=clip.dtype)
         finally:
@@ -101,8 +96,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_official_checkpoint(cls, path: str | Path, clip: CLIPModel | str | Path, **config_overrides: Any) -> Self:
         r"""
-        Loads a checkpoint (`.pth`) of the authors' released code. An explicit list names the unused tensors, which are
-        dropped.
+        Loads a checkpoint (`.pth`) of the authors' released code. Tensors that this code does not use are dropped.
 
         Args:
             path (`str` or `Path`): the file. It is read with `weights_only=True`.
@@ -112,8 +106,8 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
 
         Raises:
             `FileNotFoundError`: there is no such file.
-            `ValueError`: the file is no released checkpoint, or a tensor is missing, unexpected or of the wrong shape;
-                the message names it.
+            `ValueError`: the file is not a released checkpoint, or a tensor is missing, unexpected or of the wrong
+                shape; the message names it.
         """
         tensors = read_official_checkpoint(path)
         config, clip = cls._compose(clip, official_prompt_fields(tensors) | config_overrides)
@@ -131,33 +125,28 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         **kwargs: Any,
     ) -> Self:
         r"""
-        Load a complete checkpoint, or FB-CLIP parts without CLIP. The CLIP is then fetched by its name in the
+        Loads a complete checkpoint, or FB-CLIP parts without CLIP, whose CLIP is fetched by its name in the
         configuration. Arguments are those of [`~transformers.PreTrainedModel.from_pretrained`].
 
         Raises:
             `OSError`: there is no such checkpoint, or its CLIP cannot be fetched.
-            `ValueError`: weights are missing or of the wrong shape, or would be offloaded; the message names them.
+            `ValueError`: weights are missing or of the wrong shape (the message names them), or would be offloaded.
         """
-        path = pretrained_model_name_or_path
-        place = {"name": str(path)} | {name: kwargs[name] for name in PLACE_ARGUMENTS if name in kwargs}
+        source = path = pretrained_model_name_or_path
+        place = {"name": str(source)} | {name: kwargs[name] for name in PLACE_ARGUMENTS if name in kwargs}
         wants_info = kwargs.pop("output_loading_info", False)
         accepts_other_shapes = kwargs.pop("ignore_mismatched_sizes", False)
         if path is not None and not cls._includes_clip(config or path, kwargs):
             config, kwargs = cls._fetch_parts(path, config, kwargs)
             path = None
-        kwargs |= {
-            "output_loading_info": True,
-            "ignore_mismatched_sizes": True,
-        }  # problems are named below
+        kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # problems are named below
         loaded: Any = super().from_pretrained(path, *model_args, config=config, **kwargs)
         model, info = loaded
-        problems = [] if pretrained_model_name_or_path is None else [f"lacks {key}" for key in info["missing_keys"]]
+        problems = [] if source is None else [f"lacks {key}" for key in info["missing_keys"]]
         if not accepts_other_shapes:
             problems += [f"has {key} of shape {tuple(s)}, not {tuple(t)}" for key, s, t in info["mismatched_keys"]]
         if problems:
-            raise ValueError(
-                f"{pretrained_model_name_or_path}: no fitting checkpoint; it {', '.join(sorted(problems))}."
-            )
+            raise ValueError(f"{source}: no fitting checkpoint; it {', '.join(sorted(problems))}.")
         if any(parameter.is_meta for parameter in model.parameters()):
             raise ValueError(
                 f"`device_map={kwargs.get('device_map')!r}` would offload weights, which FB-CLIP does not support; "
@@ -165,8 +154,8 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             )
         model.clip.requires_grad_(False)  # loading replaces the parameters
         align_weights(model)
-        model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path or "")
-        model.loaded_from = None if pretrained_model_name_or_path is None else place
+        model.name_or_path = model.config.name_or_path = str(source or "")
+        model.loaded_from = None if source is None else place
         return loaded if wants_info else model
 
     @classmethod
@@ -180,14 +169,12 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     def _fetch_parts(
         cls, path: str | PathLike[str], config: PreTrainedConfig | str | PathLike[str] | None, kwargs: dict[str, Any]
     ) -> tuple[PreTrainedConfig, dict[str, Any]]:
-        """Configuration and arguments for loading from one state dict, with FB-CLIP parts and CLIP."""
+        """The configuration, and the arguments with a state dict that joins the FB-CLIP parts and CLIP."""
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         where = hub_arguments | {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
         variant, dtype = kwargs.pop("variant", None), kwargs.pop("dtype", None)
-        known: PreTrainedConfig
-        if isinstance(config, PreTrainedConfig):
-            known = config
-        else:
+        known: Any = config
+        if not isinstance(config, PreTrainedConfig):
             known, kwargs = cls.config_class.from_pretrained(
                 config or path, return_unused_kwargs=True, **where, **kwargs
             )
@@ -198,10 +185,10 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             clip = load_clip(known.clip_name_or_path, known.clip_revision, **hub_arguments)
         except OSError as error:
             raise OSError(
-                f"{path} holds the FB-CLIP parts alone, and the CLIP they stand on, {known.clip_name_or_path!r}, "
-                f"cannot be loaded: {error}"
+                f"{path} holds the FB-CLIP parts only, and their CLIP, {known.clip_name_or_path!r}, cannot be "
+                f"loaded: {error}"
             ) from error
-        if dtype in (None, "auto"):  # CLIP has the number type of the parts
+        if dtype in (None, "auto"):  # CLIP takes the dtype of the parts
             dtype = next(iter(parts.values())).dtype
         return known, kwargs | {"state_dict": parts | clip_weights(clip), "dtype": dtype}
 
@@ -209,13 +196,13 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         self, save_directory: str | PathLike[str], *, include_clip: bool | None = None, **kwargs: Any
     ) -> None:
         r"""
-        Save as safetensors, with the code that loads it.
+        Saves as safetensors, with the code that loads the folder.
 
         Args:
             save_directory (`str` or `PathLike`): the folder.
             include_clip (`bool`, *optional*):
-                Whether CLIP's weights are saved too. Without them the checkpoint is one small file, and loading
-                fetches the CLIP by `config.clip_name_or_path`. Defaults to `True` if the CLIP has no Hub id.
+                Whether to save CLIP's weights. Without them the checkpoint is one small file, and loading fetches
+                the CLIP by `config.clip_name_or_path`. Defaults to `True` if the CLIP has no Hub id.
             kwargs: those of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
@@ -226,9 +213,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         if include_clip is None:
             include_clip = name is None or Path(name).is_absolute()
         if not include_clip and name is None:
-            raise ValueError(
-                "`include_clip=False`, but `config.clip_name_or_path` names no CLIP to fetch when loading."
-            )
+            raise ValueError("`include_clip=False`, but `config.clip_name_or_path` names no CLIP to fetch.")
         if Path(save_directory).is_file():
             raise NotADirectoryError(f"{save_directory} is a file; give a folder to save to.")
         if not include_clip:
@@ -236,7 +221,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             kwargs["state_dict"] = {key: w for key, w in weights.items() if not key.startswith(CLIP_PREFIX)}
             kwargs["max_shard_size"] = "100GB"
         Path(save_directory).mkdir(parents=True, exist_ok=True)
-        if PIPELINE_FILE.exists():  # it does not exist if this class came from the Hub
+        if PIPELINE_FILE.exists():  # False if this class came from the Hub
             shutil.copy(PIPELINE_FILE, save_directory)
         own_config = self.config
         self.config = copy.deepcopy(own_config)
@@ -251,14 +236,14 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     def _compose(
         cls, clip: CLIPModel | str | PathLike[str], overrides: dict[str, Any]
     ) -> tuple[FBCLIPConfig, CLIPModel]:
-        """The CLIP, loaded if it is a name, and a configuration that names it."""
+        """The configuration, and the CLIP itself if a name is given."""
         unknown = sorted(set(overrides) - {field.name for field in fields(FBCLIPConfig)})
         if unknown:
             raise TypeError(f"{', '.join(unknown)}: no such field of FBCLIPConfig.")
         if not isinstance(clip, CLIPModel):
             clip = load_clip(clip, overrides.get("clip_revision"))
         name = clip.config.name_or_path or None
-        if name is not None and Path(name).is_dir():  # the path of a folder must work in any working folder
+        if name is not None and Path(name).is_dir():  # the path must work in any working folder
             name = str(Path(name).absolute())
         patch_size: Any = clip.config.vision_config.patch_size  # type: ignore[union-attr]
         fresh: dict[str, Any] = {
@@ -270,10 +255,9 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
 
 
 def load_clip(name: str | PathLike[str] | None, revision: str | None, **hub_arguments: Any) -> CLIPModel:
-    """A complete CLIP from a folder or Hub id. ValueError if weights are missing: they would be random."""
-    loaded: Any = CLIPModel.from_pretrained(
-        name, revision=revision or "main", output_loading_info=True, **hub_arguments
-    )
+    """The CLIP of a folder or Hub id. ValueError if weights are missing, as they would be random."""
+    hub_arguments |= {"revision": revision or "main", "output_loading_info": True}
+    loaded: Any = CLIPModel.from_pretrained(name, **hub_arguments)
     clip, info = loaded
     if info["missing_keys"]:
         raise ValueError(f"{name}: no complete CLIP; it lacks {', '.join(sorted(info['missing_keys']))}.")
@@ -282,14 +266,14 @@ def load_clip(name: str | PathLike[str] | None, revision: str | None, **hub_argu
 
 
 def clip_weights(clip: CLIPModel) -> dict[str, Tensor]:
-    """CLIP's weights under the names that they have in an FB-CLIP."""
+    """CLIP's weights under their names in an FB-CLIP."""
     return {CLIP_PREFIX + name: tensor for name, tensor in clip.state_dict().items()}
 
 
 def align_weights(model: nn.Module) -> None:
     """
-    Copies weights of a mapped file to memory that PyTorch allocates. On a CPU, the last bit of a matrix product may
-    depend on the address, so that a loaded model could give other results than the saved one.
+    Copies weights of a memory-mapped file to memory that PyTorch allocates. On a CPU, the last bit of a matrix product
+    may depend on the address, and a loaded model must give the same results as the saved one.
     """
     for parameter in model.parameters():
         if parameter.device.type == "cpu" and parameter.data_ptr() % ALIGNMENT:

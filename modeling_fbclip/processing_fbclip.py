@@ -1,4 +1,4 @@
-"""Images, masks and prompts into tensors for FB-CLIP, and its patch maps back to the images' own sizes."""
+"""Turns images, masks and prompts into tensors for FB-CLIP, and its patch maps into maps of the images' own sizes."""
 
 import copy
 import math
@@ -13,18 +13,16 @@ from torch import Tensor
 from transformers import AutoTokenizer, BatchFeature, CLIPImageProcessorPil, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import cached_file
 
-from .configuration_fbclip import FBCLIPConfig
+from .configuration_fbclip import PADDING_ID, FBCLIPConfig
 from .images_fbclip import ImageSource, load_mask, load_rgb_image, resize_maps, smooth_maps
 
 Size = tuple[int, int]  # height and width in pixels
 
 DEFAULT_IMAGE_SIZE = 518
-PLACEHOLDER = "X"  # the word of a prompt whose embedding gives way to a learnable vector
-# Not the tokenizer's padding: FB-CLIP was trained with zeros, and the padding takes part in the text features.
-PADDING_ID = 0
-TOP_SHARE = 0.01  # of the pixels, whose mean is the score "map_top1"
+PLACEHOLDER = "X"  # a learnable vector replaces the embedding of this word
+TOP_SHARE = 0.01  # of the pixels; their mean is the score "map_top1"
 SCORES = ("cls", "map_max", "map_top1")
-# Arguments of `from_pretrained` that say where files come from; the others are not for the sub-processors.
+# Arguments of `from_pretrained` that apply to the image processor and the tokenizer.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
@@ -38,20 +36,20 @@ class FBCLIPProcessor(ProcessorMixin):
             preprocessing: bicubic to `image_size`, aspect ratio not kept, no crop, CLIP's mean and standard deviation.
         tokenizer (`PreTrainedTokenizerBase`, *optional*): CLIP's; only [`~FBCLIPProcessor.encode_prompts`] needs it.
         image_size (`int` or `tuple[int, int]`, *optional*): Height and width in pixels that images are resized to.
-            Defaults to those of `image_processor`, or to 518.
+            Defaults to the size of `image_processor`, or to 518.
         smoothing_sigma (`float`, defaults to 4.0): Standard deviation of the Gaussian that smooths the maps, in pixels
             at `image_size`. 0 smooths nothing.
-        score (`str`, defaults to `"cls"`): What an image's score is: `"cls"` is the model's, of the CLS token, as in
-            the paper; `"map_max"` the largest value of the smoothed map; `"map_top1"` the mean of its largest 1 %.
+        score (`str`, defaults to `"cls"`): The score of an image: `"cls"` is that of the CLS token, as in the paper;
+            `"map_max"` the largest value of the smoothed map; `"map_top1"` the mean of its largest 1 %.
         threshold (`float` in `[0, 1]`, defaults to 0.5): An image is anomalous from this score on.
         pixel_threshold (`float` in `[0, 1]`, defaults to 0.5): A pixel is anomalous from this value of the map on.
         category_thresholds (`dict[str, dict[str, float]]`, *optional*): `threshold` and `pixel_threshold` of single
             categories, as `fbclip calibrate --per-category` finds them.
-        prompt_length (`int`, defaults to 12): Number of learnable vectors that lead a prompt.
+        prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
 
     Raises:
-        `ValueError`: If a number is out of its range, or `image_processor` crops or keeps the aspect ratio.
+        `ValueError`: A number is out of its range, or `image_processor` crops or keeps the aspect ratio.
     """
 
     _auto_class: Any = "AutoProcessor"
@@ -74,8 +72,8 @@ class FBCLIPProcessor(ProcessorMixin):
         size = dict(image_processor.size)
         if not (size.get("height") and size.get("width")) or image_processor.do_center_crop:
             raise ValueError(
-                f"`image_processor` must resize to one height and width and crop nothing, but has the size {size} and "
-                f"do_center_crop={image_processor.do_center_crop}; pass `image_size` to set both right."
+                f"`image_processor` must resize to one height and width without a crop, but has the size {size} and "
+                f"do_center_crop={image_processor.do_center_crop}; pass `image_size` to correct both."
             )
         if not 0 <= smoothing_sigma < math.inf:
             raise ValueError(f"`smoothing_sigma` is {smoothing_sigma}, but must be finite and at least 0.")
@@ -102,7 +100,7 @@ class FBCLIPProcessor(ProcessorMixin):
         The processor that fits a model, with uncalibrated thresholds.
 
         Args:
-            config ([`FBCLIPConfig`]): Says the image size, the smoothing, the prompt length and the text context.
+            config ([`FBCLIPConfig`]): Has the image size, the smoothing, the prompt length and the text context.
             tokenizer (`PreTrainedTokenizerBase`, *optional*): CLIP's tokenizer.
         """
         return cls(
@@ -120,17 +118,11 @@ class FBCLIPProcessor(ProcessorMixin):
 
     def thresholds_of(self, category: str) -> dict[str, float]:
         r"""
-        The thresholds of a category, as arguments of the pipeline and of
+        The `threshold` and `pixel_threshold` of a category, as arguments of the pipeline and of
         [`~FBCLIPProcessor.post_process_anomaly_detection`].
 
-        Args:
-            category (`str`): One of `category_thresholds`.
-
-        Returns:
-            `dict[str, float]`: `threshold` and `pixel_threshold`.
-
         Raises:
-            `ValueError`: If the category has none of its own.
+            `ValueError`: The category is not in `category_thresholds`.
         """
         known = self.category_thresholds or {}
         if category not in known:
@@ -150,16 +142,16 @@ class FBCLIPProcessor(ProcessorMixin):
         Args:
             images (path, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them, *optional*): Images of any
                 sizes, as [`load_rgb_image`] reads them. An array of four dimensions is a batch.
-            masks (as `images`, *optional*): Ground truth, anomalous where above 0; `None` in the list stands for a
-                normal image. An array of three dimensions is a batch.
+            masks (as `images`, *optional*): Ground truth, anomalous above 0; `None` in the list for a normal image.
+                An array of three dimensions is a batch.
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"` for PyTorch, `"np"` for NumPy.
 
         Returns:
             [`BatchFeature`]: `pixel_values` of shape `(batch_size, 3, height, width)`, normalised, and `mask_labels`
-            of shape `(batch_size, height, width)`, each 0 or 1; float32, and only those whose input is given.
+            of shape `(batch_size, height, width)`, each 0 or 1. Both are float32, and present if their input is.
 
         Raises:
-            `ValueError`: If the numbers of images and masks differ or are 0, or if one of them cannot be read.
+            `ValueError`: The numbers of images and masks differ or are 0, or one of them cannot be read.
         """
         image_list = [] if images is None else _as_list(images, batch_dims=4)
         mask_list = [] if masks is None else _as_list(masks, batch_dims=3)
@@ -177,7 +169,7 @@ class FBCLIPProcessor(ProcessorMixin):
         return BatchFeature(data, tensor_type=return_tensors)
 
     def _pixel_values(self, index: int, image: ImageSource) -> np.ndarray:
-        # Resized here, one by one: the image processor would first copy large photographs several times.
+        # Resized here, because the image processor would first copy a large photograph several times.
         width_height = self.image_size[::-1]
         picture = load_rgb_image(image, f"images[{index}]").resize(width_height, self.image_processor.resample)
         return self.image_processor(images=picture, do_resize=False, return_tensors="np")["pixel_values"][0]
@@ -194,19 +186,19 @@ class FBCLIPProcessor(ProcessorMixin):
         Token ids of two prompts: start, placeholders for the learnable vectors, words, end, zeros.
 
         Args:
-            normal (`str`): What a faultless image shows, such as `"object without defect."`.
-            anomalous (`str`): What a faulty image shows, such as `"object with defect."`.
+            normal (`str`): Describes a faultless image, such as `"object without defect."`.
+            anomalous (`str`): Describes a faulty image, such as `"object with defect."`.
 
         Returns:
             `torch.LongTensor` of shape `(2, context_length)`: The model's `prompt_input_ids`.
 
         Raises:
-            `ValueError`: If there is no tokenizer, or a prompt is empty or longer than the context.
+            `ValueError`: There is no tokenizer, or a prompt is empty or longer than the context.
         """
         if self.tokenizer is None:
             raise ValueError(
-                "This processor has no tokenizer, which prompts need; set `processor.tokenizer` to the one of its "
-                "CLIP, such as AutoTokenizer.from_pretrained('openai/clip-vit-large-patch14-336')."
+                "This processor has no tokenizer, which prompts need; set `processor.tokenizer` to that of its CLIP, "
+                "such as AutoTokenizer.from_pretrained('openai/clip-vit-large-patch14-336')."
             )
         return torch.tensor([self._encode_prompt(normal), self._encode_prompt(anomalous)])
 
@@ -234,16 +226,15 @@ class FBCLIPProcessor(ProcessorMixin):
         pixel_threshold: float | None = None,
     ) -> list[dict[str, Any]]:
         r"""
-        Turns the model's outputs into one result an image. As in the paper's evaluation the map is upsampled
-        bilinearly to `image_size` and smoothed by a Gaussian, while the CLS token's score is left alone; then the map
-        is resized bilinearly to the image's own size.
+        Turns the model's outputs into one result an image. As in the paper's evaluation, the map is upsampled
+        bilinearly to `image_size` and smoothed by a Gaussian. Then it is resized bilinearly to the image's own size.
 
         Args:
             outputs ([`FBCLIPOutput`] or mapping): Has `image_scores` of shape `(batch_size,)` and `anomaly_maps` of
                 shape `(batch_size, grid_height, grid_width)`, of any floating-point type, on any device.
             target_sizes (`list[tuple[int, int]]` or `torch.Tensor` of shape `(batch_size, 2)`, *optional*): Height and
                 width of each image in pixels. Defaults to `image_size` for all.
-            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): In place of the processor's own.
+            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's.
 
         Returns:
             `list[dict]`: For each image `score` (`float` in `[0, 1]`), `label` (`"anomalous"` if the score is at least
@@ -251,7 +242,7 @@ class FBCLIPProcessor(ProcessorMixin):
             `mask` (boolean tensor of that shape, true from `pixel_threshold` on), on the CPU.
 
         Raises:
-            `ValueError`: If the sizes are not one an image, a threshold is out of range or an output is not finite.
+            `ValueError`: There is not one size an image, a threshold is out of range or an output is not finite.
         """
         threshold = _probability("threshold", self.threshold if threshold is None else threshold)
         pixel_threshold = self.pixel_threshold if pixel_threshold is None else pixel_threshold
@@ -270,16 +261,8 @@ class FBCLIPProcessor(ProcessorMixin):
 
     def image_scores(self, outputs: Mapping[str, Tensor]) -> Tensor:
         r"""
-        The score of each image alone, as `score` says.
-
-        Args:
-            outputs ([`FBCLIPOutput`] or mapping): As for [`~FBCLIPProcessor.post_process_anomaly_detection`].
-
-        Returns:
-            `torch.FloatTensor` of shape `(batch_size,)`, in `[0, 1]`, on the CPU.
-
-        Raises:
-            `ValueError`: If an output is not finite.
+        The score of each image, of the kind `score`: of shape `(batch_size,)`, in `[0, 1]`, on the CPU. `outputs` and
+        errors are those of [`~FBCLIPProcessor.post_process_anomaly_detection`].
         """
         return self._image_scores(outputs, self._smoothed_maps(outputs))
 
@@ -295,15 +278,15 @@ class FBCLIPProcessor(ProcessorMixin):
             return pixels.topk(math.ceil(TOP_SHARE * pixels.shape[1])).values.mean(dim=1)
         return _finite(outputs["image_scores"])
 
-    # The mixin's sub-processors are mandatory: the tokenizer is kept out of its list, and saved and loaded below.
+    # The mixin takes all its sub-processors as mandatory. The tokenizer is optional, so it is saved and loaded here.
 
     @classmethod
     def get_attributes(cls) -> list[str]:
-        """Names of the sub-processors that are always there."""
+        """The mandatory sub-processors."""
         return ["image_processor"]
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings but the tokenizer's, which has files of its own."""
+        """All settings except the tokenizer's, which has its own files."""
         without_tokenizer = copy.copy(self)
         del without_tokenizer.tokenizer
         return ProcessorMixin.to_dict(without_tokenizer)
@@ -311,7 +294,7 @@ class FBCLIPProcessor(ProcessorMixin):
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
     ) -> list[str]:
-        """As [`ProcessorMixin.save_pretrained`], with the tokenizer if there is one."""
+        """As [`ProcessorMixin.save_pretrained`], and the tokenizer if there is one."""
         files = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
         if self.tokenizer is not None:
             files += self.tokenizer.save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
@@ -322,7 +305,7 @@ class FBCLIPProcessor(ProcessorMixin):
         cls, source: str | os.PathLike[str], *_: Any, **kwargs: Any
     ) -> list[Any]:
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if kwargs.get(name) is not None}
-        # By name: the automatic choice takes torchvision's resizing where it is installed, whose pixels differ.
+        # By name: the automatic choice is torchvision's, if it is installed, whose pixels differ.
         image_processor = CLIPImageProcessorPil.from_pretrained(source, **hub)
         if cached_file(source, "tokenizer_config.json", _raise_exceptions_for_missing_entries=False, **hub) is None:
             return [image_processor, None]
@@ -366,8 +349,5 @@ def _probability(name: str, value: float) -> float:
 def _as_list(values: Any, batch_dims: int) -> list[Any]:
     if isinstance(values, np.ndarray | Tensor):
         return list(values) if values.ndim >= batch_dims else [values]
-    return (
-        list(values)
-        if isinstance(values, Iterable) and not isinstance(values, str | bytes | os.PathLike)
-        else [values]
-    )
+    is_many = isinstance(values, Iterable) and not isinstance(values, str | bytes | os.PathLike)
+    return list(values) if is_many else [values]

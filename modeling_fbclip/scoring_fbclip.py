@@ -4,23 +4,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .configuration_fbclip import FBCLIPConfig
+
 
 def upcast(tensor: Tensor) -> Tensor:
-    """At least float32: what scores, softmaxes and statistics are computed in whatever the weights' dtype."""
+    """To float32 or wider. Scores, softmaxes and statistics need it, even if the weights are narrower."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def background_feature(token_maps: list[Tensor], fraction: float, max_weight: float) -> Tensor:
-    r"""
-    The background of an image: mean and maximum, per channel, over the leading tokens of all its maps together.
-
-    Args:
-        token_maps (`list[torch.Tensor]`): attended maps of shape `(batch_size, num_tokens, hidden_size)`.
-        fraction (`float`): share of the tokens of each map, from the first on (CLS included).
-        max_weight (`float`): share of the maximum; the rest is the mean.
-
-    Returns:
-        `torch.Tensor` of shape `(batch_size, hidden_size)`.
+    """
+    The background of an image, `(B, D)`, from its attended maps `(B, N, D)`: per channel, the mean and the maximum
+    over the first tokens of all maps. `fraction` is the share of the tokens, CLS included, and `max_weight` the share
+    of the maximum; the rest is the mean.
     """
     count = max(int(token_maps[0].shape[1] * fraction), 1)
     leading = [tokens[:, :count] for tokens in token_maps]
@@ -32,18 +28,10 @@ def background_feature(token_maps: list[Tensor], fraction: float, max_weight: fl
 def suppress_and_project(
     tokens: Tensor, background: Tensor, background_projected: Tensor, projection: Tensor, weight: float
 ) -> Tensor:
-    r"""
-    Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection, which
-    is linear: the background is projected once.
-
-    Args:
-        tokens (`torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`): an attended map, t.
-        background (`torch.Tensor` of shape `(batch_size, hidden_size)`): the background feature, b.
-        background_projected (`torch.Tensor` of shape `(batch_size, projection_dim)`): b, projected.
-        projection (`torch.Tensor` of shape `(projection_dim, hidden_size)`): CLIP's visual projection.
-
-    Returns:
-        `torch.FloatTensor` of shape `(batch_size, num_tokens, projection_dim)`.
+    """
+    Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection
+    `(P, D)`: `(B, N, P)` in float32 or wider. t are the tokens of an attended map, `(B, N, D)`, and b is the
+    background, `(B, D)`. The projection is linear, so b is projected once for all maps, `(B, P)`.
     """
     direction = F.normalize(upcast(background), dim=-1).unsqueeze(-1)  # (B, D, 1)
     wide = upcast(tokens)
@@ -60,12 +48,11 @@ def score_map(
     background_projected: Tensor,
     projection: Tensor,
     text_embeds: Tensor,
-    suppression_weight: float,
-    temperature: float,
+    config: FBCLIPConfig,
 ) -> tuple[Tensor, Tensor]:
-    """A map's [`anomaly_logits`] and its projected tokens. Arguments are those of the two functions called."""
-    embeds = suppress_and_project(tokens, background, background_projected, projection, suppression_weight)
-    return anomaly_logits(embeds, text_embeds, temperature), embeds
+    """A map's [`anomaly_logits`] and its tokens after [`suppress_and_project`]."""
+    embeds = suppress_and_project(tokens, background, background_projected, projection, config.suppression_weight)
+    return anomaly_logits(embeds, text_embeds, config.temperature), embeds
 
 
 def anomaly_logits(image_embeds: Tensor, text_embeds: Tensor, temperature: float) -> Tensor:
@@ -93,15 +80,8 @@ def anomaly_logits(image_embeds: Tensor, text_embeds: Tensor, temperature: float
 
 def split_scores(logits: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     r"""
-    Anomaly probabilities from the weighted sum of all maps' logits.
-
-    Args:
-        logits (`torch.FloatTensor` of shape `(batch_size, 1 + num_patches)`): CLS first.
-        grid (`tuple[int, int]`): grid height and width in patches.
-
-    Returns:
-        `tuple[torch.FloatTensor, torch.FloatTensor]`: image scores of shape `(batch_size,)` and anomaly maps of shape
-        `(batch_size, grid_height, grid_width)`, both in [0, 1].
+    Image scores `(batch_size,)` and anomaly maps `(batch_size, grid_height, grid_width)`, both in [0, 1], from the
+    weighted sum of all maps' logits, `(batch_size, 1 + num_patches)` with CLS first.
     """
     probabilities = logits.sigmoid()
     return probabilities[:, 0], probabilities[:, 1:].unflatten(1, grid)

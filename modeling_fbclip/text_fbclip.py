@@ -1,4 +1,4 @@
-"""Text branch: learnable prompts, three readings of the text tower's states, one fused feature a state."""
+"""Text branch: learnable prompts, and three readings of the text tower's states, fused into one feature a prompt."""
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,7 @@ from .scoring_fbclip import upcast
 
 
 class FBCLIPTextBranch(nn.Module):
-    r"""
-    The trainable parts of the text branch (paper, multi-strategy text feature fusion).
-
-    Args:
-        config ([`FBCLIPConfig`]): the model's configuration.
-    """
+    """The trainable parts of the text branch (paper, multi-strategy text feature fusion)."""
 
     def __init__(self, config: FBCLIPConfig) -> None:
         super().__init__()
@@ -31,29 +26,15 @@ class FBCLIPTextBranch(nn.Module):
         )
 
     def embed_prompts(self, clip: CLIPModel, prompt_input_ids: Tensor) -> Tensor:
-        r"""
-        Token embeddings of the two prompts, with the learnable vectors in place of the placeholders that follow the
-        start token.
-
-        Args:
-            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`): normal prompt, then anomalous.
-
-        Returns:
-            `torch.Tensor` of shape `(2, context_length, text_width)`.
-        """
+        """Token embeddings, `(2, T, C)`. The learnable vectors replace the placeholders after the start token."""
         embeds = clip.text_model.embeddings.token_embedding(prompt_input_ids)
         after = 1 + self.prompt_embeddings.shape[1]
         return torch.cat([embeds[:, :1], self.prompt_embeddings, embeds[:, after:]], dim=1)  # (2, T, C)
 
     def forward(self, clip: CLIPModel, prompt_input_ids: Tensor) -> Tensor:
-        r"""
-        Args:
-            clip (`CLIPModel`): the frozen CLIP.
-            prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`): normal prompt, then anomalous. The
-                end-of-text token is the largest id of a row.
-
-        Returns:
-            `torch.FloatTensor` of shape `(2, projection_dim)`, unit rows, float32 or wider.
+        """
+        The text features of the normal and the anomalous prompt, `(2, P)`: unit rows in float32 or wider, from ids
+        `(2, T)`. The end-of-text token is the largest id of a row.
         """
         states = text_hidden_states(clip.text_model, self.embed_prompts(clip, prompt_input_ids))  # (2, T, C)
         rows = torch.arange(len(states), device=states.device)
@@ -67,9 +48,9 @@ class FBCLIPTextBranch(nn.Module):
 
 class TextEmbedsCache:
     r"""
-    Text features of the last prompts, computed again when the prompts or any weight behind them changed, and never
-    kept where they may be trained or are of autocast's number type. The trained parts are compared with a copy. The
-    frozen tower is watched by its tensors' versions, which a change through `.data` does not raise.
+    The text features of the last prompts. They are computed again after a change of the prompts or the weights. While
+    training or under autocast they are not kept. The trained weights are compared with a copy, the frozen ones by
+    PyTorch's version counters, which miss a change through `.data`.
     """
 
     def __init__(self) -> None:
@@ -80,7 +61,7 @@ class TextEmbedsCache:
         frozen = [*clip.text_model.parameters(), *clip.text_projection.parameters()]
         trained = list(branch.parameters())
         in_flux = branch.training or torch.is_grad_enabled() or torch.is_autocast_enabled(prompt_input_ids.device.type)
-        # Compiled code cannot look at versions, and a replica of `DataParallel` has no parameters.
+        # Compiled code cannot read version counters, and a replica of `DataParallel` has no parameters.
         if in_flux or torch.compiler.is_compiling() or not trained:
             return branch(clip, prompt_input_ids)
         key = (
@@ -92,6 +73,6 @@ class TextEmbedsCache:
             if key == last_key and all(map(torch.equal, trained, last_trained)):
                 return text_embeds.clone()
         text_embeds = branch(clip, prompt_input_ids)
-        with torch.inference_mode(False):  # what is kept may be used outside of it
+        with torch.inference_mode(False):  # the kept tensors may be used outside of it
             self._entry = (key, [weight.detach().clone() for weight in trained], text_embeds.clone())
         return text_embeds

@@ -1,11 +1,11 @@
-"""Foreground mask and the three views of a layer's tokens, in their exact cheap forms.
+"""Foreground mask and the three views of a layer's tokens, in fast forms with the paper's exact numbers.
 
-Both non-trivial views are *linear in the tokens*: their weights are scalars that depend on the frozen tokens alone.
-So a view is built once, as a small object that mixes the rows of whatever it is given: the tokens, or projections of
-them that were computed once for all views.
+The semantic and the spatial view are *linear in the tokens*: their weights depend on the frozen tokens only. So a view
+is a small object that mixes rows: those of the tokens, or of projections that all views share.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +16,18 @@ from torch import Tensor
 from .configuration_fbclip import FBCLIPConfig
 from .scoring_fbclip import upcast
 
-ROWS_IN_CACHE = 4  # grid rows whose differences fit a CPU's cache: six times faster than the whole grid at once
+ROWS_IN_CACHE = 4  # grid rows that fit a CPU's cache: six times faster than the whole grid at once
 
 
 @torch.no_grad()
 def foreground_mask(tokens: Tensor, previous_tokens: Tensor | None, config: FBCLIPConfig) -> Tensor:
-    r"""
-    Which patches of a layer are foreground (paper, foreground mask). Not differentiable, and computed in float32.
-
-    Args:
-        tokens (`torch.Tensor` of shape `(batch_size, 1 + num_patches, hidden_size)`): a layer's tokens, CLS first.
-        previous_tokens (`torch.Tensor` of the same shape, *optional*): the previous feature layer's tokens.
-
-    Returns:
-        `torch.FloatTensor` of shape `(batch_size, num_patches)`: 1 for foreground, `config.background_value` else.
+    """
+    Which patches of a layer are foreground (paper, foreground mask): 1 for foreground, `config.background_value` for
+    background, `(B, l)` in float32. From the tokens `(B, N, D)` of the layer and of the previous feature layer.
     """
     cls_token, patches = split_cls(upcast(tokens))
-    padded = F.pad(patches, (0, 0, 1, 1))  # zeros beyond the ends count in the local mean
-    saliency = (padded[:, :-2] + padded[:, 2:]).sub_(patches, alpha=2).norm(dim=-1) / 3  # of x_i - (… + x_i + …) / 3
+    padded = F.pad(patches, (0, 0, 1, 1))  # zeros at the ends count in the local mean
+    saliency = (padded[:, :-2] + padded[:, 2:]).sub_(patches, alpha=2).norm(dim=-1) / 3  # x_i minus its local mean
     center_distance = (patches - patches.mean(dim=1, keepdim=True)).norm(dim=-1)
     score = (
         config.foreground_saliency_weight * min_max(saliency)
@@ -83,7 +77,7 @@ View = Callable[[Tensor], Tensor]  # tokens or projections of them, `(B, N, K)` 
 
 @dataclass
 class LayerViews:
-    """A layer's foreground mask, `(B, l)`, and its three views: "ID"entity, "SEM"antic, "SPA"tial."""
+    """A layer's foreground mask, `(B, l)`, and its views: "ID" (identity), "SEM" (semantic), "SPA" (spatial)."""
 
     foreground: Tensor
     views: dict[str, View]
@@ -110,26 +104,18 @@ def identity_view(features: Tensor) -> Tensor:
 
 @dataclass
 class SemanticView:
-    r"""
-    Semantic view: each patch mixed with the mean foreground and the mean background patch. A row of either l × l
-    softmax of the paper takes two values only, so its mass on a set of patches is a sigmoid.
-
-    Attributes:
-        identity_share (`float`): weight of the token itself.
-        set_weights (`torch.Tensor` of shape `(batch_size, num_tokens, 3)`): weights of the mean foreground patch, the
-            mean background patch and the CLS token. That one passes unchanged: the rest of its weight is its own.
-        set_means (`torch.Tensor` of shape `(batch_size, 3, num_tokens)`): rows that take these means; all zero for an
-            empty set.
+    """
+    Semantic view: each patch mixed with the mean foreground and the mean background patch. In the paper's two l × l
+    softmaxes, a row has only two different values, so its sum over a set of patches is a sigmoid.
     """
 
-    identity_share: float
-    set_weights: Tensor
-    set_means: Tensor
+    identity_share: float  # weight of the token itself
+    set_weights: Tensor  # (B, N, 3): weights of the mean foreground patch, the mean background patch, the CLS token
+    set_means: Tensor  # (B, 3, N): rows that compute these three; zero for an empty set
 
     @classmethod
     @torch.no_grad()
     def build(cls, tokens: Tensor, foreground: Tensor, config: FBCLIPConfig) -> "SemanticView":
-        """From a layer's tokens `(B, N, D)` and foreground mask `(B, l)`."""
         cls_token, patches = split_cls(upcast(tokens))
         similarity = cosine(patches, cls_token)  # (B, l)
         is_foreground = foreground == 1
@@ -147,47 +133,41 @@ class SemanticView:
         set_weights = tokens.new_zeros(batch_size, num_tokens, 3)
         set_weights[:, 1:, 0] = config.semantic_mix * foreground_weight
         set_weights[:, 1:, 1] = config.semantic_mix * background_weight
-        set_weights[:, 0, 2] = config.semantic_mix
+        set_weights[:, 0, 2] = config.semantic_mix  # with its identity share, CLS stays unchanged
         set_means = tokens.new_zeros(batch_size, 3, num_tokens)
         set_means[:, :2, 1:] = membership
         set_means[:, 2, 0] = 1
         return cls(1 - config.semantic_mix, set_weights, set_means)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Apply to tokens or their projections, `(B, N, K)` → `(B, N, K)`."""
         return torch.baddbmm(features, self.set_weights, self.set_means @ features, beta=self.identity_share)
 
 
 @dataclass
 class SpatialView:
-    r"""
-    Spatial view: each patch becomes a weighted sum over the window of patches around it.
+    """
+    Spatial view: each patch becomes a weighted sum over the window of patches around it; CLS stays unchanged.
 
-    Attributes:
-        weights (`torch.Tensor` of shape `(batch_size, grid_height, grid_width, rows * grid_width)`):
-            For each patch the weights of all patches in the block of grid rows around it: `rows` of them, as many as
-            the window, moved inside the image at its edges.
-        reach (`int`): number of grid rows at each edge whose block is moved.
+    `weights` are those of all patches in the block of `rows` grid rows around a patch. The block is as high as the
+    window. At the upper and lower edge, for `reach` rows, it is moved inside the image.
     """
 
-    weights: Tensor
+    weights: Tensor  # (B, h, w, rows · w)
     reach: int
 
     @classmethod
     @torch.no_grad()
     def build(cls, tokens: Tensor, foreground: Tensor, grid: tuple[int, int], config: FBCLIPConfig) -> "SpatialView":
-        """From a layer's tokens `(B, N, D)`, foreground mask `(B, l)` and `(grid_height, grid_width)`."""
-        return cls.from_taps(
-            spatial_tap_weights(upcast(tokens), foreground, grid, config.spatial_window).to(tokens.dtype)
-        )
+        taps = spatial_tap_weights(upcast(tokens), foreground, grid, config.spatial_window)
+        return cls.from_taps(taps.to(tokens.dtype))
 
     @classmethod
     def from_taps(cls, taps: Tensor) -> "SpatialView":
-        """From the weights of patches' windows, `(B, h, w, window, window)`; those outside the image are dropped."""
+        """From the weights of all windows, `(B, h, w, window, window)`; those outside the image do not count."""
         batch_size, height, width, window, _ = taps.shape
         reach, rows = window // 2, min(window, height)
         steps, y, x = (torch.arange(length, device=taps.device) for length in (window, height, width))
-        # Where a tap lies in its patch's block: taps outside the image fall into a margin, which is cut off.
+        # Each tap's place in its patch's block. Taps outside the image fall into a margin, which is cut off.
         block_start = (y - reach).clamp(0, height - rows)
         tap_y = (y - block_start)[:, None, None, None] + steps[:, None]
         tap_x = x[:, None, None] + steps
@@ -196,21 +176,19 @@ class SpatialView:
         return cls(band[..., reach : reach + rows, reach : reach + width].flatten(-2), reach)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Apply to tokens or their projections, `(B, N, K)` → `(B, N, K)`; CLS passes unchanged."""
         mixed: Tensor = SpatialMix.apply(features, self.weights, self.reach)
         return mixed
 
 
 class SpatialMix(torch.autograd.Function):
-    """What [`SpatialView`] does. Differentiated step by step, it would hold every block of grid rows on its own."""
+    """The computation of [`SpatialView`]. Autograd of its single steps would copy every block of grid rows."""
 
     @staticmethod
     def forward(features: Tensor, weights: Tensor, reach: int) -> Tensor:
-        """`(B, N, K)` → `(B, N, K)`"""
         cls_token, patches = split_cls(features)
         _, height, width, block = weights.shape
-        # Overlapping blocks of grid rows are a view of the patches: nothing is copied.
-        blocks = patches.unfold(1, block, width).transpose(2, 3)  # (B, h - rows + 1, rows · w, K)
+        # Overlapping blocks of grid rows, without a copy: (B, h - rows + 1, rows · w, K)
+        blocks = patches.unfold(1, block, width).transpose(2, 3)
         above = min(reach, height)
         centred = min(blocks.shape[1], height - above)
         top, middle, bottom = weights.split_with_sizes([above, centred, height - above - centred], dim=1)
@@ -223,17 +201,16 @@ class SpatialMix(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:  # noqa: ARG004
-        """Keeps the weights, which depend on frozen tokens alone and have no gradient of their own."""
-        ctx.save_for_backward(inputs[1])
+        ctx.save_for_backward(inputs[1])  # the weights depend on frozen tokens only and get no gradient
         ctx.reach = inputs[2]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Each grid row's gradient goes back to the block of rows around it."""
         gradient = gradients[0]
-        weights = ctx.saved_tensors[0].to(gradient.dtype)  # under autocast it is another one
+        weights = ctx.saved_tensors[0].to(gradient.dtype)  # autocast may give another dtype
         _, height, width, block = weights.shape
-        cls_gradient, rows = gradient[:, :1], gradient[:, 1:].unflatten(1, (height, width))
+        cls_gradient, patch_gradients = split_cls(gradient)
+        rows = patch_gradients.unflatten(1, (height, width))
         result = torch.zeros_like(gradient)
         result[:, :1] = cls_gradient
         for row in range(height):
@@ -243,23 +220,15 @@ class SpatialMix(torch.autograd.Function):
 
 
 def spatial_tap_weights(tokens: Tensor, foreground: Tensor, grid: tuple[int, int], window: int) -> Tensor:
-    r"""
-    One coefficient a tap of the spatial view, foreground and background stream summed.
-
-    Args:
-        tokens (`torch.FloatTensor` of shape `(batch_size, 1 + num_patches, hidden_size)`): a layer's, CLS first.
-        foreground (`torch.FloatTensor` of shape `(batch_size, num_patches)`): the foreground mask.
-        grid (`tuple[int, int]`): grid height and width in patches.
-        window (`int`): odd side of the window in patches.
-
-    Returns:
-        `torch.FloatTensor` of shape `(batch_size, grid_height, grid_width, window, window)`. Taps outside the image
-        take part in both softmaxes, but as their vectors are zero, what they got is of no use.
+    """
+    The weights of the spatial view, `(B, h, w, window, window)`: the sum of the foreground and the background stream,
+    from a layer's tokens `(B, N, D)` and foreground mask `(B, l)`. Taps outside the image take part in both softmaxes,
+    but their weights have no effect, because their vectors are zero.
     """
     cls_token, patches = split_cls(tokens)
     as_grid = (len(tokens), *grid)
     inside = windows(foreground.view(as_grid), window)  # (B, h, w, window²), 0 outside the image
-    complement = 1 - inside  # so 1 there
+    complement = 1 - inside
     mean = SpatialView.from_taps(inside.unflatten(-1, (window, window)) / window**2)(tokens)[:, 1:]
     masked = F.pad((foreground.unsqueeze(-1) * patches).unflatten(1, grid), (0, 0) + (window // 2,) * 4)
     distance = tap_distances(masked, mean.unflatten(1, grid), window)
@@ -274,22 +243,16 @@ def spatial_tap_weights(tokens: Tensor, foreground: Tensor, grid: tuple[int, int
 
 
 def tap_distances(padded: Tensor, mean: Tensor, window: int) -> Tensor:
-    """Distances of windows' taps from their means: `(B, h+, w+, D)` and `(B, h, w, D)` → `(B, h, w, window²)`."""
-    height = mean.shape[1]
+    """Distances of the taps of padded patches from the windows' means `(B, h, w, D)`: `(B, h, w, window²)`."""
+    _, height, width, _ = mean.shape
     rows_at_once = ROWS_IN_CACHE if padded.device.type == "cpu" else height
     blocks = []
     for start in range(0, height, rows_at_once):
         center = mean[:, start : start + rows_at_once]
-        block = padded[:, start : start + center.shape[1] + window - 1]
-        taps = (tap for row in shifts(block, window, dim=1) for tap in shifts(row, window, dim=2))
+        shifts = itertools.product(range(start, start + window), range(window))
+        taps = (padded[:, y : y + center.shape[1], x : x + width] for y, x in shifts)
         blocks.append(torch.stack([(tap - center).norm(dim=-1) for tap in taps], dim=-1))
     return torch.cat(blocks, dim=1)
-
-
-def shifts(features: Tensor, window: int, dim: int) -> Sequence[Tensor]:
-    """The `window` slices of a padded dimension, each as long as before padding."""
-    length = features.shape[dim] - window + 1
-    return [features.narrow(dim, start, length) for start in range(window)]
 
 
 def windows(values: Tensor, window: int) -> Tensor:

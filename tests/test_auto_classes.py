@@ -1,4 +1,4 @@
-"""A saved folder through the Auto classes and `pipeline`, with the package imported and in a process without it."""
+"""Loads a saved folder with the Auto classes and `pipeline`, with and without the package."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_auto_classes_find_the_installed_package(saved_folder) -> None:
     assert type(pipeline("zero-shot-anomaly-detection", model=str(saved_folder))) is ZeroShotAnomalyDetectionPipeline
 
 
-def test_the_folder_alone_is_enough_where_the_package_is_absent(saved_folder, synthetic_image, tmp_path) -> None:
+def test_a_saved_folder_loads_without_the_package(saved_folder, synthetic_image, tmp_path) -> None:
     synthetic_image.save(tmp_path / "image.png")
     process = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(WITHOUT_PACKAGE), saved_folder, tmp_path / "image.png"],

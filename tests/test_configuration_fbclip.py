@@ -62,7 +62,7 @@ def test_every_field_survives_json(tmp_path: Path) -> None:
         ({"temperature": "warm"}, "'temperature'", "float"),
     ],
 )
-def test_a_wrong_field_says_what_is_wrong_and_what_would_be_right(
+def test_a_wrong_field_is_named_with_the_right_values(
     overrides: dict[str, Any], what_is_wrong: str, what_would_be_right: str
 ) -> None:
     with pytest.raises(StrictDataclassError, match=f"(?s){what_is_wrong}.*{what_would_be_right}"):

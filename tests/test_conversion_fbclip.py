@@ -1,4 +1,4 @@
-"""The authors' checkpoints: read safely, converted completely, refused with the names of what is wrong."""
+"""The authors' checkpoints: read safely, converted completely, or refused with the names of wrong tensors."""
 
 import pickle
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_another_kind_of_checkpoint_is_refused(content, compact, tmp_path) -> No
         ),
     ],
 )
-def test_what_does_not_fit_is_named(group, name, change, message, checkpoint, compact, tmp_path) -> None:
+def test_a_wrong_tensor_is_named(group, name, change, message, checkpoint, compact, tmp_path) -> None:
     if change == "drop":
         del checkpoint[group][name]
     else:
@@ -93,6 +93,6 @@ def test_an_unexpected_entry_is_named(checkpoint, compact, tmp_path) -> None:
         convert(checkpoint | {"optimizer": {}}, tmp_path, compact)
 
 
-def test_another_attention_width_is_told_as_shapes(checkpoint, compact, tmp_path) -> None:
+def test_another_attention_width_is_an_error_with_both_shapes(checkpoint, compact, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"fb_Attention.fg_to_q.weight of shape \(512, 64\) instead of \(256, 64\)"):
         convert(checkpoint, tmp_path, compact, attention_heads=4)

@@ -17,14 +17,14 @@ RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 25
 
 
 def rgb(image: object) -> list[list[tuple[int, int, int]]]:
-    """The pixels that are read, as rows of triples."""
+    """The pixels as rows of triples."""
     loaded = load_rgb_image(image)
     assert loaded.mode == "RGB"
     return [[tuple(pixel) for pixel in row] for row in np.asarray(loaded).tolist()]
 
 
 def row_image(*pixels: object, mode: str) -> Image.Image:
-    """One pixel under the other would hide a swap of height and width, so images are one row."""
+    """One row of pixels, which would show a swap of height and width."""
     image = Image.new(mode, (len(pixels), 1))
     image.putdata(list(pixels))
     return image
@@ -61,7 +61,7 @@ def test_each_colour_mode_becomes_its_rgb(image: Image.Image, expected: list[tup
     assert rgb(image) == [expected]
 
 
-def test_colour_that_a_file_calls_transparent_shows_white(tmp_path: Path) -> None:
+def test_the_transparent_colour_of_a_file_becomes_white(tmp_path: Path) -> None:
     palette, grey = palette_image([BLACK, BLUE], [0, 1]), row_image(0, 9, mode="L")
     for image, transparent in ((palette, 1), (grey, 9), (row_image(BLACK, BLUE, mode="RGB"), BLUE)):
         image.save(tmp_path / "image.png", transparency=transparent)
@@ -127,7 +127,7 @@ COLOURS = np.arange(0, 240, 8, dtype=np.uint8).reshape(2, 5, 3)
     ],
     ids=lambda array: getattr(array, "__name__", None) or f"{type(array).__name__}-{array.dtype}-{tuple(array.shape)}",
 )
-def test_the_same_picture_in_every_container_reads_the_same(tmp_path: Path, array: object) -> None:
+def test_a_picture_reads_the_same_from_every_kind_of_input(tmp_path: Path, array: object) -> None:
     if isinstance(array, type):
         Image.fromarray(COLOURS).save(tmp_path / "colours.png")
         array = array(tmp_path / "colours.png")
@@ -142,12 +142,12 @@ def test_the_same_picture_in_every_container_reads_the_same(tmp_path: Path, arra
         (np.array([[[0, 255]]], np.uint8), [[BLACK, WHITE]]),
         (torch.tensor([[0, 1]], dtype=torch.bfloat16), [[BLACK, WHITE]]),
         (np.array([[[0, 0, 255, 255], [0, 0, 255, 0]]], np.uint8), [[BLUE, WHITE]]),
-        # Where both layouts fit, arrays have the channels last, tensors first.
+        # If both layouts fit, the channels of an array are last, those of a tensor first.
         (np.array([[[255] * 3], [[0] * 3], [[0] * 3]], np.uint8), [[WHITE], [BLACK], [BLACK]]),
         (torch.tensor([[[255] * 3], [[0] * 3], [[0] * 3]], dtype=torch.uint8), [[RED, RED, RED]]),
     ],
 )
-def test_array_becomes_the_picture_it_shows(array: object, expected: object) -> None:
+def test_array_becomes_the_right_picture(array: object, expected: object) -> None:
     assert rgb(array) == expected
 
 
@@ -170,14 +170,14 @@ def test_array_becomes_the_picture_it_shows(array: object, expected: object) -> 
         (b"\x89PNG", "bytes is no image"),
     ],
 )
-def test_what_is_no_image_in_memory_is_refused(image: object, reason: str) -> None:
+def test_objects_that_are_not_images_are_refused(image: object, reason: str) -> None:
     with pytest.raises(ValueError, match=f"^images\\[2\\]: .*{reason}") as error:
         load_rgb_image(image, name="images[2]")
     assert "\n" not in str(error.value)
 
 
 def broken_file(kind: str, folder: Path) -> Path:
-    """A file that is broken as `kind` says: cut off in the middle if that is an image format."""
+    """A broken file. For an image format as `kind`, the file ends in the middle."""
     path = folder / f"{kind}.png"
     if kind == "folder":
         path.mkdir()
@@ -204,7 +204,7 @@ def broken_file(kind: str, folder: Path) -> Path:
         *((kind, "damaged or cut off") for kind in ("PNG", "JPEG", "BMP", "TIFF", "GIF")),
     ],
 )
-def test_bad_file_is_an_error_of_one_line_that_names_it(tmp_path: Path, kind: str, reason: str) -> None:
+def test_bad_file_is_named_in_an_error_of_one_line(tmp_path: Path, kind: str, reason: str) -> None:
     path = broken_file(kind, tmp_path)
     for source in (path, str(path)):
         with pytest.raises(ValueError, match=reason) as error:
@@ -213,7 +213,7 @@ def test_bad_file_is_an_error_of_one_line_that_names_it(tmp_path: Path, kind: st
         assert "\n" not in str(error.value)
 
 
-def test_cut_off_image_that_somebody_else_opened_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_cut_off_image_opened_by_the_caller_is_named_in_the_error(tmp_path: Path) -> None:
     path = broken_file("JPEG", tmp_path)
     with Image.open(path) as image, pytest.raises(ValueError, match=r"JPEG\.png: the image is damaged or cut off"):
         load_rgb_image(image)
@@ -243,7 +243,7 @@ def test_files_are_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert [stream.closed for stream in streams] == [True]
 
 
-def test_the_image_passed_in_is_left_alone() -> None:
+def test_reading_does_not_change_the_callers_image() -> None:
     image = row_image((255, 0, 0, 0), mode="RGBA")
     load_rgb_image(image)
     assert (image.mode, image.getpixel((0, 0))) == ("RGBA", (255, 0, 0, 0))
@@ -271,7 +271,7 @@ def test_mask_is_anomalous_where_above_zero(mask: object) -> None:
     assert load_mask(mask).tolist() == [[False, True, True]]
 
 
-def test_what_is_no_mask_is_refused() -> None:
+def test_objects_that_are_not_masks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^masks\[1\]: array of shape \(2, 4, 3\)"):
         load_mask(np.zeros((2, 4, 3)), name="masks[1]")
     for mask in (np.full((2, 2), np.nan), np.array([["a"]])):
@@ -292,7 +292,7 @@ def test_smoothing_and_upsampling_agree_with_the_released_code() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3), (40, 60)])
 @pytest.mark.parametrize("sigma", [0, 0.1, 0.4, 2.5, 12])
-def test_smoothing_is_scipys_even_where_the_kernel_exceeds_the_map(size: tuple[int, int], sigma: float) -> None:
+def test_smoothing_equals_scipy_even_if_the_kernel_is_larger_than_the_map(size: tuple[int, int], sigma: float) -> None:
     maps = np.random.default_rng(0).random((2, *size), dtype=np.float32)
     expected = np.stack([gaussian_filter(one, sigma) for one in maps])
     assert np.abs(smooth_maps(torch.from_numpy(maps), sigma).numpy() - expected).max() < 1e-6

@@ -81,7 +81,7 @@ def test_a_clip_that_lacks_weights_is_refused(tiny_clip, tmp_path) -> None:
         FBCLIPModel.from_clip(tmp_path, **TINY_OVERRIDES)
 
 
-def test_a_local_clip_is_saved_too_wherever_that_is_done(tiny_clip, tmp_path, monkeypatch) -> None:
+def test_a_local_clip_is_saved_too_from_any_working_folder(tiny_clip, tmp_path, monkeypatch) -> None:
     tiny_clip.save_pretrained(tmp_path / "clip")
     monkeypatch.chdir(tmp_path)
     model = FBCLIPModel.from_clip("clip", **TINY_OVERRIDES)
@@ -91,7 +91,7 @@ def test_a_local_clip_is_saved_too_wherever_that_is_done(tiny_clip, tmp_path, mo
     assert any(key.startswith("clip.") for key in load_file("saved/model.safetensors"))
 
 
-def test_saving_leaves_the_config_alone_and_spares_a_file_in_the_way(tiny_model, tmp_path) -> None:
+def test_saving_keeps_the_config_and_never_replaces_a_file(tiny_model, tmp_path) -> None:
     before = tiny_model.config.to_dict()
     tiny_model.save_pretrained(tmp_path / "folder")
     assert tiny_model.config.to_dict() == before
@@ -101,11 +101,11 @@ def test_saving_leaves_the_config_alone_and_spares_a_file_in_the_way(tiny_model,
     assert (tmp_path / "file").read_text() == "precious"
 
 
-def test_parts_whose_clip_is_gone_say_so(tiny_clip, tmp_path) -> None:
+def test_parts_with_a_missing_clip_name_it_in_the_error(tiny_clip, tmp_path) -> None:
     tiny_clip.save_pretrained(tmp_path / "clip")
     FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES).save_pretrained(tmp_path / "parts", include_clip=False)
     (tmp_path / "clip").rename(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match=r"holds the FB-CLIP parts alone, and the CLIP they stand on, '.*clip'"):
+    with pytest.raises(OSError, match=r"holds the FB-CLIP parts only, and their CLIP, '.*clip', cannot be loaded"):
         FBCLIPModel.from_pretrained(tmp_path / "parts", local_files_only=True)
 
 
@@ -129,7 +129,7 @@ def test_from_clip_keeps_the_clip_and_starts_the_rest_as_published(tiny_clip) ->
     model = FBCLIPModel.from_clip(tiny_clip, **(TINY_OVERRIDES | {"prompt_init_std": 0.5}))
     for ours, theirs in zip(model.clip.parameters(), tiny_clip.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    assert all(parameter.requires_grad for parameter in tiny_clip.parameters())  # the user's model is left alone
+    assert all(parameter.requires_grad for parameter in tiny_clip.parameters())  # the user's model does not change
     assert model.attention.foreground.scale.item() == pytest.approx(8**-0.5)
     assert torch.equal(model.scale_weights, torch.ones(6))
     assert torch.equal(model.attention.norm.weight, torch.ones(32))
@@ -148,7 +148,7 @@ def test_an_unknown_override_is_an_error(tiny_clip) -> None:
         FBCLIPModel.from_clip(tiny_clip, temprature=0.1)
 
 
-def test_a_model_can_be_made_without_memory(tiny_config) -> None:
+def test_a_model_can_be_made_on_the_meta_device(tiny_config) -> None:
     with torch.device("meta"):
         model = FBCLIPModel(tiny_config)
     assert all(parameter.is_meta for parameter in model.parameters())
@@ -161,7 +161,7 @@ def test_images_of_a_batch_do_not_influence_each_other(tiny_model) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 64), (64, 16), (40, 24)])
-def test_any_size_the_patch_divides_gives_a_map_of_its_grid(height, width, tiny_model) -> None:
+def test_any_multiple_of_the_patch_size_gives_a_map_of_its_grid(height, width, tiny_model) -> None:
     output = tiny_model(torch.randn(1, 3, height, width))
     assert output.anomaly_maps.shape == (1, height // 8, width // 8)
     assert output.anomaly_maps.isfinite().all()
@@ -199,7 +199,7 @@ def test_half_precision_maps_are_off_by_little_of_their_spread(dtype) -> None:
     assert (maps_of(model.to(dtype), pixels) - exact).abs().max() < spread / 10
 
 
-def test_a_clip_in_half_precision_sets_the_number_type(tiny_clip, tmp_path) -> None:
+def test_a_clip_in_half_precision_sets_the_dtype(tiny_clip, tmp_path) -> None:
     tiny_clip.bfloat16().save_pretrained(tmp_path / "clip")
     model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
@@ -211,7 +211,7 @@ def test_a_clip_in_half_precision_sets_the_number_type(tiny_clip, tmp_path) -> N
 
 
 @pytest.mark.parametrize("include_clip", [True, False])
-def test_where_to_load_from_reaches_config_and_weights(include_clip, tiny_clip, tmp_path) -> None:
+def test_subfolder_and_variant_apply_to_config_and_weights(include_clip, tiny_clip, tmp_path) -> None:
     tiny_clip.save_pretrained(tmp_path / "clip")
     model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
     model.save_pretrained(tmp_path / "repo" / "inner", include_clip=include_clip, variant="small")
@@ -250,7 +250,7 @@ def test_other_prompts_change_the_map(tiny_model) -> None:
 
 
 @torch.no_grad()
-def test_text_features_may_be_made_first(tiny_model) -> None:
+def test_text_features_can_be_computed_first(tiny_model) -> None:
     text_embeds = tiny_model.get_text_features()
     assert text_embeds.shape == (2, 24)
     torch.testing.assert_close(text_embeds.norm(dim=-1), torch.ones(2))
@@ -288,7 +288,7 @@ def test_the_loss_comes_first_when_there_is_one(tiny_model) -> None:
     assert output[0] is output.loss
 
 
-def test_a_deep_copy_trains_apart(tiny_model) -> None:
+def test_training_a_deep_copy_does_not_change_the_model(tiny_model) -> None:
     before = maps_of(tiny_model)
     twin = copy.deepcopy(tiny_model)
     with torch.no_grad():
@@ -316,7 +316,7 @@ def test_a_deep_copy_trains_apart(tiny_model) -> None:
         ({"prompt_input_ids": torch.full((2, 77), 12)}, "ids from 0 to 11"),
     ],
 )
-def test_wrong_shapes_are_told_with_the_right_ones(arguments, message, tiny_model) -> None:
+def test_an_error_names_the_wrong_shape_and_the_right_one(arguments, message, tiny_model) -> None:
     with pytest.raises(ValueError, match=message):
         tiny_model(**({"pixel_values": PIXELS} | arguments))
 

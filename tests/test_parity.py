@@ -11,7 +11,7 @@ from modeling_fbclip import FBCLIPModel, FBCLIPOutput
 
 
 def load_official(case: GoldenCase) -> FBCLIPModel:
-    """With the prompts that the checkpoint itself holds."""
+    """The model, with the prompts of the checkpoint."""
     overrides = {name: case.config_overrides[name] for name in ("image_size", "feature_layers")}
     return FBCLIPModel.from_official_checkpoint(case.checkpoint_path, clip=case.clip_folder, **overrides).eval()
 
@@ -55,7 +55,7 @@ def test_model_agrees_with_released_code_at_every_stage(golden_case: GoldenCase,
         golden_case.assert_stage_agrees(stage, stages)
 
 
-def test_stages_are_given_only_when_asked_for(golden_case: GoldenCase) -> None:
+def test_stages_are_returned_only_on_request(golden_case: GoldenCase) -> None:
     model = load_official(golden_case)
     with torch.no_grad():
         output = model(golden_case.forward["pixel_values"])
@@ -84,7 +84,7 @@ def test_model_agrees_with_released_losses_gradients_and_three_adam_steps(golden
         )
 
 
-def test_clip_gets_no_gradient_and_stays_as_it_was(golden_case: GoldenCase) -> None:
+def test_clip_gets_no_gradient_and_does_not_change(golden_case: GoldenCase) -> None:
     model = load_official(golden_case)
     train_step(model, golden_case).loss.backward()
     assert all(parameter.grad is None for parameter in model.clip.parameters())

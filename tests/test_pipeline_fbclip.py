@@ -141,7 +141,7 @@ def test_prompts_replace_those_of_the_model(detect, model, processor, images, to
     assert abs(swapped["score"] - detect(images[0])["score"]) > 1e-4
 
 
-def test_tokenizer_without_padding_token_does_not_hinder_batches(model, processor, images, tokenizer) -> None:
+def test_batches_work_with_a_tokenizer_without_padding_token(model, processor, images, tokenizer) -> None:
     processor.tokenizer = tokenizer
     detect = pipeline(TASK, model=model, processor=processor, device="cpu", batch_size=2)
     assert len(detect(images)) == 5
@@ -185,8 +185,8 @@ def test_folder_of_model_and_processor_is_enough(model, processor, images, detec
     assert loaded(images[0])["label"] == "anomalous"
 
 
-def test_saved_pipeline_loads_where_the_package_is_missing(detect, images, tokenizer, tmp_path: Path) -> None:
-    """In a process of its own, from the folder alone, and with no library that the base install lacks."""
+def test_a_saved_pipeline_loads_without_the_package(detect, images, tokenizer, tmp_path: Path) -> None:
+    """In its own process, from the folder only, and without optional libraries."""
     detect.processor.tokenizer = tokenizer
     detect.save_pretrained(tmp_path / "model")
     Image.fromarray(images[0]).save(tmp_path / "image.png")

@@ -68,7 +68,7 @@ def test_images_of_every_size_and_kind_make_one_batch(tmp_path: Path) -> None:
     assert torch.equal(processor(images=tuple(images))["pixel_values"], batch)
 
 
-def test_an_array_of_four_dimensions_is_a_batch_and_numpy_comes_out_on_demand() -> None:
+def test_an_array_of_four_dimensions_is_a_batch_and_numpy_arrays_can_be_returned() -> None:
     processor, images = FBCLIPProcessor(image_size=8), [noise(16, 12), noise(16, 12, seed=1)]
     expected = processor(images=images)["pixel_values"]
     channels_first = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
@@ -78,7 +78,7 @@ def test_an_array_of_four_dimensions_is_a_batch_and_numpy_comes_out_on_demand() 
     assert np.array_equal(pixel_values, expected.numpy())
 
 
-def test_bad_image_of_a_list_is_named_by_its_place() -> None:
+def test_bad_image_of_a_list_is_named_by_its_index() -> None:
     with pytest.raises(ValueError, match=r"^images\[1\]: array of shape \(4,\)"):
         FBCLIPProcessor(image_size=8)(images=[noise(4, 4), np.zeros(4)])
 
@@ -113,7 +113,7 @@ def test_faint_mask_values_count_and_none_is_normal(tmp_path: Path) -> None:
     assert inputs["mask_labels"].tolist() == [[[1, 1], [1, 1]], [[0, 0], [0, 0]]]
 
 
-def test_images_and_masks_must_be_as_many() -> None:
+def test_numbers_of_images_and_masks_must_be_equal() -> None:
     processor = FBCLIPProcessor(image_size=8)
     with pytest.raises(ValueError, match="Got 2 images, but 1 masks; pass None"):
         processor(images=[noise(4, 4)] * 2, masks=[None])
@@ -178,14 +178,14 @@ def test_map_scores_are_of_the_smoothed_map() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_results_are_float32_whatever_the_models_dtype(dtype: torch.dtype) -> None:
+def test_results_are_float32_for_every_dtype_of_the_model(dtype: torch.dtype) -> None:
     scores, maps = torch.tensor([0.5], dtype=dtype, requires_grad=True), torch.rand(1, 2, 2).to(dtype)
     outputs = {"image_scores": scores, "anomaly_maps": maps}
     (result,) = FBCLIPProcessor(image_size=8).post_process_anomaly_detection(outputs)
     assert (result["score"], result["anomaly_map"].dtype, result["mask"].dtype) == (0.5, torch.float32, torch.bool)
 
 
-def test_map_never_leaves_the_range_of_a_probability() -> None:
+def test_map_values_stay_between_0_and_1() -> None:
     outputs = outputs_of(torch.ones(1, 3, 3))
     (result,) = FBCLIPProcessor(image_size=50).post_process_anomaly_detection(outputs, target_sizes=[(33, 71)])
     assert result["anomaly_map"].max() <= 1
@@ -206,7 +206,7 @@ def test_wrong_argument_of_post_processing_is_named(arguments: dict, reason: str
         FBCLIPProcessor(image_size=8).post_process_anomaly_detection(outputs_of(torch.rand(2, 2, 2)), **arguments)
 
 
-def test_outputs_that_are_no_numbers_are_not_called_normal() -> None:
+def test_outputs_that_are_not_finite_are_refused() -> None:
     maps = torch.rand(2, 2, 2)
     for outputs in (outputs_of(maps, scores=[float("nan"), 0.5]), outputs_of(maps / 0)):
         with pytest.raises(ValueError, match="not finite; try a wider dtype"):
@@ -237,7 +237,7 @@ def test_prompts_without_tokenizer_say_where_to_get_one() -> None:
         FBCLIPProcessor().encode_prompts("object", "defect")
 
 
-def test_prompt_must_be_a_text_and_the_tokenizer_fit_for_it(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_prompt_must_be_a_text_and_the_tokenizer_needs_its_special_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     processor = FBCLIPProcessor(tokenizer=tokenizer)
     for prompt in ("", "  ", None, ["object"]):
         with pytest.raises(ValueError, match="A prompt must be a text"):
@@ -286,7 +286,7 @@ def test_wrong_setting_is_refused_at_construction(arguments: dict, reason: str) 
         FBCLIPProcessor(**arguments)
 
 
-def test_image_size_sets_a_cropping_image_processor_right() -> None:
+def test_image_size_corrects_a_cropping_image_processor() -> None:
     processor = FBCLIPProcessor(CLIPImageProcessorPil(image_mean=[0.0] * 3, image_std=[1.0] * 3), image_size=4)
     pixel_values = processor(images=Image.new("RGB", (9, 7), (0, 51, 255)))["pixel_values"]
     torch.testing.assert_close(pixel_values, torch.tensor([0, 0.2, 1]).view(1, 3, 1, 1).expand(1, 3, 4, 4))
@@ -323,7 +323,7 @@ def test_settings_can_be_overridden_on_loading(tmp_path: Path, tokenizer: PreTra
         FBCLIPProcessor.from_pretrained(tmp_path, threshold=2)
 
 
-def test_a_generator_is_read_as_a_list_is() -> None:
+def test_a_generator_is_read_like_a_list() -> None:
     processor = FBCLIPProcessor(image_size=16)
     images = [noise(8, 9), noise(10, 11, seed=1)]
     from_generator = processor(images=(image for image in images))["pixel_values"]

@@ -1,4 +1,4 @@
-"""The literal reference agrees with the authors' released code: the golden numbers validate its reading."""
+"""The literal reference agrees with the golden numbers of the authors' released code."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from modeling_fbclip import FBCLIPConfig
 
 
 class ReferenceRun:
-    """The reference on one golden case, with parameters of its own to train."""
+    """The reference on one golden case, with its own parameters to train."""
 
     def __init__(self, case: GoldenCase) -> None:
         self.case = case

@@ -1,4 +1,4 @@
-"""The text branch agrees with its literal form; its features are kept between calls exactly while they may be."""
+"""The text branch agrees with its literal form, and its features are cached until something changes."""
 
 from collections.abc import Callable
 
@@ -69,7 +69,7 @@ def test_text_features_and_gradients_equal_the_literal_ones(
     torch.testing.assert_close(gradients, others, rtol=0, atol=10 * tolerance)
 
 
-def test_prompt_vectors_take_the_place_of_the_placeholders_and_of_nothing_else() -> None:
+def test_prompt_vectors_replace_the_placeholders_only() -> None:
     branch = make_branch(CLIP, seed=0)
     embeds = branch.embed_prompts(CLIP, IDS)
     words = CLIP.text_model.embeddings.token_embedding(IDS)
@@ -78,7 +78,7 @@ def test_prompt_vectors_take_the_place_of_the_placeholders_and_of_nothing_else()
     torch.testing.assert_close(embeds[:, 5:], words[:, 5:], rtol=0, atol=0)
 
 
-def test_padding_takes_part_in_the_features() -> None:
+def test_padding_changes_the_features() -> None:
     branch = make_branch(CLIP, seed=0)
     padded_with_end = IDS.masked_fill(IDS == 0, 8)
     assert (branch(CLIP, IDS) - branch(CLIP, padded_with_end)).abs().max() > 1e-3

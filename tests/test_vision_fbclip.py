@@ -26,7 +26,7 @@ every_mask = pytest.mark.parametrize("mask", MASKS)
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer's tokens, the layer's before it, and a foreground mask."""
+    """A layer's tokens, those of the layer before, and a foreground mask."""
 
     tokens: Tensor
     previous_tokens: Tensor
@@ -190,7 +190,7 @@ def test_gradients_flow_through_the_views(name: str) -> None:
 
 
 def attend_to_views(attention: FBCLIPAttention, layer: Layer) -> dict[str, Tensor]:
-    """What the attention makes of each view, from projections that the views share."""
+    """The attended map of each view, from projections that the views share."""
     folded = attention.fold()
     projections = attention.project(layer.tokens, folded)
     return {name: attention(view(projections), folded) for name, view in build_views(layer).items()}
@@ -202,12 +202,12 @@ def literal_attend_to_views(attention: FBCLIPAttention, layer: Layer) -> dict[st
     return {name: reference.attention(tokens, official, layer.config) for name, tokens in views.items()}
 
 
-# CLIP's eager attention takes its softmax in float32.
+# CLIP's eager attention computes its softmax in float32.
 @pytest.mark.parametrize(("implementation", "tolerance"), [("sdpa", 1e-11), ("eager", 1e-5)])
 @every_kind
 @quick
 @given(shape=SHAPES)
-def test_attention_on_shared_projections_equals_fifteen_separate_ones(
+def test_attention_on_shared_projections_equals_attention_on_each_view(
     implementation: str, tolerance: float, kind: str, shape: Shape
 ) -> None:
     layer = make_layer(shape, kind, attention=implementation)

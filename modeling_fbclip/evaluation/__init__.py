@@ -1,4 +1,4 @@
-"""Honest numbers on a labelled data set, and thresholds for decisions."""
+"""Metrics of a model on a labelled data set, and calibrated thresholds."""
 
 from modeling_fbclip.evaluation.calibrate import Calibration, calibrate, calibrate_dataset
 from modeling_fbclip.evaluation.evaluate import evaluate

@@ -1,4 +1,4 @@
-"""AUPIMO: the area under the per-image overlap curve (Bertoldo et al., BMVC 2024), at very few false alarms."""
+"""AUPIMO: the area under the per-image overlap curve (Bertoldo et al., BMVC 2024) at very low false positive rates."""
 
 from collections.abc import Sequence
 
@@ -12,27 +12,24 @@ MIN_FPR, MAX_FPR = 1e-5, 1e-4
 
 def aupimo(maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]]) -> float | None:
     r"""
-    The share of an image's anomalous pixels that are found at a false positive rate between 1e-5 and 1e-4 among the
-    pixels of normal images, averaged over the logarithm of that rate, then over the anomalous images. The share found
-    at a rate is that of the lowest threshold which keeps the rate. anomalib's AUPIMO tends to this value as its
-    thresholds grow dense, but for the bounds, which it moves to whole pixels.
+    The share of an image's anomalous pixels above a threshold, averaged over the logarithm of the false positive rate
+    from 1e-5 to 1e-4, then over the anomalous images. The rate is that among the pixels of normal images. Each rate
+    has the lowest threshold that keeps it. anomalib's AUPIMO comes close with many thresholds, except that it rounds
+    the bounds to whole pixels.
 
     Args:
         maps (sequence of `np.ndarray` of shape `(height, width)`): Anomaly maps.
-        masks (sequence of boolean `np.ndarray` of shape `(height, width)`): Their ground truth; an image is normal if
-            it is empty.
+        masks (sequence of boolean `np.ndarray` of shape `(height, width)`): Their ground truth, empty if normal.
 
     Returns:
-        `float` in `[0, 1]`, or `None` without an anomalous image or with fewer than 100000 pixels in normal images, of
-        which a rate of 1e-5 is less than one.
+        `float` in `[0, 1]`, or `None` without anomalous images or with fewer than 100000 pixels in normal images.
     """
     normal = [anomaly_map.ravel() for anomaly_map, mask in zip(maps, masks, strict=True) if not mask.any()]
     anomalous = [np.sort(anomaly_map[mask]) for anomaly_map, mask in zip(maps, masks, strict=True) if mask.any()]
     num_pixels = sum(map(len, normal))
-    # By whole pixels: 100000 times 1e-5 is below 1 in floating point.
     if not anomalous or num_pixels < round(1 / MIN_FPR):
         return None
-    # False positive rate k / num_pixels is kept down to just above the (k + 1)-th highest normal value.
+    # Thresholds just above the (k + 1)-th highest normal value keep the false positive rate k / num_pixels.
     ranks = np.arange(int(num_pixels * MIN_FPR + 1e-6), int(num_pixels * MAX_FPR + 1e-6) + 1)
     thresholds = _highest(normal, int(ranks[-1]) + 1)[ranks]
     edges = np.append(ranks, ranks[-1] + 1) / num_pixels
@@ -42,6 +39,6 @@ def aupimo(maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]]) -
 
 
 def _highest(parts: Sequence[FloatArray], count: int) -> FloatArray:
-    """The highest values of all parts together, descending; no more than `count` of a part are copied."""
+    """The `count` highest values of all parts, descending, without a copy of all values."""
     candidates = [np.partition(part, -count)[-count:] if count < part.size else part for part in parts]
     return np.sort(np.concatenate(candidates))[::-1][:count]

@@ -19,13 +19,9 @@ PUBLISHED_THRESHOLDS = 200
 
 
 class RegionOverlap:
-    r"""
-    The per-region overlap of anomaly maps at every threshold. Memory is that of the anomalous pixels.
-
-    Args:
-        maps (sequence of `np.ndarray` of shape `(height, width)`): Anomaly maps.
-        masks (sequence of boolean `np.ndarray` of shape `(height, width)`): Their ground truth.
-        normal (`np.ndarray` of shape `(num_pixels,)`): Values of all normal pixels, ascending.
+    """
+    The per-region overlap at every threshold, of anomaly maps and boolean masks of shape `(height, width)`. `normal`
+    has the values of all normal pixels, ascending. The values of the anomalous pixels are kept.
     """
 
     def __init__(self, maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]], normal: FloatArray) -> None:
@@ -42,7 +38,7 @@ class RegionOverlap:
         found = concatenate(values)
         order = np.argsort(found)
         self._values = found[order]
-        # _overlap[i] is the PRO with all anomalous pixels from the i-th on found.
+        # _overlap[i] is the PRO of a threshold at the i-th lowest anomalous value.
         from_top = np.cumsum(concatenate(shares)[order][::-1])[::-1]
         self._overlap = np.append(from_top, 0.0) / max(self.num_regions, 1)
 
@@ -59,9 +55,7 @@ class RegionOverlap:
         return curve_between_steps(above, reached, self._overlap[first])
 
     def aupro(self, max_fpr: float = MAX_FPR) -> float | None:
-        """
-        Exact area under the curve up to a false positive rate, divided by it: in `[0, 1]`, or `None` if undefined.
-        """
+        """Exact area under the curve up to `max_fpr`, divided by it: in `[0, 1]`, or `None` if undefined."""
         if not self.is_defined:
             return None
         rates, overlaps = self.curve()
@@ -74,17 +68,16 @@ class RegionOverlap:
 
     def aupro_published(self, max_fpr: float = MAX_FPR, num_thresholds: int = PUBLISHED_THRESHOLDS) -> float | None:
         """
-        The area that published tables of FB-CLIP give: evenly spaced thresholds from the lowest map value on,
-        positive strictly above, the false positive rates below `max_fpr` stretched to `[0, 1]` with no end points
-        added, so that it need neither begin at 0 nor end at `max_fpr`. `None` if undefined: without both classes, or
-        two such rates.
+        The area as FB-CLIP's published tables have it: `num_thresholds` evenly spaced thresholds from the lowest map
+        value on, and pixels above them positive. The false positive rates below `max_fpr` are rescaled to `[0, 1]`
+        without added end points. `None` if undefined: without both classes, or with fewer than two such rates.
         """
         if not self.is_defined:
             return None
         low = float(min(self.normal[0], self._values[0]))
         step = (float(max(self.normal[-1], self._values[-1])) - low) / num_thresholds
         thresholds = [low + k * step for k in range(num_thresholds)]
-        # bisect compares each value in double precision, without a copy of millions of them.
+        # bisect compares in double precision without a copy of the values.
         rates = np.array([1 - bisect_right(self.normal, t) / self.normal.size for t in thresholds])
         overlaps = np.array([self._overlap[bisect_right(self._values, t)] for t in thresholds])
         rates, overlaps = rates[rates < max_fpr], overlaps[rates < max_fpr]

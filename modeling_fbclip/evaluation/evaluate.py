@@ -26,7 +26,7 @@ REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy
 
 
 class CategoryReport(NamedTuple):
-    """Metrics of one category, its numbers of images, and the number of those that the model was trained on."""
+    """Metrics of one category, its numbers of images, and how many of them the model was trained on."""
 
     name: str
     metrics: Metrics
@@ -46,102 +46,87 @@ def evaluate(
     on_image: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     r"""
-    Evaluates a model as the paper does (section 4, with the details of the released code): maps are upsampled to
-    `size` and smoothed there; masks are resized to it and anomalous above one half; each metric is computed over the
-    pooled pixels of a category, then averaged over the categories.
+    Evaluates a model as in the paper (section 4, with the details of the released code). Maps are upsampled to `size`
+    and smoothed. Masks are resized to `size`, and anomalous above one half. Each metric is computed over the pooled
+    pixels of a category, then averaged over the categories.
 
-    Images are read as they are needed, and one category is held at a time. At 518 × 518 pixels an image costs about
-    2.5 MB while its category is computed: a float32 map, a mask, and a copy of the map's pixels for sorting.
-    Launched on several processes, all share the batches of each category, of a stream too; the processes take turns in
-    computing the metrics of a category, which its maps go to; all return the same report.
+    One category is in memory at a time, with about 2.5 MB for an image of 518 × 518 pixels. Several processes share
+    the batches of each category, and take turns in computing the metrics of one. All return the same report.
 
     Args:
         model ([`FBCLIPModel`]): The model, on the device to use.
-        processor ([`FBCLIPProcessor`]): Its processor, which prepares the images and says what their scores are.
-            Its thresholds play no part.
+        processor ([`FBCLIPProcessor`]): Its processor, which has the kind of `score`. Thresholds are not used.
         dataset (`datasets.Dataset` or `datasets.IterableDataset`): Columns `image`, `label` (1 if anomalous, else 0)
-            and, as far as there are such, `mask` (an image or `None`), `category` and `path`. A stream must have each
-            category in one run.
-        size (`int` or `tuple[int, int]`, defaults to 518): Height and width in pixels of the maps and masks compared.
+            and, optionally, `mask` (an image or `None`), `category` and `path`. The rows of a stream must be sorted by
+            category.
+        size (`int` or `tuple[int, int]`, defaults to 518): Height and width of the maps and masks in pixels.
         smoothing_sigma (`float`, *optional*): Standard deviation of the Gaussian, in pixels at `size`. Defaults to the
-            processor's own, scaled from its image size: the paper's 4 pixels at 518.
-        batch_size (`int`, defaults to 4): Images that the model sees at once.
-        num_workers (`int`, *optional*): Threads that read images ahead. Defaults to one a core, eight at most.
-        plots (path, *optional*): Folder for figures of each category and overlays of its worst misses.
+            processor's, scaled from its image size: the paper's 4 pixels at 518.
+        batch_size (`int`, defaults to 4): Images that the model gets at once.
+        num_workers (`int`, *optional*): Threads that read images. Defaults to one a core, at most eight.
+        plots (path, *optional*): Folder for figures of each category and overlays of its worst errors.
         on_image (callable, *optional*): Called after each image.
 
     Returns:
-        `dict`: `mean` and `categories` (by name) as [`compute_metrics`] has them, `None` where undefined; `counts` by
-        category, `settings`, `versions`, and `training_overlap`: how many images the model's own record says it was
-        trained on, `None` without a record, `{"unknown": reason}` if the Hub cannot be asked for it. Anomalous images
-        without a mask are left out of the pixel metrics.
+        `dict`: `mean` and `categories` (by name) as from [`compute_metrics`]; `counts` by category; `settings`;
+        `versions`; `training_overlap`: the number of images that the model was trained on by its own record, `None`
+        without a record, or `{"unknown": reason}` if the record cannot be looked up. Pixel metrics leave out anomalous
+        images without a mask.
 
     Raises:
-        `ValueError`: If the data set is empty, lacks a column, or holds an image that cannot be read.
+        `ValueError`: The data set is empty, lacks a column, or has an image that cannot be read.
     """
     if plots is not None:
         from modeling_fbclip.evaluation.plots import save_plots  # only figures need matplotlib
 
-    evaluation_processor = FBCLIPProcessor(image_size=size)
     if smoothing_sigma is None:
-        smoothing_sigma = processor.smoothing_sigma * evaluation_processor.image_size[0] / processor.image_size[0]
-    evaluation_processor.smoothing_sigma = smoothing_sigma
-    known = trained_images(model)
-    trained = known if isinstance(known, frozenset) else None
+        height = size if isinstance(size, int) else size[0]
+        smoothing_sigma = processor.smoothing_sigma * height / processor.image_size[0]
+    evaluation_processor = FBCLIPProcessor(image_size=size, smoothing_sigma=smoothing_sigma)
+    record = trained_images(model)
+    trained = record if isinstance(record, frozenset) else frozenset()
     processes = join_processes()
     if processes.device is not None:
         model.to(processes.device)  # type: ignore[arg-type]
     detector = Detector(model, processor)
+    threads = num_workers or THREADS
     predictions = predict(
-        detector,
-        evaluation_processor,
-        dataset,
-        batch_size,
-        num_workers or THREADS,
-        trained is not None,
-        processes,
-        on_image,
+        detector, evaluation_processor, dataset, batch_size, threads, bool(trained), processes, on_image
     )
     own: dict[int, CategoryReport] = {}
     for number, (name, mine) in enumerate(predictions):
         gathered = processes.gather(mine, number % processes.size)
         if gathered is not None:
             held = sorted(chain.from_iterable(gathered), key=attrgetter("row"))
-            own[number] = report_category(name, held, trained or frozenset())
+            own[number] = report_category(name, held, trained)
             if plots is not None:
                 save_plots(Path(plots), name, held, dataset)
     everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
     categories = [everyones[number] for number in sorted(everyones)]
-    overlap: dict[str, Any] | None = None
-    if trained is not None:
-        images = sum(category.counts["images"] for category in categories)
-        overlap = {"images": sum(category.trained for category in categories), "of": images}
-        if overlap["images"]:
-            logger.warning(
-                "NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", overlap
-            )
-    elif known is not None:
-        overlap = {"unknown": known}
     return {
         "mean": mean_metrics(category.metrics for category in categories),
         "categories": {category.name: category.metrics for category in categories},
         "counts": {category.name: category.counts for category in categories},
-        "training_overlap": overlap,
-        "settings": {
-            "size": list(evaluation_processor.image_size),
-            "smoothing_sigma": evaluation_processor.smoothing_sigma,
-            "image_size": list(processor.image_size),
-            "score": processor.score,
-            "batch_size": batch_size,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "device": model.device.type,
-        },
+        "training_overlap": _training_overlap(record, categories),
+        "settings": _settings(detector, evaluation_processor, batch_size),
         "versions": {name: version(name) for name in REPORTED_VERSIONS},
     }
 
 
+def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_size: int) -> dict[str, Any]:
+    return {
+        "size": list(evaluation_processor.image_size),
+        "smoothing_sigma": evaluation_processor.smoothing_sigma,
+        "image_size": list(detector.processor.image_size),
+        "score": detector.processor.score,
+        "batch_size": batch_size,
+        "dtype": str(detector.model.dtype).removeprefix("torch."),
+        "device": detector.model.device.type,
+    }
+
+
 def report_category(name: str, predictions: list[Prediction], trained: Collection[str]) -> CategoryReport:
-    """The report on one category's predictions. `trained` has the digests of the model's training images."""
+    """The report on a category. `trained` has the digests of the model's training images."""
     anomalous = [prediction for prediction in predictions if prediction.label]
     counts = {
         "images": len(predictions),
@@ -151,3 +136,13 @@ def report_category(name: str, predictions: list[Prediction], trained: Collectio
     }
     metrics = compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
     return CategoryReport(name, metrics, counts, sum(prediction.digest in trained for prediction in predictions))
+
+
+def _training_overlap(record: frozenset[str] | str | None, categories: list[CategoryReport]) -> dict[str, Any] | None:
+    if not isinstance(record, frozenset):
+        return None if record is None else {"unknown": record}
+    images = sum(category.counts["images"] for category in categories)
+    overlap = {"images": sum(category.trained for category in categories), "of": images}
+    if overlap["images"]:
+        logger.warning("NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", overlap)
+    return overlap

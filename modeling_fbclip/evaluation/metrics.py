@@ -1,6 +1,6 @@
-"""The metrics of anomaly detection and localisation, each exact and named for what it is."""
+"""The metrics of anomaly detection and localisation."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,27 +33,25 @@ def compute_metrics(
     labels: Tensor | npt.ArrayLike,
 ) -> Metrics:
     r"""
-    All metrics of one category. Maps and scores are apart: where not every image has a mask, fewer maps than scores
-    are given, or none.
+    All metrics of one category. If not every image has a mask, there are fewer maps than scores, or none.
 
-    Beyond its arguments this takes the memory of one copy of the maps, and time for one sort of it: 100 maps of
-    518 × 518 are about two seconds on one core.
+    It needs memory for a copy of the maps and time to sort it: two seconds for 100 maps of 518 × 518 on one core.
 
     Args:
         anomaly_maps (`torch.Tensor` or `np.ndarray` of shape `(num_maps, height, width)`, or a list of maps):
-            Anomaly of each pixel, higher is more anomalous.
-        masks (as `anomaly_maps`): Ground truth of the maps, anomalous above 0.
-        image_scores (`torch.Tensor` or `np.ndarray` of shape `(num_images,)`): Anomaly of each image.
+            Score of each pixel; higher is more anomalous.
+        masks (as `anomaly_maps`): Ground truth, anomalous above 0.
+        image_scores (`torch.Tensor` or `np.ndarray` of shape `(num_images,)`): Score of each image.
         labels (`torch.Tensor` or `np.ndarray` of shape `(num_images,)`): 1 if anomalous, else 0.
 
     Returns:
-        `dict[str, float | None]`: Numbers in `[0, 1]`, `None` where undefined, as without samples of both classes.
+        `dict[str, float | None]`: Numbers in `[0, 1]`, or `None` if undefined, as without samples of both classes.
         `image_auroc`, `image_ap` (average precision) and `image_f1_max` (over all thresholds); `pixel_auroc`,
         `pixel_ap` and `pixel_f1_max` over all pixels pooled; `pixel_aupro` (exact, up to a false positive rate of
         0.3), `pixel_aupro_published` (200 thresholds, rescaled, as in FB-CLIP's tables) and `pixel_aupimo`.
 
     Raises:
-        `ValueError`: If shapes do not fit together, a label is not 0 or 1, or a number is not finite.
+        `ValueError`: Shapes do not match, a label is not 0 or 1, or a number is not finite.
 
     Example:
 
@@ -84,7 +82,7 @@ def compute_metrics(
 
 
 def mean_metrics(categories: Iterable[Metrics]) -> Metrics:
-    """The mean of each metric over the categories where it is defined, `None` where it is in none."""
+    """The mean of each metric over the categories that define it, `None` if no category does."""
     listed = list(categories)
     means: Metrics = {}
     for name in METRIC_NAMES:
@@ -105,8 +103,7 @@ def _images(image_scores: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike
     scores, classes = _array(image_scores), _array(labels)
     if scores.ndim != 1 or scores.shape != classes.shape:
         raise ValueError(
-            f"`image_scores` and `labels` must both be of shape (num_images,), but are {scores.shape} and "
-            f"{classes.shape}."
+            f"`image_scores` and `labels` must be of shape (num_images,), but are {scores.shape} and {classes.shape}."
         )
     if not np.isfinite(scores).all():
         raise ValueError("`image_scores` must be finite.")
@@ -118,8 +115,11 @@ def _images(image_scores: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike
 def _maps(
     anomaly_maps: Tensor | npt.ArrayLike, masks: Tensor | npt.ArrayLike
 ) -> tuple[list[FloatArray], list[BoolArray]]:
-    maps = _each(anomaly_maps, _array)
-    truths = _each(masks, lambda mask: _array(mask) > 0)
+    maps, truths = (
+        [_array(value) for value in (values if isinstance(values, list | tuple) else _array(values))]
+        for values in (anomaly_maps, masks)
+    )
+    truths = [mask > 0 for mask in truths]
     if len(maps) != len(truths):
         raise ValueError(f"Got {len(maps)} `anomaly_maps`, but {len(truths)} `masks`.")
     for index, (anomaly_map, mask) in enumerate(zip(maps, truths, strict=True)):
@@ -131,11 +131,6 @@ def _maps(
         if not np.isfinite(anomaly_map).all():
             raise ValueError(f"anomaly_maps[{index}] must be finite.")
     return maps, truths
-
-
-def _each(values: object, read: Callable[[object], npt.NDArray]) -> list[npt.NDArray]:
-    batch = values if isinstance(values, list | tuple) else _array(values)
-    return [read(value) for value in batch]
 
 
 def _array(values: object) -> npt.NDArray:

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: ROC and PRO curves, the scores of both classes, and the worst misses as overlays."""
+"""Figures of an evaluation: ROC and PRO curves, histograms of scores, and overlays of the worst errors."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -17,23 +17,15 @@ from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
 from modeling_fbclip.images_fbclip import load_mask, load_rgb_image, resize_maps
 
 WORST_MISSES = 4  # of each kind
-MOST_POINTS = 2000  # of a curve, which has one or two for every anomalous pixel
-
-Curve = tuple[FloatArray, FloatArray]
+MOST_POINTS = 2000  # of a curve; it has up to two for every anomalous pixel
 
 
 def save_plots(folder: Path, category: str, predictions: list[Prediction], rows: Dataset | IterableDataset) -> None:
     r"""
-    Writes the figures of one category as PNG files named after it: `.roc`, `.pro`, `.scores`, as far as they are
-    defined, and overlays of up to four missed anomalous images (`.miss-1`, the lowest score first) and four false
-    alarms (`.alarm-1`, the highest first), the true regions outlined in white. A stream cannot be read again for
-    overlays and gets none.
-
-    Args:
-        folder (`Path`): Where to write; made if it is not there.
-        category (`str`): Its name.
-        predictions (`list[Prediction]`): All of the category.
-        rows (`datasets.Dataset` or `datasets.IterableDataset`): The data set that they are of.
+    Writes the figures of one category as PNG files named after it: the curves that are defined (`.roc`, `.pro`),
+    `.scores`, and overlays of up to four missed images (`.miss-1` has the lowest score) and four false alarms
+    (`.alarm-1` has the highest), with the true regions outlined in white. A stream has no overlays, because it cannot
+    be read again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = quote(category, safe=" ")
@@ -41,22 +33,21 @@ def save_plots(folder: Path, category: str, predictions: list[Prediction], rows:
     maps, masks = masked_maps(predictions)
     images, pixels = Ranking(scores[~labels], scores[labels]), pixel_ranking(maps, masks)
 
-    curves = {"images": images, "pixels": pixels}
-    rocs = {name: ranking.roc_curve() for name, ranking in curves.items() if ranking.is_defined}
+    rankings = {"images": images, "pixels": pixels}
+    rocs = {name: ranking.roc_curve() for name, ranking in rankings.items() if ranking.is_defined}
     if rocs:
         _plot_curves(rocs, "recall", 1.0, category).savefig(folder / f"{stem}.roc.png")
     regions = RegionOverlap(maps, masks, pixels.normal)
     if regions.is_defined:
-        _plot_curves({"regions": regions.curve()}, "per-region overlap", MAX_FPR, category).savefig(
-            folder / f"{stem}.pro.png"
-        )
+        figure = _plot_curves({"regions": regions.curve()}, "per-region overlap", MAX_FPR, category)
+        figure.savefig(folder / f"{stem}.pro.png")
     _plot_scores(images, category).savefig(folder / f"{stem}.scores.png")
     if isinstance(rows, Dataset):
         for name, index in _worst(scores, labels):
             _save_overlay(rows[predictions[index].row], predictions[index], folder / f"{stem}.{name}.png")
 
 
-def _plot_curves(curves: dict[str, Curve], height: str, max_fpr: float, title: str) -> Figure:
+def _plot_curves(curves: dict[str, tuple[FloatArray, FloatArray]], height: str, max_fpr: float, title: str) -> Figure:
     figure, axes = _figure(title)
     for name, (rates, shares) in curves.items():
         inside = int(np.searchsorted(rates, max_fpr, side="right")) + 1
@@ -77,12 +68,12 @@ def _plot_scores(images: Ranking, title: str) -> Figure:
 
 
 def _figure(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5, 4), dpi=120, layout="constrained")  # not pyplot's, which stays in memory
+    figure = Figure(figsize=(5, 4), dpi=120, layout="constrained")  # a figure of pyplot would stay in memory
     return figure, figure.add_subplot(title=title)
 
 
 def _worst(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]:
-    """Names and places of the anomalous images below a normal one, and of the normal ones above an anomalous one."""
+    """Names and indices of anomalous images that score below a normal one, and of normal ones above an anomalous."""
     if labels.all() or not labels.any():
         return []
     order = np.argsort(scores, kind="stable")

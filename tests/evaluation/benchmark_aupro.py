@@ -1,4 +1,4 @@
-"""Seconds of exact AUPRO against the loop over thresholds, images and regions that published numbers come from."""
+"""Seconds of exact AUPRO, and of the loop over thresholds, images and regions behind the published numbers."""
 
 import time
 
@@ -9,7 +9,7 @@ from modeling_fbclip.evaluation.aupro import EIGHT_CONNECTED, RegionOverlap
 from modeling_fbclip.evaluation.metrics import pixel_ranking
 
 SIZE = 518
-LOOP_THRESHOLDS = 4  # of the 200, the rest by proportion: each takes the same time
+LOOP_THRESHOLDS = 4  # of the 200, which all take the same time
 
 
 def measure_aupro(num_maps: int = 100) -> dict[str, float]:
@@ -44,7 +44,7 @@ def measure_aupro(num_maps: int = 100) -> dict[str, float]:
 
 
 def threshold_loop(maps: list[np.ndarray], masks: list[np.ndarray], threshold: float) -> tuple[float, float]:
-    """PRO and false positive rate at one threshold, with the regions labelled anew, as the loop does."""
+    """PRO and false positive rate at one threshold, with the regions labelled again."""
     overlaps, false_positives, normal = [], 0, 0
     for anomaly_map, mask in zip(maps, masks, strict=True):
         positive = anomaly_map > threshold

@@ -30,7 +30,7 @@ def processor(model):
 
 
 def make_row(index, category, label, with_mask=True):
-    """A random image, not square; if anomalous, with a square of another grey and its mask."""
+    """A random image, not square. An anomalous one has a grey square and its mask."""
     generator = np.random.default_rng(index)
     pixels = generator.integers(60, 190, (40, 56, 3), dtype=np.uint8)
     mask = np.zeros((40, 56), dtype=np.uint8)

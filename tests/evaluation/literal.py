@@ -1,4 +1,4 @@
-"""The definitions of the region and image metrics, word for word: every threshold in turn, every region by itself."""
+"""The literal definitions of the region and image metrics: each threshold and each region in turn."""
 
 import itertools
 
@@ -26,7 +26,7 @@ def overlap_and_fpr(maps, masks, is_positive):
 
 
 def aupro(maps, masks, max_fpr=0.3):
-    """Every distinct value a threshold, straight lines between, cut at `max_fpr` by interpolation."""
+    """Every distinct value is a threshold. Straight lines between them, cut at `max_fpr` by interpolation."""
     points = [(0.0, 0.0)]
     for threshold in np.unique(maps)[::-1]:
         overlap, fpr = overlap_and_fpr(maps, masks, lambda m, t=threshold: m >= t)
@@ -57,7 +57,7 @@ def aupro_published(maps, masks, max_fpr=0.3):
 
 
 def aupimo(maps, masks, steps=4000):
-    """The midpoint rule over the logarithm of the rate; at each, the lowest threshold that keeps the rate."""
+    """The midpoint rule over the logarithm of the rate. Each rate has the lowest threshold that keeps it."""
     normal = np.concatenate([m.ravel() for m, mask in zip(maps, masks, strict=True) if not mask.any()])
     rates = 10 ** (-5 + (np.arange(steps) + 0.5) / steps)
     descending = np.sort(normal)[::-1]

@@ -1,4 +1,4 @@
-"""Thresholds: what conformal prediction promises, what labels say, and that both arrive in the processor's file."""
+"""Thresholds from conformal prediction and from labels, and how they are saved with the processor."""
 
 import datasets
 import numpy as np
@@ -29,7 +29,7 @@ def test_the_number_of_images_for_a_rate(rate, count):
         conformal_threshold(scores[:-1], rate)
 
 
-def test_the_rate_that_is_offered_instead_is_enough():
+def test_the_suggested_rate_needs_no_more_images():
     with pytest.raises(ValueError, match=r"a rate of 0.02439 or above"):
         conformal_threshold(np.linspace(0, 0.9, 40), 0.01)
     assert images_needed(0.02440) <= 40
@@ -44,20 +44,20 @@ def test_more_images_lower_the_threshold_below_the_highest():
 @quick
 @given(st.lists(st.integers(0, 50), min_size=10, max_size=60), st.sampled_from([0.1, 0.2, 0.35]))
 def test_a_new_image_exceeds_the_threshold_no_more_often_than_promised(values, rate):
-    # Exchangeable images: each of them in turn is the new one, and the others calibrate.
+    # Each image in turn is the new one, and the others calibrate.
     scores = np.array(values) / 51
     exceeded = [scores[i] >= conformal_threshold(np.delete(scores, i), rate) for i in range(len(scores))]
     assert np.mean(exceeded) <= rate + 1e-9
 
 
-def test_scores_at_the_very_top_are_refused():
+def test_scores_of_1_are_refused():
     with pytest.raises(ValueError, match="highest possible score of 1"):
         conformal_threshold(np.ones(100), 0.01)
     assert conformal_threshold(np.full(100, 1 - 1e-9), 0.01) == 1
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, float("nan")])
-def test_a_rate_outside_of_0_to_1_is_refused_before_any_work(rate):
+def test_a_rate_outside_0_to_1_is_refused_before_any_work(rate):
     with pytest.raises(ValueError, match="must be above 0 and below 1"):
         calibrate(None, None, None, target_fpr=rate)
 
@@ -79,13 +79,13 @@ def test_thresholds_are_above_the_images_own_in_any_batch(model, processor, imag
     assert not any(result["mask"].any() for result in detected)
 
 
-def test_too_few_images_leave_the_processor_as_it_was(model, processor, images):
+def test_too_few_images_do_not_change_the_processor(model, processor, images):
     with pytest.raises(ValueError, match="8 normal images are too few"):
         calibrate(model, processor, images[:8], target_fpr=0.1)
     assert (processor.threshold, processor.pixel_threshold) == (0.5, 0.5)
 
 
-def test_conformal_thresholds_of_a_data_set_rest_on_its_normal_images(model, processor, images):
+def test_conformal_thresholds_of_a_data_set_come_from_its_normal_images(model, processor, images):
     rows = [make_row(index, "a", 0) for index in range(9)] + [make_row(index, "a", 1) for index in range(9, 12)]
     found = calibrate_dataset(model, processor, make_dataset(rows), target_fpr=0.1)
     other = FBCLIPProcessor.from_config(model.config)
@@ -110,7 +110,7 @@ def test_no_threshold_does_better_on_the_labels(model, processor, dataset, crite
     assert 0 < found.pixel_threshold < 1
 
 
-def test_labels_without_masks_leave_the_pixel_threshold(model, processor, dataset):
+def test_labels_without_masks_do_not_change_the_pixel_threshold(model, processor, dataset):
     found = calibrate_dataset(model, processor, dataset.remove_columns("mask"), "f1_max")["all images"]
     assert found.pixel_threshold == processor.pixel_threshold == 0.5
     assert found.threshold == processor.threshold != 0.5
@@ -130,7 +130,7 @@ def test_categories_have_thresholds_of_their_own(model, processor, dataset, tmp_
     }
 
 
-def test_a_category_that_does_not_suffice_is_named(model, processor, dataset):
+def test_a_category_with_too_few_images_is_named(model, processor, dataset):
     with pytest.raises(ValueError, match=r"^b: 4 normal images are too few"):
         calibrate_dataset(model, processor, dataset, target_fpr=0.17, per_category=True)
     only_a_is_normal = dataset.filter(lambda row: row["category"] == "a" or row["label"] == 1)

@@ -1,4 +1,4 @@
-"""`evaluate`: the numbers of the paper's protocol, whatever the order, batch size and number of processes."""
+"""`evaluate`: the numbers of the paper's protocol, with any order, batch size and number of processes."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def by_hand(model, processor, rows):
         with torch.no_grad():
             outputs = model(processor(images=row["image"])["pixel_values"])
         upsampled = F.interpolate(outputs.anomaly_maps[None], SIZE, mode="bilinear", align_corners=False)[0, 0]
-        sigma = processor.smoothing_sigma * SIZE[0] / processor.image_size[0]  # as wide on the picture
+        sigma = processor.smoothing_sigma * SIZE[0] / processor.image_size[0]  # the same width on the picture
         maps.append(gaussian_filter(upsampled.numpy(), sigma))
         mask = Image.new("F", row["image"].size) if row["mask"] is None else row["mask"].convert("F")
         binary = Image.fromarray((np.asarray(mask) > 0).astype(np.float32))
@@ -62,7 +62,7 @@ def test_numbers_are_those_of_the_protocol_done_by_hand(model, processor, datase
     json.dumps(report, allow_nan=False)
 
 
-def test_the_default_size_is_the_papers_whatever_the_models(model, processor):
+def test_the_default_size_is_the_papers_and_not_the_models(model, processor):
     small = make_dataset(make_row(index, "a", index % 2) for index in range(2))
     assert evaluate(model, processor, small)["settings"]["size"] == [518, 518]
 
@@ -87,7 +87,7 @@ def test_a_sorted_stream_gives_the_same_and_an_unsorted_one_is_refused(model, pr
         evaluate(model, processor, dataset.to_iterable_dataset(), size=SIZE)
 
 
-def test_columns_that_are_missing_are_done_without(model, processor, dataset):
+def test_optional_columns_may_be_missing(model, processor, dataset):
     report = evaluate(model, processor, dataset.remove_columns(["mask", "category", "path"]), size=SIZE)
     assert list(report["categories"]) == ["all"]
     assert 0 <= report["mean"]["image_auroc"] <= 1
@@ -102,7 +102,7 @@ def test_a_category_of_one_class_is_left_out_of_the_mean(model, processor, datas
     assert report["mean"] == pytest.approx(evaluate(model, processor, dataset, size=SIZE)["mean"], abs=1e-6)
 
 
-def test_pixels_of_an_anomalous_image_without_mask_are_not_taken_as_normal(model, processor):
+def test_pixels_of_an_anomalous_image_without_mask_do_not_count_as_normal(model, processor):
     masked = [make_row(index, "a", index % 2) for index in range(6)]
     unknown = make_row(7, "a", 1, with_mask=False)
     report = evaluate(model, processor, make_dataset([*masked, unknown]), size=SIZE)
@@ -113,7 +113,7 @@ def test_pixels_of_an_anomalous_image_without_mask_are_not_taken_as_normal(model
     assert report["counts"]["a"] == {"images": 7, "normal": 3, "anomalous": 4, "anomalous_without_mask": 1}
 
 
-def test_trained_images_are_told(model, processor, dataset, tmp_path, caplog):
+def test_trained_images_are_reported(model, processor, dataset, tmp_path, caplog):
     model.save_pretrained(tmp_path)
     trained = [image_digest(dataset[index]["image"]) for index in (2, 5)]
     (tmp_path / TRAINING_RECORD).write_text(json.dumps({"image_digests": [*trained, "0" * 32]}))
@@ -126,7 +126,7 @@ def test_trained_images_are_told(model, processor, dataset, tmp_path, caplog):
         evaluate(FBCLIPModel.from_pretrained(tmp_path), processor, dataset, size=SIZE)
 
 
-def test_a_record_that_cannot_be_looked_up_is_unknown(model, processor, dataset, tmp_path, caplog):
+def test_training_overlap_is_unknown_if_the_record_cannot_be_looked_up(model, processor, dataset, tmp_path, caplog):
     model.save_pretrained(tmp_path)
     loaded = FBCLIPModel.from_pretrained(tmp_path)
     loaded.loaded_from = {"name": "someone/parts", "local_files_only": True, "cache_dir": tmp_path}
@@ -151,7 +151,7 @@ def test_figures_of_each_category_and_its_errors(model, processor, dataset, tmp_
     worst = next(row for row in dataset if row["path"] == min(scores, key=scores.get))
     with Image.open(tmp_path / "plots/a.miss-1.png") as overlay:
         difference = np.asarray(overlay, dtype=float) - np.asarray(worst["image"]) / 2
-    # Half of the picture is the photograph, and the other half a colour: but for the outline, no value exceeds it.
+    # An overlay is half photograph and half colour, except for the outline.
     assert np.mean((difference >= -1) & (difference <= 128.5)) > 0.9
 
 
@@ -163,7 +163,7 @@ def test_figures_of_each_category_and_its_errors(model, processor, dataset, tmp_
         (lambda d: d.map(lambda row: {"label": 2 * row["label"]}), r"a/4.png: the label is 2, but must be 0"),
     ],
 )
-def test_what_is_wrong_with_the_data_is_said(model, processor, dataset, change, said):
+def test_wrong_data_is_named_in_the_error(model, processor, dataset, change, said):
     with pytest.raises(ValueError, match=said):
         evaluate(model, processor, change(dataset), size=SIZE)
 
@@ -216,7 +216,7 @@ def test_two_processes_give_the_numbers_of_one(model, processor, dataset, tmp_pa
         assert_same_numbers(report, evaluate(model, processor, dataset, size=SIZE, batch_size=2))
 
 
-def test_an_image_in_a_table_that_is_damaged_is_named(model, processor, dataset):
+def test_a_damaged_image_in_a_table_is_named(model, processor, dataset):
     row = dataset.cast_column("image", datasets.Image(decode=False))[3]
     for part in (0, 100):
         damaged = {**row, "image": {"path": None, "bytes": row["image"]["bytes"][:part]}}

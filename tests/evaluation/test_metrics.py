@@ -1,4 +1,4 @@
-"""The metrics against golden numbers, scikit-learn, their own definitions, and cases worked out by hand."""
+"""The metrics against golden numbers, scikit-learn, their definitions, and cases computed by hand."""
 
 import json
 import tracemalloc
@@ -61,7 +61,7 @@ def test_golden_numbers(golden_metrics, part, key):
 def test_every_golden_number_is_checked(golden_metrics):
     assert set(GOLDEN_NAMES) == {(part, key) for part in ("official", "exact") for key in EXPECTED[part]}
     assert tuple(golden_metrics) == METRIC_NAMES
-    assert golden_metrics["pixel_aupimo"] is None  # two normal images of 2880 pixels hold no rate of 1e-5
+    assert golden_metrics["pixel_aupimo"] is None  # two normal images of 2880 pixels are too few
 
 
 @quick
@@ -142,7 +142,7 @@ def test_a_one_pixel_region_weighs_as_much_as_a_large_one():
     found_large, found_small = maps + masks, maps.copy()
     found_large[0, 3, 9] = 0
     found_small[0, 3, 9] = 1
-    # From PRO 1/2 at rate 0 straight on to 1 at rate 1, where all that is left is tied.
+    # A straight line from PRO 1/2 at rate 0 to PRO 1 at rate 1, because all other pixels are tied.
     for found in (found_large, found_small):
         assert regions_of(found, masks).aupro() == pytest.approx((0.5 + 0.65) / 2)
 
@@ -193,7 +193,7 @@ def test_the_mean_leaves_out_what_is_undefined():
     assert mean_metrics([dict.fromkeys(METRIC_NAMES)] * 2) == dict.fromkeys(METRIC_NAMES)
 
 
-def test_arrays_tensors_and_lists_tell_the_same(golden_metrics):
+def test_arrays_tensors_and_lists_give_the_same_metrics(golden_metrics):
     case = load_file(GOLDEN / "case.safetensors")
     maps, masks = case["anomaly_maps"].numpy(), case["masks"].numpy() * 255
     scores, labels = case["image_scores"].tolist(), case["labels"].tolist()
@@ -214,7 +214,7 @@ def test_arrays_tensors_and_lists_tell_the_same(golden_metrics):
         ([], [], torch.zeros(2), torch.tensor([0, 2]), "`labels` must be 0 or 1"),
     ],
 )
-def test_what_does_not_fit_is_named(maps, masks, scores, labels, said):
+def test_wrong_arguments_are_named(maps, masks, scores, labels, said):
     with pytest.raises(ValueError, match=said):
         compute_metrics(maps, masks, scores, labels)
 
