@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset
 
-from modeling_fbclip.data.decoding import undecoded
+from modeling_fbclip.data.decoding import row_name, undecoded
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.run import run_model
 from modeling_fbclip.detection.sources import Item, in_batches, read_picture
@@ -189,7 +189,7 @@ def calibrate_dataset(
 def _items(dataset: Dataset) -> Iterator[Item]:
     columns = [name for name in ("image", "path") if name in dataset.column_names]
     for index, row in enumerate(undecoded(dataset.select_columns(columns))):
-        name = row.get("path") or f"image {index}"
+        name = row_name(row, index)
         yield Item(0, index, name, None, partial(read_picture, row, name))
 
 

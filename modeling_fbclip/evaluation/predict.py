@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset, IterableDataset
 
 from modeling_fbclip.common.digests import image_digest
-from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
+from modeling_fbclip.data.decoding import mask_name, open_image, read_rgb, row_name, undecoded
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import ALONE, Processes
 from modeling_fbclip.detection.run import read_ahead
@@ -118,13 +118,13 @@ def _items(dataset: Dataset | IterableDataset) -> Iterator[Item]:
 
 def _read(item: Item, detector: Detector, evaluation_processor: FBCLIPProcessor, with_digests: bool) -> Sample:
     row = item.read()
-    name = _name(row)
+    name = row_name(row, item.position)
     image = read_rgb(row["image"], name)
-    truth = open_image(row.get("mask"), f"the mask of {name}")
+    truth = open_image(row.get("mask"), mask_name(row, item.position))
     is_known = truth is not None or not row["label"]
     mask = evaluation_processor(masks=[truth])["mask_labels"][0].numpy() > 0 if is_known else None
     digest = image_digest(image) if with_digests else None
-    return Truth(item.position, name, digest, _label(row), mask), detector.prepare(image)
+    return Truth(item.position, name, digest, _label(row, name), mask), detector.prepare(image)
 
 
 def _predict(samples: list[Sample], detector: Detector, evaluation_processor: FBCLIPProcessor) -> Iterator[Prediction]:
@@ -146,13 +146,7 @@ def scores_and_labels(predictions: list[Prediction]) -> tuple[FloatArray, BoolAr
     return np.array([item.score for item in predictions]), np.array([bool(item.label) for item in predictions])
 
 
-def _name(row: Row) -> str:
-    image = row["image"]
-    file = image["path"] if isinstance(image, dict) else getattr(image, "filename", None)
-    return str(row.get("path") or file or "image")
-
-
-def _label(row: Row) -> int:
+def _label(row: Row, name: str) -> int:
     if row["label"] not in (0, 1):
-        raise ValueError(f"{_name(row)}: the label is {row['label']!r}, but must be 0 (normal) or 1 (anomalous).")
+        raise ValueError(f"{name}: the label is {row['label']!r}, but must be 0 (normal) or 1 (anomalous).")
     return int(row["label"])
