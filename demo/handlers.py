@@ -60,6 +60,8 @@ class Handlers:
         self, request: gr.Request, chosen: gr.SelectData, progress: gr.Progress = PROGRESS, *settings: Any
     ) -> str:
         """A sample photograph was chosen, by its index."""
+        if chosen.index not in range(len(EXAMPLES)):
+            return message(f"There is no sample photograph {chosen.index}.")
         example = EXAMPLES[chosen.index]
         photo = Photo(example.name, example.read_bytes())
         return self._examine(Tab.ONE, [photo], Settings(*settings), request, progress)

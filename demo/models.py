@@ -17,7 +17,7 @@ import torch
 from huggingface_hub import HfApi, snapshot_download
 
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.common.messages import ArgumentError, one_line
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.loading import load_detector, on_device
 
@@ -41,7 +41,7 @@ class Models:
         names (`list[str]`): the names of the offered models.
 
     Raises:
-        ValueError: if two folders have the same name.
+        ArgumentError: if two folders have the same name.
     """
 
     def __init__(self, offered: Sequence[str] = ()) -> None:
@@ -50,7 +50,7 @@ class Models:
         self._offered: dict[str, str | None] = dict(sources) | {BUNDLED: None}
         self.names = list(self._offered)
         if len(self.names) != len(sources) + 1:
-            raise ValueError(f"two of the models {', '.join(offered)} have one name; rename a folder")
+            raise ArgumentError("model", f"two of the models {', '.join(offered)} have one name; rename a folder")
         self._loaded: OrderedDict[str, Detector] = OrderedDict()
         self._lock = threading.Lock()
 

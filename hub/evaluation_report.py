@@ -108,7 +108,7 @@ def model_index(sets: Iterable[ResultSet]) -> list[EvalResult]:
     return [
         EvalResult(
             task_type=TASK,
-            dataset_type=found.name.lower().replace(" ", "-"),
+            dataset_type=found.dataset_id or found.name.lower().replace(" ", "-"),
             dataset_name=found.name,
             metric_type=name,
             metric_name=f"{as_label(name)}, percent",

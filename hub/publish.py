@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.files import is_empty, written_aside
 
 from .stage import require_publishable, stage_model, write_license
 from .upload import HubError, Pushed, Repository, require_repo_id
@@ -35,7 +35,7 @@ def staging_folder(kept: Path | None = None) -> Iterator[Path]:
         with TemporaryDirectory(prefix="fbclip-push-") as folder:
             yield Path(folder)
         return
-    if kept.is_dir() and any(kept.iterdir()):
+    if not is_empty(kept):
         raise ValueError(f"{kept} is not empty; choose another folder")
     with written_aside(kept.resolve()) as aside:
         aside.mkdir()

@@ -56,11 +56,9 @@ def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | 
     target.mkdir(parents=True)
     try:
         _save_model(model_dir, target)
-        for name in (*RECORDS, EVALUATION):
-            if (model_dir / name).is_file():
-                _copy_record(model_dir / name, target / name)
-        if evaluation is not None:
-            _copy_record(evaluation, target / EVALUATION)
+        for source in (*(model_dir / name for name in RECORDS), evaluation or model_dir / EVALUATION):
+            if source == evaluation or source.is_file():
+                _copy_record(source, target / (source.name if source.name in RECORDS else EVALUATION))
         write_license(target)
         shutil.copyfile(HANDLER, target / HANDLER.name)
         (target / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
@@ -148,7 +146,7 @@ def _frame(config: FBCLIPConfig, parts: dict[str, Tensor]) -> FBCLIPModel:
     """A model without values, to save the FB-CLIP parts with. Its CLIP is not fetched."""
     with torch.device("meta"):
         model = FBCLIPModel(config)
-    nn.Module.to(model, next(iter(parts.values())).dtype)  # the override's types are lost in a decorator
+    nn.Module.to(model, next(iter(parts.values())).dtype)  # `model.to` has no types in transformers
     needed = {name: w.shape for name, w in model.state_dict().items() if not name.startswith(CLIP_PREFIX)}
     wrong = {name for name in needed | parts if needed.get(name) != getattr(parts.get(name), "shape", None)}
     if wrong:

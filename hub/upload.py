@@ -162,6 +162,8 @@ def _explain_answer(error: HfHubHTTPError, name: str) -> str:
         return "the Hub does not accept the token; log in again with `hf auth login`."
     if status == 403:
         return f"the token may not write to {name}; use one with write access, or another name."
+    if status == 404:
+        return f"{name}: there is no such repository or revision, or the token may not see it."
     if status in (409, 412):
         return f"{name} was changed by somebody else meanwhile; run it again."
     if status == 429:

@@ -2,23 +2,55 @@
 
 import sys
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
 TASK = "zero-shot-anomaly-detection"
 
 
-_has_begun = False
+class _Registration(MetaPathFinder):
+    """
+    Registers as soon as transformers and our own modules are imported as a whole. As a finder it finds these modules
+    as usual, and learns when the outermost of them is complete.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0  # of our modules and transformers, each importing the next
+        self.is_running = self.is_done = False
+
+    def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
+        ours = fullname.startswith(f"{__package__}.") and fullname.endswith("_fbclip")
+        if self.is_done or not (ours or fullname == "transformers"):
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is not None and spec.loader is not None:
+            run_module = spec.loader.exec_module
+
+            def run_and_register(module: ModuleType) -> None:
+                self.depth += 1
+                try:
+                    run_module(module)
+                finally:
+                    self.depth -= 1
+                if self.depth == 0:
+                    self.register()
+
+            spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
+        return spec
+
+    def register(self) -> None:
+        if self.is_running or self.is_done:
+            return
+        self.is_running = True  # the imports below come back here
+        try:
+            _register()
+            self.is_done = True
+        finally:
+            self.is_running = False
 
 
-def register() -> None:
-    """Registers the model, its configuration, its processor and its task, once."""
-    global _has_begun
-    if _has_begun:
-        return
-    _has_begun = True  # at the beginning, for the imports below come back here
+def _register() -> None:
     from transformers import AutoConfig, AutoModel, AutoProcessor
     from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -33,34 +65,13 @@ def register() -> None:
     PIPELINE_REGISTRY.register_pipeline(TASK, pipeline_class=ZeroShotAnomalyDetectionPipeline, pt_model=(AutoModel,))
 
 
+_registration = _Registration()
+register = _registration.register
+
+
 def register_with_transformers() -> None:
     """Registers at once if transformers is imported already, else right after it is."""
     if "transformers" in sys.modules:
         register()
     else:
-        sys.meta_path.insert(0, _WhenTransformersIsImported())
-
-
-class _WhenTransformersIsImported(MetaPathFinder):
-    """Finds transformers as usual, and adds the registration to the end of its import."""
-
-    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
-        if fullname != "transformers":
-            return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            run_module = spec.loader.exec_module
-
-            def run_and_register(module: ModuleType) -> None:
-                run_module(module)
-                if not _own_modules_are_loading():
-                    register()
-
-            spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
-        return spec
-
-
-def _own_modules_are_loading() -> bool:
-    """Whether one of our modules has just asked for transformers: it cannot be registered before it is complete."""
-    return any(name.startswith(f"{__package__}.") and name.endswith("_fbclip") for name in sys.modules)
+        sys.meta_path.insert(0, _registration)

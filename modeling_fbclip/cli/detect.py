@@ -54,7 +54,7 @@ def detect(
     ] = None,
     pixel_threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Probability from which a pixel is.", show_default="the model's"),
+        typer.Option(min=0, max=1, help="Map value from which a pixel is anomalous.", show_default="the model's"),
     ] = None,
     batch_size: BatchSize = 4,
     device: Device = None,
@@ -108,7 +108,7 @@ def detect(
     detector.thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:
         with blamed_on("--category"):
-            detector.processor.thresholds_of(category[0])
+            detector.thresholds = detector.processor.thresholds_of(category[0]) | detector.thresholds
     results = Results(detector, source.folder, output, overlays, maps)
     with blamed_on("--output"):
         output.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ EXTRAS = {
 
 
 def is_mistake(error: Exception) -> bool:
-    """Whether this is what the other rooms raise where the user can mend something."""
+    """Whether the user can correct this error."""
     kinds = (ImportError, OSError, ValueError, FloatingPointError)
     strict = sys.modules.get("huggingface_hub.errors")  # of a configuration that is wrong
     return isinstance(error, kinds) or (strict is not None and isinstance(error, strict.StrictDataclassError))
@@ -43,8 +43,8 @@ def blamed_on(argument: str | None) -> Iterator[None]:
     Says which argument of the command a mistake is in.
 
     Args:
-        argument: its name on the command line, such as `--output` or `DATA`; `None` if that is not known. One that
-            the error itself names wins.
+        argument: its name on the command line, such as `--output` or `DATA`; `None` if that is not known. The
+            one that an `ArgumentError` names is used instead.
 
     Raises:
         typer.BadParameter: in place of a mistake.

@@ -143,6 +143,8 @@ def _title(report: dict[str, Any]) -> str:
     overlap = report["training_overlap"]
     if overlap and overlap.get("images"):
         return f"NOT ZERO-SHOT: trained on {overlap['images']} of these {overlap['of']} images. {TITLE}"
+    if overlap and "unknown" in overlap:
+        return f"It is unknown whether the model was trained on these images. {TITLE}"
     return TITLE
 
 

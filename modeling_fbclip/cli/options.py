@@ -24,5 +24,7 @@ def require_empty(output: Path, force: bool) -> None:
     Raises:
         typer.BadParameter: if there is something in the folder, unless `--force` is given.
     """
-    if not force and output.is_dir() and any(output.iterdir()):
+    from modeling_fbclip.common.files import is_empty
+
+    if not force and not is_empty(output):
         raise typer.BadParameter(f"{output} is not empty; choose another folder, or --force", param_hint="--output")

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import typer
 
+from modeling_fbclip.cli.tables import printable
 from modeling_fbclip.common.progress import print_beside_bar
 from modeling_fbclip.detection.rows import Row
 
@@ -33,7 +34,7 @@ def _table() -> Iterator[WriteRow]:
         label = f"{label:<9}"
         print_beside_bar(
             f"{score:>5}  {typer.style(label, fg=colour) if coloured else label}  "
-            f"{_printable(row.path)} → {_printable(result)}"
+            f"{printable(row.path)} → {printable(result)}"
         )
 
     print_beside_bar(f"{'score':>5}  {'label':<9}  image → overlay")
@@ -65,8 +66,3 @@ def _csv() -> Iterator[WriteRow]:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     write(Row._fields)
     yield write
-
-
-def _printable(text: str) -> str:
-    """A file's name may hold line breaks and control characters, which would break the table."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -66,8 +66,8 @@ def make_table(
 
 
 def printable(text: str) -> str:
-    """A name as it is, or quoted if it has line breaks or control characters."""
-    return text if text.isprintable() else repr(text)
+    """A name with its line breaks and control characters written out, as `\\n`."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _cell(value: object) -> "Text":

@@ -13,7 +13,7 @@ from modeling_fbclip.cli.options import Category, Layout, Model, Split
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
 
 FLAGS = {"output_dir": "--output", "num_workers": "--workers"}
-# The argument also takes what a command line cannot give.
+# Types on the command line, where they differ from the field's.
 TYPES = {"output_dir": Path, "cache_features": Path | None, "resume": str | None, "report_to": list[str]}
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PARTIAL = ".partial"
+
 
 @contextmanager
 def written_aside(target: Path, owner: bool = True, writer: str = "") -> Iterator[Path]:
     """
     A temporary path to write a file or a folder to. It becomes `target` if all went well, and is removed if not. In a
     folder that exists, files of the same names are replaced and the others stay. What a killed run has left is
-    removed.
+    removed by the next one with the same target and writer.
 
     Args:
         target: the file or folder to write.
@@ -21,7 +23,7 @@ def written_aside(target: Path, owner: bool = True, writer: str = "") -> Iterato
     """
     target = target.absolute()  # "." has no name
     # Inside a folder that exists, as its parent may be another file system.
-    aside = target / ".partial" if target.is_dir() else target.with_name(f".{target.name}{writer}.partial")
+    aside = target / PARTIAL if target.is_dir() else target.with_name(f".{target.name}{writer}.partial")
     if owner:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove(aside)
@@ -34,6 +36,11 @@ def written_aside(target: Path, owner: bool = True, writer: str = "") -> Iterato
             _remove(aside)
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether a folder is not there, or holds nothing but what a killed run has left of it."""
+    return not folder.is_dir() or all(path.name == PARTIAL for path in folder.iterdir())
+
+
 def _put(aside: Path, target: Path) -> None:
     if not aside.is_dir():
         aside.replace(target)
@@ -41,14 +48,15 @@ def _put(aside: Path, target: Path) -> None:
     for file in aside.rglob("*"):
         _flush(file)
     if target.is_dir():
-        for file in aside.iterdir():
+        # A model's configuration comes last: half a model does not load without it.
+        for file in sorted(aside.iterdir(), key=lambda file: file.name == "config.json"):
             file.replace(target / file.name)
     else:
         aside.replace(target)
 
 
 def _flush(file: Path) -> None:
-    """Has the disk hold what was written: a rename may otherwise outlive it when the machine fails."""
+    """Writes the file to the disk, so that a power cut after the rename loses nothing."""
     if file.is_file():
         with file.open("rb") as opened:
             os.fsync(opened.fileno())

@@ -16,7 +16,7 @@ def read_json(path: Path, parse_constant: Callable[[str], Any] | None = None) ->
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=parse_constant)
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is not readable as JSON ({error}); write the file anew.") from error
+        raise ValueError(f"{path}: is not readable as JSON ({error}); correct or recreate the file.") from error
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     record = read_json(path, _refuse)
     if not isinstance(record, dict):
-        raise ValueError(f"{path}: holds no JSON object; write the file anew.")
+        raise ValueError(f"{path}: holds no JSON object; correct or recreate the file.")
     return record
 
 

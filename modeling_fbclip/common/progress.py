@@ -20,8 +20,9 @@ def progress_bar(total: int | None, description: str, done: int = 0, visible: bo
     Returns:
         A `tqdm` bar: a context manager with `update(steps)`.
     """
-    hidden = not (visible and sys.stderr.isatty())
-    return tqdm(total=total, desc=description, initial=done, disable=hidden, leave=keep, file=sys.stderr)
+    hidden = not (visible and sys.stderr is not None and sys.stderr.isatty())
+    settings: dict[str, Any] = {"leave": keep, "mininterval": 0, "file": sys.stderr}
+    return tqdm(total=total, desc=description, initial=done, disable=hidden, **settings)
 
 
 def print_beside_bar(text: str) -> None:

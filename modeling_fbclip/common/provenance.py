@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 # {"image_digests": ["…", …], …}, written by `fbclip train`. Each image trained on has a digest.
 TRAINING_RECORD = "training_record.json"
+# In the record of a model whose base's record could not be looked up: why not.
+UNKNOWN_BEFORE = "earlier_images_unknown"
 RECORDS = (TRAINING_RECORD, "recipe.json")
 
 
@@ -37,7 +39,10 @@ def trained_images(model: "FBCLIPModel") -> frozenset[str] | str | None:
     if file is None:
         return None
     try:
-        return frozenset(json.loads(file.read_text(encoding="utf-8"))["image_digests"])
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if UNKNOWN_BEFORE in record:
+            logger.warning("It is unknown which images the model was trained on earlier. %s", record[UNKNOWN_BEFORE])
+        return frozenset(record["image_digests"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: no record of training images ({error}); remove it or train again.") from error
 
@@ -56,9 +61,10 @@ def copy_records(model: "FBCLIPModel", folder: Path) -> None:
 
 def _find(model: "FBCLIPModel", file_name: str) -> Path | None:
     """A file from the folder or the Hub repository of a model, if it is there. OSError if the Hub cannot be asked."""
-    if model.loaded_from is None:
+    loaded_from = getattr(model, "loaded_from", None)  # older code on the Hub does not have it
+    if loaded_from is None:
         return None
-    where = dict(model.loaded_from)
+    where = dict(loaded_from)
     name = where.pop("name")
     if Path(name).is_dir():
         file = Path(name, where.get("subfolder") or "", file_name)

@@ -55,11 +55,11 @@ class Detector:
             ids = None if prompt_input_ids is None else prompt_input_ids.to(device)
             outputs = model(pixel_values=pixel_values, prompt_input_ids=ids)
             scores, maps = outputs.image_scores.float().cpu(), outputs.anomaly_maps.float().cpu()
-        except torch.OutOfMemoryError as error:
-            raise ArgumentError(
-                "batch_size", f"{len(inputs)} images at once need more memory than {device} has; try fewer"
-            ) from error
         except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+                raise ArgumentError(
+                    "batch_size", f"{len(inputs)} images at once need more memory than {device} has; try fewer"
+                ) from error
             raise ArgumentError("dtype", f"{model.dtype} on {device}: {one_line(error)}") from error
         return [
             {"image_scores": score, "anomaly_maps": anomaly_map}

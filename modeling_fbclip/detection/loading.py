@@ -66,12 +66,12 @@ def load_detector(model_name: str | None = None, device: str | None = None, dtyp
 
 def on_device(model: FBCLIPModel, device: torch.device | None = None) -> FBCLIPModel:
     """The model on a device, by default the accelerator if there is one."""
-    return torch.nn.Module.to(model, device or _default_device())  # the override's types are lost in a decorator
+    return torch.nn.Module.to(model, device or _default_device())  # `model.to` has no types in transformers
 
 
 def computes_bfloat16(kind: str) -> bool:
     """Whether a device of this kind multiplies bfloat16 by instructions of its own. Some processors emulate it."""
-    capabilities = torch.cpu.get_capabilities()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions do not have it
     return kind != "cpu" or any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
@@ -98,7 +98,7 @@ def require_fbclip(name: str | Path) -> None:
 def _load(model_name: str | None, dtype: torch.dtype) -> tuple[FBCLIPModel, FBCLIPProcessor]:
     if model_name is None:
         model, processor = load_bundled()
-        return torch.nn.Module.to(model, dtype), processor  # the override's types are lost in a decorator
+        return torch.nn.Module.to(model, dtype), processor  # `model.to` has no types in transformers
     require_folder_or_hub_id(model_name)
     require_fbclip(model_name)
     return FBCLIPModel.from_pretrained(model_name, dtype=dtype), FBCLIPProcessor.from_pretrained(model_name)
@@ -115,4 +115,5 @@ def _choose_device(device: str | None) -> torch.device:
 
 
 def _default_device() -> torch.device:
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")

@@ -32,8 +32,7 @@ class Found(NamedTuple):
 
 class Results(NamedTuple):
     """
-    Makes rows and pictures. A picture has the image's name, suffix and all, in the folder that the image has below
-    `inputs`: no two images share one, and a run writes the same names every time.
+    Makes rows and pictures. `INPUTS/parts/a.jpg` gives `OUTPUT/parts/a.jpg.overlay.png`, so names never collide.
 
     Args:
         detector: decides.
@@ -72,16 +71,17 @@ class Results(NamedTuple):
             result = self.detector.finish(outputs, (picture.height, picture.width), item.category)
             if self.overlays:
                 overlay = render_overlay(picture, result["anomaly_map"], result["mask"])
-                overlay_path = self._save(item.path, OVERLAY_SUFFIX, overlay)
+                overlay_path = self._save(item, OVERLAY_SUFFIX, overlay)
             if self.maps:
-                map_path = self._save(item.path, MAP_SUFFIX, map_to_png16(result["anomaly_map"]))
+                map_path = self._save(item, MAP_SUFFIX, map_to_png16(result["anomaly_map"]))
         except (OSError, ValueError) as problem:
             return Row(item.path, error=one_line(problem), category=item.category)
         return Row(item.path, result["score"], result["label"], None, overlay_path, map_path, item.category)
 
-    def _save(self, image_path: str, suffix: str, picture: Image.Image) -> str:
-        relative = absolute(Path(image_path)).relative_to(self.inputs)
+    def _save(self, item: Item, suffix: str, picture: Image.Image) -> str:
+        relative = absolute(Path(item.path)).relative_to(self.inputs)
         target = self.output / relative.with_name(relative.name + suffix)
-        with written_aside(target) as aside:
+        # An image that is named twice may be at work twice at the same time.
+        with written_aside(target, writer=f"-{item.position}") as aside:
             picture.save(aside, **PNG_SETTINGS)
         return str(target)

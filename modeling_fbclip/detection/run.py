@@ -76,7 +76,7 @@ def detect_all(
     def finish(found: Found) -> tuple[Item, Row | None]:
         return found.item, None if found.item in earlier else results.row(found)
 
-    for item, row in map_in_threads(finish, run_model(to_do(), results.detector), limit=THREADS):
+    for item, row in map_in_threads(finish, run_model(to_do(), results.detector), limit=THREADS, eager=True):
         if row is not None:
             write(item, row)
         count(item, earlier.pop(item) if row is None else row.label or "error")
@@ -113,6 +113,6 @@ def read_ahead(
             sizes.append(len(batch))
             yield from batch
 
-    values = map_in_threads(read, items(), max(len(first_batch), threads), threads)
+    values = map_in_threads(read, items(), len(first_batch), threads)
     for first in values:
         yield [first, *islice(values, sizes.popleft() - 1)]

@@ -89,7 +89,7 @@ def evaluate(
     if processes.device is not None:
         model.to(processes.device)  # type: ignore[arg-type]
     detector = Detector(model, processor)
-    threads = num_workers or THREADS
+    threads = THREADS if num_workers is None else max(1, num_workers)
     predictions = predict(
         detector, evaluation_processor, dataset, batch_size, threads, bool(trained), processes, on_image
     )
@@ -101,13 +101,15 @@ def evaluate(
             own[number] = report_category(name, held, trained)
             if plots is not None:
                 save_plots(Path(plots), name, held, dataset)
+            del held
+        del mine, gathered  # before the next category is predicted
     everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
     categories = [everyones[number] for number in sorted(everyones)]
     return {
         "mean": mean_metrics(category.metrics for category in categories),
         "categories": {category.name: category.metrics for category in categories},
         "counts": {category.name: category.counts for category in categories},
-        "training_overlap": _training_overlap(record, categories),
+        "training_overlap": _training_overlap(record, categories, processes.is_main),
         "settings": _settings(detector, evaluation_processor, batch_size),
         "versions": {name: version(name) for name in REPORTED_VERSIONS},
     }
@@ -138,11 +140,13 @@ def report_category(name: str, predictions: list[Prediction], trained: Collectio
     return CategoryReport(name, metrics, counts, sum(prediction.digest in trained for prediction in predictions))
 
 
-def _training_overlap(record: frozenset[str] | str | None, categories: list[CategoryReport]) -> dict[str, Any] | None:
+def _training_overlap(
+    record: frozenset[str] | str | None, categories: list[CategoryReport], tell: bool
+) -> dict[str, Any] | None:
     if not isinstance(record, frozenset):
         return None if record is None else {"unknown": record}
     images = sum(category.counts["images"] for category in categories)
     overlap = {"images": sum(category.trained for category in categories), "of": images}
-    if overlap["images"]:
+    if tell and overlap["images"]:
         logger.warning("NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", overlap)
     return overlap

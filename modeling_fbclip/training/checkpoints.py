@@ -62,6 +62,8 @@ class Checkpoints:
         target = self.folder / self.name(progress.step)
         main, last = self.accelerator.is_main_process, self.newest()
         kept = "there is no earlier checkpoint" if last is None else f"the last good checkpoint is {last}"
+        if main and target.exists():  # of a run before this one, which went on from an earlier step
+            shutil.rmtree(target)
         self.accelerator.wait_for_everyone()
         with writing(target, kept), written_aside(target, owner=main) as aside:
             if main:
@@ -77,8 +79,8 @@ class Checkpoints:
 
     def load(self, checkpoint: Path, settings: dict[str, Any]) -> Progress:
         """
-        Restores the state of the run, and removes the checkpoints of later steps. ValueError if it is damaged, its run
-        had other settings, or the best checkpoint of its run is not in this folder.
+        Restores the state of the run. ValueError if it is damaged, its run had other settings, or the best checkpoint
+        of its run is not in this folder.
         """
         with _reading(checkpoint):
             progress = Progress(**json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8")))
@@ -99,8 +101,6 @@ class Checkpoints:
             )
         with _reading(checkpoint):
             self.accelerator.load_state(str(checkpoint))
-        if self.accelerator.is_main_process:
-            self._remove_old(progress)
         return progress
 
     def _remove_old(self, progress: Progress) -> None:

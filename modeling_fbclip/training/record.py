@@ -15,6 +15,7 @@ from datasets import Dataset
 
 from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.progress import progress_bar
+from modeling_fbclip.common.provenance import UNKNOWN_BEFORE
 from modeling_fbclip.data.decoding import mask_name, open_image, read_rgb, row_name, undecoded
 from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
@@ -105,4 +106,5 @@ def training_record(
             "packages": {name: version(name) for name in PACKAGES},
         },
         "image_digests": sorted({digest.image for digest in digests} | known_before),
+        **({UNKNOWN_BEFORE: trained_before} if isinstance(trained_before, str) else {}),
     }

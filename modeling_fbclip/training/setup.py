@@ -9,6 +9,7 @@ from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin
 from datasets import Dataset, Value
 from torch.utils.data import DataLoader
 
+from modeling_fbclip.common.files import is_empty
 from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.data.decoding import undecoded
 from modeling_fbclip.detection.processes import PATIENCE
@@ -37,7 +38,7 @@ class TrainingData:
 def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
     """Joins the processes and makes the output folder. ValueError if it, the batch size or the precision is wrong."""
     output = Path(args.output_dir)
-    if args.resume is None and output.is_dir() and any(output.iterdir()):
+    if args.resume is None and not is_empty(output):
         raise ValueError(f"{output}: is not empty; choose another output folder, or resume with 'auto'.")
     set_seed(args.seed)
     accelerator = Accelerator(

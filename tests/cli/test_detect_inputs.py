@@ -117,6 +117,19 @@ def test_results_may_lie_beside_their_images(taken, save_photograph):
     assert taken("parts/1.png.overlay.png", "--output", "parts") == ["parts/1.png.overlay.png"]
 
 
+def test_an_image_that_is_named_twice_has_two_equal_rows(detect, save_photograph):
+    for name in "ab":
+        save_photograph(f"parts/{name}.png", width=600, height=600)
+    outcome = detect("parts/a.png", "parts/*.png", "parts", "--format", "json")
+    assert outcome.status == 0, outcome.err
+    rows = json.loads(outcome.out)
+    assert [row["path"] for row in rows] == [f"parts/{name}.png" for name in "aabab"]
+    assert rows[0] == rows[1] == rows[3]
+    assert sorted(path.name for path in Path("outputs").rglob("*")) == sorted(
+        f"{name}.png.{kind}.png" for name in "ab" for kind in ("map", "overlay")
+    )
+
+
 def test_the_output_folder_as_an_argument_is_skipped(taken, detect, save_photograph):
     save_photograph("1.png")
     assert taken("1.png") == ["1.png"]

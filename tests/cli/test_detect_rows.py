@@ -103,7 +103,7 @@ def test_a_resumed_run_ends_with_the_rows_of_an_unbroken_one(detect, parts, mode
     late.write_bytes(pixels)
     lines = "".join(rows.read_text().splitlines(keepends=True)[:6])
     rows.write_text(lines[:-20])  # the sixth is cut through
-    Path("cut/.6.png.map.png.partial").write_text("half")
+    Path("cut/.6.png.map.png-7.partial").write_text("half")
 
     calls.clear()
     outcome = detect(*arguments, "--output", "cut", "--resume")

@@ -78,7 +78,7 @@ def test_a_bar_on_a_terminal_stays_out_of_the_rows(model_folder, save_photograph
     assert process.returncode == 0
     assert [line.split(",")[0] for line in rows.splitlines()] == ["path", "parts/a.png", "parts/b.png"]
     assert b"detect: " in shown
-    assert b"/2 [" in shown
+    assert b"2/2" in shown
     assert "\x1b" not in rows
 
 
@@ -106,3 +106,16 @@ def test_an_interrupt_at_the_start_ends_without_a_traceback(seconds, save_photog
         _, errors = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_a_closed_stdout_is_no_error(form, model_folder, save_photograph, tmp_path):
+    photo = save_photograph(tmp_path / "photo.png")
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command("detect", photo, "--model", model_folder, "--format", form)],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr.count("\n")) == (0, 1)

@@ -9,7 +9,7 @@ from modeling_fbclip.cli.tables import print_table
 def test_names_are_printed_as_they_are_and_the_total_comes_last(capsys):
     print_table(("name", "size"), [("[red]part :smile:", 5), ("line\nbreak", 10)], numeric=("size",), total=("", 15))
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" \u2500")]
-    assert lines == [["name", "size"], ["[red]part", ":smile:", "5"], ["'line\\nbreak'", "10"], ["15"]]
+    assert lines == [["name", "size"], ["[red]part", ":smile:", "5"], ["line\\nbreak", "10"], ["15"]]
 
 
 def test_a_long_row_on_a_pipe_stays_on_one_line(capsys):

@@ -48,6 +48,31 @@ def test_an_error_is_raised_in_its_items_place_and_ends_the_work():
     assert max(begun) <= 6
 
 
+def test_results_so_far_come_before_an_error_of_the_items():
+    def items():
+        yield from range(5)
+        raise OSError("the stream broke")
+
+    found = []
+    with pytest.raises(OSError, match="the stream broke"):
+        found.extend(map_in_threads(lambda number: number, items(), limit=8))
+    assert found == [0, 1, 2, 3, 4]
+
+
+def test_an_eager_result_does_not_wait_for_others():
+    def items():
+        yield 0
+        time.sleep(0.2)
+        yield 1
+
+    begun = time.monotonic()
+    results = map_in_threads(lambda number: number, items(), limit=8, eager=True)
+    next(results)
+    first = time.monotonic() - begun
+    next(results)
+    assert first < 0.2 <= time.monotonic() - begun
+
+
 def test_items_are_taken_in_the_callers_thread():
     threads = []
 

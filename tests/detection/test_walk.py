@@ -67,6 +67,24 @@ def test_detect_decodes_each_image_once(detector, parts, decoded, tmp_path):
     assert decoded == {"0.jpg": 2, "1.jpg": 2, "2.jpg": 1}  # two folders have a 0.jpg and a 1.jpg
 
 
+def test_a_source_that_fails_leaves_the_rows_before_it(detector, parts, tmp_path):
+    finder = ImageFinder(recursive=True, output=tmp_path / "out", result_suffixes=())
+    source = open_images([str(parts / "test")], finder, None, batch_size=1)
+
+    def broken(processes):
+        yield from list(source.batches(processes))[:4]
+        raise OSError("the stream broke")
+
+    results = Results(detector, source.folder, tmp_path / "out", overlays=True, maps=False)
+    rows = []
+    with pytest.raises(OSError, match="the stream broke"):
+        detect_all(
+            source._replace(batches=broken), results, ALONE, Done([]), lambda _, row: rows.append(row), lambda _: None
+        )
+    assert len(rows) == 4
+    assert sorted(row.overlay for row in rows) == sorted(map(str, (tmp_path / "out").rglob("*.png")))
+
+
 def test_evaluate_and_calibrate_decode_each_image_once(detector, parts, decoded):
     dataset = load_anomaly_dataset(parts)
     evaluate(detector.model, detector.processor, dataset, size=32)
