@@ -100,6 +100,6 @@ def _training(path: Path) -> dict[str, Any] | None:
 
 
 def _section(record: dict[str, Any], name: str) -> dict[str, Any]:
-    """A part of a record, which may be of another make than ours."""
+    """A section of a record, which another program may have written."""
     found = record.get(name, {})
     return found if isinstance(found, dict) else {name: found}

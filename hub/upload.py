@@ -119,9 +119,9 @@ def require_repo_id(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except ValueError as error:
-        raise HubError(f"{repo_id}: no name for the Hub: {error}") from None
+        raise HubError(f"{repo_id}: not a valid Hub name: {error}") from None
     if repo_id.count("/") != 1:
-        raise HubError(f"{repo_id}: no name for the Hub; use the form owner/name.")
+        raise HubError(f"{repo_id}: not a valid Hub name; use the form owner/name.")
 
 
 def is_hub_id(name: str) -> bool:

@@ -53,7 +53,7 @@ COUNT, FROM_ZERO, POSITIVE, SHARE = Range(1), Range(0), Range(0, is_open=True), 
 
 
 def option(default: Any, text: str, allowed: Range | None = None, unset: str | None = None) -> Any:
-    """A field with its help text, the numbers that it may be, and for the help what happens without a value."""
+    """A field with its help text, its allowed range, and the words of the help for an unset value."""
     given: dict[str, Any] = {"default_factory": list} if default == [] else {"default": default}
     return field(metadata={"help": text, "allowed": allowed, "unset": unset}, **given)
 

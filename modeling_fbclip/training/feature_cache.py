@@ -17,6 +17,7 @@ from modeling_fbclip.common.digests import preprocessing_of, settings_digest, we
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.data.decoding import read_rgb, row_name
+from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.disk import writing
@@ -80,7 +81,7 @@ class FeatureCache:
         missing = [index for digest, index in sorted(first_of.items()) if not self._has(digest)]
         self._require_room(len(missing))
         accelerator.wait_for_everyone()  # no process writes before all have looked
-        mine = missing[accelerator.process_index :: accelerator.num_processes]
+        mine = Processes(accelerator.process_index, accelerator.num_processes).share(missing)
         with progress_bar(len(mine), "caching features", visible=accelerator.is_local_main_process) as bar:
             for start in range(0, len(mine), batch_size):
                 chunk = mine[start : start + batch_size]

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -18,6 +17,7 @@ from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.common.provenance import UNKNOWN_BEFORE
 from modeling_fbclip.data.decoding import mask_name, open_image, read_rgb, row_name, undecoded
 from modeling_fbclip.detection.loading import BUNDLED
+from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
 from modeling_fbclip.images_fbclip import load_mask
 
@@ -34,14 +34,15 @@ class RowDigest(NamedTuple):
 
 def digest_rows(rows: Dataset, accelerator: Accelerator) -> list[RowDigest]:
     """Reads every image and mask once, each process its share. ValueError names an unreadable file before training."""
-    mine = np.array_split(np.arange(len(rows)), accelerator.num_processes)[accelerator.process_index].tolist()
+    mine = Processes(accelerator.process_index, accelerator.num_processes).share(range(len(rows)))
     files = undecoded(rows)
     digests = []
     with progress_bar(len(mine), "reading images", visible=accelerator.is_local_main_process) as bar:
         for digest in map_in_threads(lambda index: _digest_row(files[index], index), mine, limit=THREADS):
             digests.append(digest)
             bar.update()
-    return gather_object(digests)
+    everyones = dict(gather_object(list(zip(mine, digests, strict=True))))
+    return [everyones[index] for index in range(len(rows))]
 
 
 def _digest_row(row: dict[str, Any], index: int) -> RowDigest:

@@ -62,8 +62,8 @@ def test_the_list_as_json_and_csv_has_sizes_in_bytes(fbclip, model_folder) -> No
     [
         (("missing", "owner/name"), "missing: no such folder"),
         ((".", "owner/name"), "holds no config.json"),
-        (("bundled", "name"), "no name for the Hub; use the form owner/name"),
-        (("bundled", "owner/name", "--space", "a b/c"), "a b/c: no name for the Hub"),
+        (("bundled", "name"), "not a valid Hub name; use the form owner/name"),
+        (("bundled", "owner/name", "--space", "a b/c"), "a b/c: not a valid Hub name"),
         (("bundled", "owner/name", "--evaluation", "missing.json"), "missing.json"),
         (("bundled", "owner/name", "--evaluation", __file__), "--evaluation: "),
         (("bundled", "owner/name", "--stage", ".."), "--stage: .. is not empty"),

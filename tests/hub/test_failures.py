@@ -95,10 +95,10 @@ def test_a_commit_made_meanwhile_is_not_overwritten(standin, repo_id, fbclip, ot
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nameonly", "no name for the Hub; use the form owner/name"),
-        ("a/b/c", "a/b/c: no name for the Hub"),
-        ("ada/two words", "ada/two words: no name for the Hub"),
-        ("ada/-x", "ada/-x: no name for the Hub"),
+        ("nameonly", "not a valid Hub name; use the form owner/name"),
+        ("a/b/c", "a/b/c: not a valid Hub name"),
+        ("ada/two words", "ada/two words: not a valid Hub name"),
+        ("ada/-x", "ada/-x: not a valid Hub name"),
     ],
 )
 def test_a_wrong_name_is_an_error_before_any_request(standin, fbclip, model_dir, name, said) -> None:
