@@ -9,22 +9,41 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from .depth_fbclip import WHITE_OF_16_BITS, declared_white, exceeds, min_is_white, to_8_bits
+
 ImageSource = str | os.PathLike | Image.Image | np.ndarray | Tensor
 
-# Files in a folder that are taken for images.
+# Files in a folder that are taken for images: photographs and scans in a format that Pillow reads.
 IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+    {".apng", ".avif", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf"}
+    | {
+        ".jpg",
+        ".jpx",
+        ".mpo",
+        ".pbm",
+        ".pfm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".qoi",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
 )
 NUM_CHANNELS = (1, 3, 4)
-FLOAT_TOLERANCE = 1e-3  # for rounding; the values of a normalised image are much further outside [0, 1]
+FORMATS_OF_16_BITS = ("JPEG2000", "PNG", "PPM")  # Pillow may hold their values in 32 bits
 
 
 def load_rgb_image(image: ImageSource, name: str = "image") -> Image.Image:
     r"""
     Reads an image of any kind as 8-bit RGB, upright as its EXIF data says.
 
-    Transparent pixels become white. Of an animation or a stack of pages, the first one is read. 16-bit values are
-    divided by 257, so that 65535 becomes 255.
+    Transparent pixels become white. Of an animation or a stack of pages, the first one is read. Values of more than 8
+    bits are scaled by what the file declares: its number type, the bits per sample of a TIFF file, and whether 0 is
+    white. See [`to_8_bits`].
 
     Args:
         image (`str`, `os.PathLike`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
@@ -46,7 +65,7 @@ def load_rgb_image(image: ImageSource, name: str = "image") -> Image.Image:
         return _flatten(_picture_from_array(image, name))
     picture, name = _read(image, name)
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return Image.fromarray(_deep_to_uint8(np.asarray(picture), name)).convert("RGB")
+        return _deep_to_8_bits(picture, name).convert("RGB")
     return _flatten(picture)
 
 
@@ -143,14 +162,16 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _deep_to_uint8(values: np.ndarray, name: str) -> np.ndarray:
-    """For Pillow's modes I and F: integers up to 255 or 65535, or floating-point numbers up to 1 or 255."""
-    low, high = values.min(), values.max()
-    if values.dtype.kind == "f" and low >= 0 and 1 < high <= 255:
-        values = values / 255
-    elif values.dtype.kind == "i" and low >= 0 and high <= 65535:
-        values = values.astype(np.uint8 if high <= 255 else np.uint16)
-    return _to_uint8(values, name)
+def _deep_to_8_bits(picture: Image.Image, name: str) -> Image.Image:
+    """For Pillow's deep modes: 16 or 32 bits, integers or floating-point numbers."""
+    values = np.asarray(picture)
+    if picture.mode == "I" and picture.format in FORMATS_OF_16_BITS:
+        values = values.clip(0, WHITE_OF_16_BITS).astype(np.uint16)
+    white = declared_white(picture)
+    if picture.mode == "F" and exceeds(values, 1):
+        white = 255  # as in what Pillow itself makes of an 8-bit image
+    pixels = to_8_bits(values, name, white)
+    return Image.fromarray(255 - pixels if min_is_white(picture) else pixels)
 
 
 def _picture_from_array(image: np.ndarray | Tensor, name: str) -> Image.Image:
@@ -164,7 +185,12 @@ def _picture_from_array(image: np.ndarray | Tensor, name: str) -> Image.Image:
     if axis is not None:
         values = np.moveaxis(values, axis, 2)
         values = values[:, :, 0] if values.shape[2] == 1 else values
-    return Image.fromarray(np.ascontiguousarray(_to_uint8(values, name)))
+    if values.dtype.kind in "iu" and values.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"{name}: {values.dtype} values from {values.min()} to {values.max()}, but an array holds uint8, uint16 "
+            "or bool, or floating-point numbers from 0 to 1."
+        )
+    return Image.fromarray(np.ascontiguousarray(to_8_bits(values, name)))
 
 
 def _channel_axis(image: np.ndarray | Tensor, num_channels: tuple[int, ...]) -> int | None:
@@ -177,23 +203,6 @@ def _to_numpy(image: np.ndarray | Tensor) -> np.ndarray:
         image = image.detach().cpu()
         return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
     return image
-
-
-def _to_uint8(values: np.ndarray, name: str) -> np.ndarray:
-    kind, depth = values.dtype.kind, values.dtype.itemsize
-    if kind == "u" and depth == 1:
-        return values
-    if kind == "b":
-        return values * np.uint8(255)
-    if kind == "u" and depth == 2:
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if kind == "f" and values.min() >= -FLOAT_TOLERANCE and values.max() <= 1 + FLOAT_TOLERANCE:  # False for NaN
-        return np.round(values.astype(np.float32).clip(0, 1) * 255).astype(np.uint8)
-    span = f" from {values.min()} to {values.max()}" if kind in "iuf" else ""
-    raise ValueError(
-        f"{name}: {values.dtype} values{span}, but an image holds uint8, uint16 or bool, or floating-point "
-        "numbers from 0 to 1."
-    )
 
 
 def smooth_maps(maps: Tensor, sigma: float) -> Tensor:

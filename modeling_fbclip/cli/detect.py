@@ -71,6 +71,7 @@ def detect(
         bool, typer.Option("--resume", help="Continue the files of rows in --output, if there are any.")
     ] = False,
     recursive: Annotated[bool, typer.Option("--recursive", help="Walk the folders in a folder too.")] = False,
+    stdin: Annotated[bool, typer.Option("--stdin", help="Read paths from standard input too, one a line.")] = False,
 ) -> None:
     """
     Score images and mark what is anomalous in them.
@@ -86,9 +87,12 @@ def detect(
     Example:
       fbclip detect photo.jpg parts/ 'scans/*.png' --output heatmaps
       fbclip detect --data user/parts --streaming --no-maps --resume
+      find . -name '*.png' -size +1k | fbclip detect --stdin
     """
     from modeling_fbclip.detection.processes import join_processes
 
+    if stdin:
+        paths = [*(paths or []), *filter(None, (line.rstrip("\r\n") for line in sys.stdin))]
     processes = join_processes()
     form = _choose_format(form, resume or processes.size > 1)
     _require_one_kind(paths, data, category, layout, streaming)

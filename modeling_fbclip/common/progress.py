@@ -1,14 +1,17 @@
-"""The progress bar of every command and of training."""
+"""The progress of every command and of training: a bar on a terminal, else a line a minute."""
 
 import sys
-from typing import Any
+import time
+from typing import Any, Self
 
 from tqdm import tqdm
+
+SECONDS = 60  # from one line to the next
 
 
 def progress_bar(total: int | None, description: str, done: int = 0, visible: bool = True, keep: bool = False) -> Any:
     """
-    A bar on stderr if that is a terminal; nothing elsewhere.
+    A bar on stderr if that is a terminal, else a line a minute there.
 
     Args:
         total: number of steps, or `None` if that is not known.
@@ -18,11 +21,42 @@ def progress_bar(total: int | None, description: str, done: int = 0, visible: bo
         keep: whether the bar stays when it is closed.
 
     Returns:
-        A `tqdm` bar: a context manager with `update(steps)`.
+        A `tqdm` bar, or what is used of one: a context manager with `update(steps)`, `set_postfix` and `close`.
     """
-    hidden = not (visible and sys.stderr is not None and sys.stderr.isatty())
+    hidden = not visible or sys.stderr is None
+    if not hidden and not sys.stderr.isatty():
+        return _LineAMinute(total, description, done)
     settings: dict[str, Any] = {"leave": keep, "mininterval": 0, "file": sys.stderr}
     return tqdm(total=total, desc=description, initial=done, disable=hidden, **settings)
+
+
+class _LineAMinute:
+    """Says on stderr how far the work is, where there is no terminal."""
+
+    def __init__(self, total: int | None, description: str, done: int) -> None:
+        self.total, self.description, self.done = total, description, done
+        self.begun = self.said = time.monotonic()
+
+    def update(self, steps: int = 1) -> None:
+        self.done += steps
+        now = time.monotonic()
+        if now - self.said >= SECONDS:
+            self.said = now
+            of = "" if self.total is None else f" of {self.total}"
+            minutes = (now - self.begun) / 60
+            print(f"{self.description}: {self.done}{of} after {minutes:.0f} min", file=sys.stderr, flush=True)
+
+    def set_postfix(self, *_: object, **__: object) -> None:
+        """Nothing: a line says no more than how far the work is."""
+
+    def close(self) -> None:
+        """Nothing: every line is complete."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def print_beside_bar(text: str) -> None:

@@ -1,5 +1,6 @@
 """Which images `fbclip detect` takes, in which order, and that no two of them share a result."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -160,3 +161,12 @@ def test_a_dangling_link_and_an_unreadable_folder_become_rows(taken, monkeypatch
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert taken("parts", "--recursive", status=1) == ["parts/1.png", "parts/2.png", "parts/locked"]
+
+
+def test_paths_come_from_standard_input_too(detect, save_photograph, monkeypatch):
+    for name in ("a b", "c"):
+        save_photograph(f"parts/{name}.png")
+    monkeypatch.setattr("sys.stdin", io.StringIO("parts/a b.png\n\nparts/c.png\r\n"))
+    outcome = detect("--stdin", "--format", "json")
+    assert outcome.status == 0, outcome.err
+    assert [row["path"] for row in json.loads(outcome.out)] == ["parts/a b.png", "parts/c.png"]

@@ -1,0 +1,91 @@
+"""Pixels of any depth as 8 bits. The scale is what the file declares. No single pixel sets it."""
+
+import logging
+
+import numpy as np
+from PIL import Image
+
+logger = logging.getLogger(__name__)
+
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of a TIFF file
+MIN_IS_WHITE = 0
+WHITE_OF_16_BITS = 65535
+OUTLIERS = 1e-3  # share of the pixels that may lie outside of the range, and is clipped
+DARK = 1 / 4  # of the range: a 16-bit image with no value above it gets a warning
+FLOAT_TOLERANCE = 1e-3  # for rounding
+
+_warned: set[str] = set()  # the image that the warning was about; one is enough
+
+
+def to_8_bits(values: np.ndarray, name: str, white: float | None = None) -> np.ndarray:
+    r"""
+    Scales pixel values so that black becomes 0 and white 255. Up to a thousandth of the values may lie outside of the
+    range; they are clipped.
+
+    Args:
+        values (`np.ndarray`): `bool`, integers or floating-point numbers.
+        name (`str`): Name of the image in messages.
+        white (`float`, *optional*): The value of white in integers of more than 8 bits, if the file declares it.
+            Defaults to 65535, and to 1 for floating-point numbers. Integers of more than 16 bits declare no white: it
+            is 255 if that holds all but a thousandth of the pixels, else 65535.
+
+    Returns:
+        `np.ndarray` of `uint8`, of the same shape.
+
+    Raises:
+        `ValueError`: More values lie outside of the range, or some are not finite numbers.
+    """
+    kind, depth = values.dtype.kind, values.dtype.itemsize
+    if kind == "b":
+        return values * np.uint8(255)
+    if kind == "u" and depth == 1:
+        return values
+    if kind not in "iuf":
+        raise ValueError(f"{name}: {values.dtype} values, but an image holds numbers.")
+    if white is None:
+        white = _usual_white(values, name)
+    tolerance = FLOAT_TOLERANCE * white if kind == "f" else 0
+    inside = (values >= -tolerance) & (values <= white + tolerance)  # False for NaN
+    if np.mean(inside) < 1 - OUTLIERS or not np.isfinite(values).all():
+        raise ValueError(
+            f"{name}: {values.dtype} values from {values.min()} to {values.max()}, but an image of this type holds "
+            f"finite numbers from 0 to {white:g}; scale them."
+        )
+    return np.rint(values.clip(0, white) * np.float64(255 / white)).astype(np.uint8)
+
+
+def _usual_white(values: np.ndarray, name: str) -> float:
+    if values.dtype.kind == "f":
+        return 1
+    if values.dtype.itemsize > 2:
+        return WHITE_OF_16_BITS if exceeds(values, 255) else 255
+    if values.max(initial=0) < DARK * WHITE_OF_16_BITS and not _warned:
+        _warned.add(name)
+        logger.warning(
+            "%s: 16 bits, but no value above %d, so it is nearly black. If the white of such images is less than "
+            "65535, scale their values to 16 bits first, or save them as TIFF with the right bits per sample.",
+            name,
+            values.max(initial=0),
+        )
+    return WHITE_OF_16_BITS
+
+
+def exceeds(values: np.ndarray, white: float) -> bool:
+    """Whether more than a few values are brighter than this white."""
+    return bool(np.mean(values > white * (1 + FLOAT_TOLERANCE)) > OUTLIERS)
+
+
+def declared_white(picture: Image.Image) -> int | None:
+    """The white that a TIFF file declares by 9 to 15 bits per sample, which Pillow stores in 16."""
+    bits = _tag(picture, BITS_PER_SAMPLE)
+    return 2**bits - 1 if bits is not None and 8 < bits < 16 else None
+
+
+def min_is_white(picture: Image.Image) -> bool:
+    """Whether a TIFF file declares 0 as white. Pillow inverts such images itself up to 8 bits."""
+    return _tag(picture, PHOTOMETRIC) == MIN_IS_WHITE
+
+
+def _tag(picture: Image.Image, tag: int) -> int | None:
+    value = getattr(picture, "tag_v2", {}).get(tag)
+    return value[0] if isinstance(value, tuple) else value
