@@ -41,9 +41,9 @@ def load_rgb_image(image: ImageSource, name: str = "image") -> Image.Image:
     r"""
     Reads an image of any kind as 8-bit RGB, upright as its EXIF data says.
 
-    Transparent pixels become white. Of an animation or a stack of pages, the first one is read. Values of more than 8
-    bits are scaled by what the file declares: its number type, the bits per sample of a TIFF file, and whether 0 is
-    white. See [`to_8_bits`].
+    Transparent pixels become white, unless all are transparent. Of an animation or a stack of pages, the first one is
+    read. Values of more than 8 bits are scaled by what the file declares: its number type, the bits per sample of a
+    TIFF file, and whether 0 is white. See [`to_8_bits`].
 
     Args:
         image (`str`, `os.PathLike`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
@@ -98,7 +98,7 @@ def load_mask(mask: ImageSource, name: str = "mask") -> np.ndarray:
             # Through RGB, as Pillow does not convert every mode to RGBA.
             picture = picture if picture.has_transparency_data else picture.convert("RGB")
             *colours, alpha = np.moveaxis(np.asarray(picture.convert("RGBA")), 2, 0)
-            return np.any(colours, axis=0) & (alpha > 0)
+            return np.any(colours, axis=0) & ((alpha > 0) | (alpha.max() == 0))
         values = np.asarray(picture)
     if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
         raise ValueError(f"{name}: a mask holds finite numbers, 0 where normal and above 0 where anomalous.")
@@ -157,8 +157,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _flatten(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+        picture = picture.convert("RGBA")
+        if picture.getchannel("A").getextrema()[1] > 0:  # else nothing would be seen: the channel is not used
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 

@@ -75,6 +75,13 @@ def test_16_bit_file_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
     assert rgb(tmp_path / f"deep.{suffix}") == [[(value,) * 3 for value in (0, 0, 1, 100, 255)]]
 
 
+def test_an_image_that_is_transparent_everywhere_is_read_as_opaque(tmp_path: Path) -> None:
+    pixels = np.dstack([COLOURS, np.zeros(COLOURS.shape[:2], np.uint8)])
+    Image.fromarray(pixels).save(tmp_path / "unused.png")
+    assert np.array_equal(np.asarray(load_rgb_image(tmp_path / "unused.png")), COLOURS)
+    assert np.array_equal(load_mask(tmp_path / "unused.png"), COLOURS.any(axis=2))
+
+
 def test_exif_orientation_turns_the_image(tmp_path: Path) -> None:
     upright = [RED, GREEN, BLUE]
     turned = {1: [upright], 3: [upright[::-1]], 6: [[pixel] for pixel in upright], 8: [[BLUE], [GREEN], [RED]]}
