@@ -158,7 +158,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _flatten(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        if picture.getchannel("A").getextrema()[1] > 0:  # else nothing would be seen: the channel is not used
+        if np.asarray(picture.getchannel("A")).any():  # else the channel is not in use
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
