@@ -1,4 +1,4 @@
-"""Pixels of any depth as 8 bits. The scale is what the file declares. No single pixel sets it."""
+"""Pixels of any depth as 8 bits. The scale is what the file declares or the caller says. No single pixel sets it."""
 
 import logging
 
@@ -25,7 +25,7 @@ def to_8_bits(values: np.ndarray, name: str, white: float | None = None) -> np.n
     Args:
         values (`np.ndarray`): `bool`, integers or floating-point numbers.
         name (`str`): Name of the image in messages.
-        white (`float`, *optional*): The value of white in integers of more than 8 bits, if the file declares it.
+        white (`float`, *optional*): The value of white in integers of more than 8 bits and in floating-point numbers.
             Defaults to 65535, and to 1 for floating-point numbers. Integers of more than 16 bits declare no white: it
             is 255 if that holds all but a thousandth of the pixels, else 65535.
 
@@ -49,7 +49,7 @@ def to_8_bits(values: np.ndarray, name: str, white: float | None = None) -> np.n
     if np.mean(inside) < 1 - OUTLIERS or not np.isfinite(values).all():
         raise ValueError(
             f"{name}: {values.dtype} values from {values.min()} to {values.max()}, but an image of this type holds "
-            f"finite numbers from 0 to {white:g}; scale them."
+            f"finite numbers from 0 to {white:g}; scale them, or pass the value of white as `white_level`."
         )
     return np.rint(values.clip(0, white) * np.float64(255 / white)).astype(np.uint8)
 
@@ -63,7 +63,7 @@ def _usual_white(values: np.ndarray, name: str) -> float:
         _warned.add(name)
         logger.warning(
             "%s: 16 bits, but no value above %d, so it is nearly black. If the white of such images is less than "
-            "65535, scale their values to 16 bits first, or save them as TIFF with the right bits per sample.",
+            "65535, pass it as `white_level` (--white-level), such as 4095 for 12 bits.",
             name,
             values.max(initial=0),
         )

@@ -37,7 +37,7 @@ NUM_CHANNELS = (1, 3, 4)
 FORMATS_OF_16_BITS = ("JPEG2000", "PNG", "PPM")  # Pillow may hold their values in 32 bits
 
 
-def load_rgb_image(image: ImageSource, name: str = "image") -> Image.Image:
+def load_rgb_image(image: ImageSource, name: str = "image", white_level: float | None = None) -> Image.Image:
     r"""
     Reads an image of any kind as 8-bit RGB, upright as its EXIF data says.
 
@@ -53,6 +53,9 @@ def load_rgb_image(image: ImageSource, name: str = "image") -> Image.Image:
             those of a tensor first.
         name (`str`, *optional*, defaults to `"image"`):
             Name in error messages for an image without a file name.
+        white_level (`float`, *optional*):
+            The value of white in images of more than 8 bits and in floating-point numbers. Defaults to what the file
+            or the number type declares.
 
     Returns:
         `PIL.Image.Image`: The image in mode `"RGB"`.
@@ -62,10 +65,10 @@ def load_rgb_image(image: ImageSource, name: str = "image") -> Image.Image:
         image, or the array has another shape, type or range.
     """
     if isinstance(image, np.ndarray | Tensor):
-        return _flatten(_picture_from_array(image, name))
+        return _flatten(_picture_from_array(image, name, white_level))
     picture, name = _read(image, name)
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return _deep_to_8_bits(picture, name).convert("RGB")
+        return _deep_to_8_bits(picture, name, white_level).convert("RGB")
     return _flatten(picture)
 
 
@@ -163,19 +166,19 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _deep_to_8_bits(picture: Image.Image, name: str) -> Image.Image:
+def _deep_to_8_bits(picture: Image.Image, name: str, white_level: float | None) -> Image.Image:
     """For Pillow's deep modes: 16 or 32 bits, integers or floating-point numbers."""
     values = np.asarray(picture)
     if picture.mode == "I" and picture.format in FORMATS_OF_16_BITS:
         values = values.clip(0, WHITE_OF_16_BITS).astype(np.uint16)
-    white = declared_white(picture)
-    if picture.mode == "F" and exceeds(values, 1):
+    white = white_level or declared_white(picture)
+    if white is None and picture.mode == "F" and exceeds(values, 1):
         white = 255  # as in what Pillow itself makes of an 8-bit image
     pixels = to_8_bits(values, name, white)
     return Image.fromarray(255 - pixels if min_is_white(picture) else pixels)
 
 
-def _picture_from_array(image: np.ndarray | Tensor, name: str) -> Image.Image:
+def _picture_from_array(image: np.ndarray | Tensor, name: str, white_level: float | None) -> Image.Image:
     values = _to_numpy(image)
     axis = _channel_axis(image, NUM_CHANNELS)
     if values.size == 0 or (values.ndim != 2 and axis is None):
@@ -186,12 +189,12 @@ def _picture_from_array(image: np.ndarray | Tensor, name: str) -> Image.Image:
     if axis is not None:
         values = np.moveaxis(values, axis, 2)
         values = values[:, :, 0] if values.shape[2] == 1 else values
-    if values.dtype.kind in "iu" and values.dtype not in (np.uint8, np.uint16):
+    if white_level is None and values.dtype.kind in "iu" and values.dtype not in (np.uint8, np.uint16):
         raise ValueError(
             f"{name}: {values.dtype} values from {values.min()} to {values.max()}, but an array holds uint8, uint16 "
             "or bool, or floating-point numbers from 0 to 1."
         )
-    return Image.fromarray(np.ascontiguousarray(to_8_bits(values, name)))
+    return Image.fromarray(np.ascontiguousarray(to_8_bits(values, name, white_level)))
 
 
 def _channel_axis(image: np.ndarray | Tensor, num_channels: tuple[int, ...]) -> int | None:

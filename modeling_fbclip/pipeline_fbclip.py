@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from transformers import Pipeline
 
-from .images_fbclip import ImageSource, load_rgb_image
+from .images_fbclip import ImageSource
 from .processing_fbclip import FBCLIPProcessor
 
 
@@ -97,7 +97,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
 
     def preprocess(self, image: ImageSource) -> dict[str, Any]:  # type: ignore[override]
         """Pixels of one image for the model, and the image's own size."""
-        picture = load_rgb_image(image)
+        picture = self.processor.read_image(image)
         return {
             "pixel_values": self.processor(images=picture)["pixel_values"].to(self.dtype),
             "target_sizes": [(picture.height, picture.width)],  # a list: the base class takes tuples apart

@@ -47,6 +47,8 @@ class FBCLIPProcessor(ProcessorMixin):
             categories, as `fbclip calibrate --per-category` finds them.
         prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
+        white_level (`float`, *optional*): The value of white in images of more than 8 bits, such as 4095 for a camera
+            of 12 bits. Defaults to what the file declares.
 
     Raises:
         `ValueError`: A number is out of its range, or `image_processor` crops or keeps the aspect ratio.
@@ -66,6 +68,7 @@ class FBCLIPProcessor(ProcessorMixin):
         category_thresholds: dict[str, dict[str, float]] | None = None,
         prompt_length: int = 12,
         context_length: int = 77,
+        white_level: float | None = None,
     ) -> None:
         if image_processor is None or image_size is not None:
             image_processor = _resized(image_processor, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
@@ -93,6 +96,9 @@ class FBCLIPProcessor(ProcessorMixin):
         } or None
         self.prompt_length = prompt_length
         self.context_length = context_length
+        if white_level is not None and not 0 < white_level < math.inf:
+            raise ValueError(f"`white_level` is {white_level}, but must be above 0 and finite.")
+        self.white_level = white_level
 
     @classmethod
     def from_config(cls, config: FBCLIPConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> "FBCLIPProcessor":
@@ -168,10 +174,19 @@ class FBCLIPProcessor(ProcessorMixin):
             data["mask_labels"] = np.stack([self._mask_labels(*item) for item in enumerate(mask_list)])
         return BatchFeature(data, tensor_type=return_tensors)
 
+    def read_image(self, image: ImageSource, name: str = "image") -> Image.Image:
+        r"""
+        Reads an image as [`load_rgb_image`] does, with the processor's `white_level`.
+
+        Raises:
+            `ValueError`: It cannot be read; the message names it.
+        """
+        return load_rgb_image(image, name, self.white_level)
+
     def _pixel_values(self, index: int, image: ImageSource) -> np.ndarray:
         # Resized here, because the image processor would first copy a large photograph several times.
         width_height = self.image_size[::-1]
-        picture = load_rgb_image(image, f"images[{index}]").resize(width_height, self.image_processor.resample)
+        picture = self.read_image(image, f"images[{index}]").resize(width_height, self.image_processor.resample)
         return self.image_processor(images=picture, do_resize=False, return_tensors="np")["pixel_values"][0]
 
     def _mask_labels(self, index: int, mask: ImageSource | None) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from modeling_fbclip import depth_fbclip
+from modeling_fbclip import FBCLIPProcessor, depth_fbclip
 from modeling_fbclip.depth_fbclip import to_8_bits
 from modeling_fbclip.images_fbclip import load_rgb_image
 
@@ -75,15 +75,33 @@ def test_a_dark_16_bit_image_gives_one_warning_with_the_remedy(
             read(dark)
     (message,) = caplog.messages
     assert message.startswith(f"{dark}: 16 bits, but no value above {int(GREY.max()) * 16}")
-    assert "bits per sample" in message
+    assert "--white-level" in message
 
 
 @pytest.mark.parametrize(
     "values", [np.full((4, 4), 2.0), np.full((4, 4), -1.0), np.array([[0.5, np.nan]]), np.array([[0.5, np.inf]])]
 )
 def test_values_outside_of_the_range_are_an_error(values: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"^part: float64 values from .* finite numbers from 0 to 1; scale them"):
+    with pytest.raises(
+        ValueError,
+        match=r"^part: float64 values.* numbers from 0 to 1; scale them, or pass the value of white",
+    ):
         to_8_bits(values, "part")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_white_level_sets_the_scale_of_processor_and_pipeline(tmp_path: Path, suffix: str) -> None:
+    deep = save(GREY.astype(np.uint16) * 16, tmp_path / f"12 bits.{suffix}")
+    save(GREY, tmp_path / "8 bits.png")
+    processor = FBCLIPProcessor(white_level=16 * 255)
+    assert np.abs(np.asarray(processor.read_image(deep))[:, :, 0].astype(int) - GREY).max() <= 1
+    difference = processor(images=deep)["pixel_values"] - processor(images=tmp_path / "8 bits.png")["pixel_values"]
+    assert difference.abs().max() < 0.03  # a level or so
+    processor.save_pretrained(tmp_path / "saved")
+    assert FBCLIPProcessor.from_pretrained(tmp_path / "saved").white_level == 16 * 255
+    for wrong in (0, -1, float("inf")):
+        with pytest.raises(ValueError, match=f"`white_level` is {wrong}, but must be above 0"):
+            FBCLIPProcessor(white_level=wrong)
 
 
 def test_a_declared_white_sets_the_scale() -> None:

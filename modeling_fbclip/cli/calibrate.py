@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Force, Layout, Model, Split, require_empty
+from modeling_fbclip.cli.options import (
+    BatchSize,
+    Category,
+    Device,
+    Dtype,
+    Force,
+    Layout,
+    Model,
+    Split,
+    WhiteLevel,
+    require_empty,
+)
 
 
 def calibrate(
@@ -33,6 +44,7 @@ def calibrate(
     batch_size: BatchSize = 4,
     device: Device = None,
     dtype: Dtype = "float32",
+    white_level: WhiteLevel = None,
     force: Force = False,
 ) -> None:
     """
@@ -64,7 +76,7 @@ def calibrate(
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.evaluation import calibrate_dataset
 
-    detector = load_detector(model, device, dtype)
+    detector = load_detector(model, device, dtype, white_level)
     network, processor = detector.model, detector.processor
     with progress_bar(None, "calibrate") as progress:
         tell = partial(progress.update, 1)

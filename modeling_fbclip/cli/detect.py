@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Device, Dtype, Model, Split, Streaming
+from modeling_fbclip.cli.options import BatchSize, Device, Dtype, Model, Split, Streaming, WhiteLevel
 
 if TYPE_CHECKING:
     from modeling_fbclip.detection.processes import Processes
@@ -59,6 +59,7 @@ def detect(
     batch_size: BatchSize = 4,
     device: Device = None,
     dtype: Dtype = "float32",
+    white_level: WhiteLevel = None,
     form: Annotated[
         RowFormat | None,
         typer.Option(
@@ -107,7 +108,7 @@ def detect(
     else:
         with blamed_on("--data"):
             source = open_data(data, split, category, layout, streaming, batch_size)
-    detector = load_detector(model, device or processes.device, dtype)
+    detector = load_detector(model, device or processes.device, dtype, white_level)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
     detector.thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:

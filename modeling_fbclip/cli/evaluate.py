@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Layout, Model, Split, Streaming
+from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Layout, Model, Split, Streaming, WhiteLevel
 from modeling_fbclip.cli.tables import make_table
 from modeling_fbclip.common.markdown import markdown_table
 
@@ -54,6 +54,7 @@ def evaluate(
     ] = None,
     device: Device = None,
     dtype: Dtype = "float32",
+    white_level: WhiteLevel = None,
     form: Annotated[ReportFormat, typer.Option("--format", help="Form of the report on stdout.")] = "table",
     plots: Annotated[
         Path | None,
@@ -82,7 +83,7 @@ def evaluate(
     from modeling_fbclip.evaluation import evaluate as evaluate_model
 
     processes = join_processes()
-    detector = load_detector(model, device or processes.device, dtype)
+    detector = load_detector(model, device or processes.device, dtype, white_level)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)  # an impossible path is found before the work
     total = None if streaming else -(-len(dataset) // processes.size)

@@ -15,6 +15,12 @@ Streaming = Annotated[
 BatchSize = Annotated[int, typer.Option(min=1, help="Images that go through the model at once.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps …", show_default="an accelerator if there is one")]
 Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Number type of the weights.")]
+WhiteLevel = Annotated[
+    float | None,
+    typer.Option(
+        min=1, help="Value of white in images of more than 8 bits.", show_default="the processor's, or the file's"
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 Format = Literal["table", "json", "csv"]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import Category, Layout, Model, Split
+from modeling_fbclip.cli.options import Category, Layout, Model, Split, WhiteLevel
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
 
 FLAGS = {"output_dir": "--output", "num_workers": "--workers"}
@@ -55,6 +55,7 @@ def train(
     split: Split = "test",
     layout: Layout = None,
     category: Category = None,
+    white_level: WhiteLevel = None,
     **arguments: Any,
 ) -> None:
     """
@@ -83,7 +84,7 @@ def train(
     from modeling_fbclip import training
     from modeling_fbclip.detection.loading import load_detector
 
-    loaded = load_detector(model, "cpu")
+    loaded = load_detector(model, "cpu", white_level=white_level)
     training.train(loaded.model, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
     if PartialState().is_main_process:
         output = args.output_dir

@@ -47,4 +47,5 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
 def preprocessing_of(processor: "FBCLIPProcessor") -> dict[str, Any]:
     """How a processor makes pixels into numbers, without what saving adds."""
     settings = processor.image_processor.to_dict()
-    return {name: value for name, value in settings.items() if name not in ("auto_map", "image_processor_type")}
+    kept = {name: value for name, value in settings.items() if name not in ("auto_map", "image_processor_type")}
+    return kept if processor.white_level is None else kept | {"white_level": processor.white_level}

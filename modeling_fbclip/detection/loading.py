@@ -40,7 +40,12 @@ def load_bundled() -> tuple[FBCLIPModel, FBCLIPProcessor]:
     return FBCLIPModel.from_pretrained(BUNDLED, dtype=torch.float32), FBCLIPProcessor.from_pretrained(BUNDLED)
 
 
-def load_detector(model_name: str | None = None, device: str | None = None, dtype: str = "float32") -> Detector:
+def load_detector(
+    model_name: str | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    white_level: float | None = None,
+) -> Detector:
     r"""
     A model with its processor, ready to be used.
 
@@ -48,6 +53,7 @@ def load_detector(model_name: str | None = None, device: str | None = None, dtyp
         model_name: a folder or a Hub id; `None` for the bundled model.
         device: torch's name of one, or `None` for the accelerator if there is one.
         dtype: torch's name of the weights' number type.
+        white_level: in place of the processor's.
 
     Raises:
         `ArgumentError`: there is no such model or device; `argument` is `"model"` or `"device"`.
@@ -61,6 +67,7 @@ def load_detector(model_name: str | None = None, device: str | None = None, dtyp
         raise ArgumentError("model", f"{title} cannot be loaded: {one_line(error)}") from error
     if model.dtype is torch.bfloat16 and not computes_bfloat16(target.type):
         logger.warning("bfloat16 is very slow here: this processor has no instructions for it; take float32.")
+    processor.white_level = processor.white_level if white_level is None else white_level
     return Detector(on_device(model, target), processor)
 
 

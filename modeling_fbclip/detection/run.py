@@ -88,7 +88,7 @@ def run_model(batches: Iterable[Batch], detector: Detector) -> Iterator[Found]:
 
     def load(item: Item) -> Loaded:
         try:
-            picture = item.read()
+            picture = detector.processor.read_image(item.source(), item.path)
             return Loaded(item, picture, detector.prepare(picture), None)
         except (OSError, ValueError) as error:
             return Loaded(item, None, None, one_line(error).removeprefix(f"{item.path}: "))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modeling_fbclip.detection.image_finder import ImageFinder, absolute, common_folder
 from modeling_fbclip.detection.processes import Processes
-from modeling_fbclip.images_fbclip import load_rgb_image
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -26,14 +25,15 @@ class Item(NamedTuple):
         shard, position: its place in the order of a single process: the part of a stream (else 0), and where in it.
         path: its name in messages, rows and results.
         category: its category, if it is known.
-        read: reads it, or raises OSError or ValueError. `detect` reads RGB pictures, `evaluate` the truth as well.
+        source: gives what the processor reads, a path for example, or raises OSError or ValueError. For `evaluate` it
+            gives the data set's row.
     """
 
     shard: int
     position: int
     path: str
     category: str | None
-    read: Callable[[], Any]
+    source: Callable[[], Any]
 
 
 Batch = list[Item]
@@ -65,7 +65,7 @@ def open_images(paths: Sequence[str], finder: ImageFinder, category: str | None,
 
     def batches(processes: Processes) -> Iterator[Batch]:
         found = enumerate(chain.from_iterable(map(finder.find, paths)))
-        items = (Item(0, index, str(path), category, partial(load_rgb_image, path)) for index, path in found)
+        items = (Item(0, index, str(path), category, partial(str, path)) for index, path in found)
         return processes.share_lazily(in_batches(items, batch_size))
 
     return Source(batches, lambda: sum(1 for path in paths for _ in finder.find(path)), common_folder(paths))
@@ -129,18 +129,18 @@ def _shard_items(rows: "IterableDataset", shard: int) -> Iterator[Item]:
         if rows.num_shards > 1 and path.endswith("]"):  # a row of a table, which is numbered within its shard
             table, _, number = path.rpartition("[")
             path = f"{table}[{shard}-{number}"
-        yield Item(shard, index, path, row["category"], partial(read_picture, row, path))
+        yield Item(shard, index, path, row["category"], partial(image_of, row, path))
 
 
 def _read_from_table(rows: "Dataset", index: int, path: str) -> Any:
     row: Any = rows[index]
-    return read_picture(row, path)
+    return image_of(row, path)
 
 
-def read_picture(row: dict[str, Any], path: str) -> Any:
-    """The RGB picture of a data set's row."""
-    from modeling_fbclip.data.decoding import read_rgb
+def image_of(row: dict[str, Any], path: str) -> Any:
+    """The image of a data set's row, as the processor can read it."""
+    from modeling_fbclip.data.decoding import open_image
 
     if row["image"] is None:
         raise ValueError("there is no image")
-    return read_rgb(row["image"], path)
+    return open_image(row["image"], path)

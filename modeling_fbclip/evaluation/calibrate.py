@@ -12,11 +12,11 @@ from datasets import Dataset
 from modeling_fbclip.data.decoding import row_name, undecoded
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.run import run_model
-from modeling_fbclip.detection.sources import Item, in_batches, read_picture
+from modeling_fbclip.detection.sources import Item, image_of, in_batches
 from modeling_fbclip.evaluation.metrics import pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
-from modeling_fbclip.images_fbclip import ImageSource, load_rgb_image
+from modeling_fbclip.images_fbclip import ImageSource
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
@@ -116,7 +116,7 @@ def calibrate(
     """
     images_needed(target_fpr)  # refuses a wrong rate before the work
     items = (
-        Item(0, index, f"images[{index}]", None, partial(load_rgb_image, image, f"images[{index}]"))
+        Item(0, index, f"images[{index}]", None, partial(lambda image: image, image))
         for index, image in enumerate(normal_images)
     )
     measured = _scores_and_peaks(Detector(model, processor), items, batch_size, on_image)
@@ -190,7 +190,7 @@ def _items(dataset: Dataset) -> Iterator[Item]:
     columns = [name for name in ("image", "path") if name in dataset.column_names]
     for index, row in enumerate(undecoded(dataset.select_columns(columns))):
         name = row_name(row, index)
-        yield Item(0, index, name, None, partial(read_picture, row, name))
+        yield Item(0, index, name, None, partial(image_of, row, name))
 
 
 def _groups(dataset: Dataset, per_category: bool) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:

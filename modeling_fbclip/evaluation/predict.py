@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset, IterableDataset
 
 from modeling_fbclip.common.digests import image_digest
-from modeling_fbclip.data.decoding import mask_name, open_image, read_rgb, row_name, undecoded
+from modeling_fbclip.data.decoding import mask_name, open_image, row_name, undecoded
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import ALONE, Processes
 from modeling_fbclip.detection.run import read_ahead
@@ -117,9 +117,9 @@ def _items(dataset: Dataset | IterableDataset) -> Iterator[Item]:
 
 
 def _read(item: Item, detector: Detector, evaluation_processor: FBCLIPProcessor, with_digests: bool) -> Sample:
-    row = item.read()
+    row = item.source()
     name = row_name(row, item.position)
-    image = read_rgb(row["image"], name)
+    image = detector.processor.read_image(open_image(row["image"], name), name)
     truth = open_image(row.get("mask"), mask_name(row, item.position))
     is_known = truth is not None or not row["label"]
     mask = evaluation_processor(masks=[truth])["mask_labels"][0].numpy() > 0 if is_known else None

@@ -16,7 +16,7 @@ from modeling_fbclip.backbone_fbclip import vision_layer_tokens
 from modeling_fbclip.common.digests import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.progress import progress_bar
-from modeling_fbclip.data.decoding import read_rgb, row_name
+from modeling_fbclip.data.decoding import open_image, row_name
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
@@ -94,7 +94,10 @@ class FeatureCache:
     def _compute(
         self, rows: Sequence[dict], model: FBCLIPModel, processor: FBCLIPProcessor, accelerator: Accelerator
     ) -> None:
-        images = [read_rgb(row["image"], row_name(row, row["index"])) for row in rows]
+        names = [row_name(row, row["index"]) for row in rows]
+        images = [
+            processor.read_image(open_image(row["image"], name), name) for row, name in zip(rows, names, strict=True)
+        ]
         pixel_values = processor(images=images)["pixel_values"].to(accelerator.device)
         with accelerator.autocast():
             layers = vision_layer_tokens(model.clip.vision_model, pixel_values, list(model.config.feature_layers))

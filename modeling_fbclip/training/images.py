@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils import data
 
-from modeling_fbclip.data.decoding import mask_name, open_image, read_rgb, row_name
+from modeling_fbclip.data.decoding import mask_name, open_image, row_name
 from modeling_fbclip.loss_fbclip import IGNORE_INDEX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.feature_cache import FeatureCache
@@ -51,7 +51,7 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
 
     def _picture(self, row: dict[str, Any], mask: Any, path: str, draw: Draw) -> tuple[Image.Image, Any, int]:
         """Image, mask and label of a row, after painting."""
-        image = read_rgb(row["image"], path)
+        image = self.processor.read_image(open_image(row["image"], path), path)
         if self.synthetic is None:
             return image, mask, row["label"]
         image, mask = self.synthetic(image, draw)

@@ -15,11 +15,12 @@ from datasets import Dataset
 from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.common.provenance import UNKNOWN_BEFORE
-from modeling_fbclip.data.decoding import mask_name, open_image, read_rgb, row_name, undecoded
+from modeling_fbclip.data.decoding import mask_name, open_image, row_name, undecoded
 from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
 from modeling_fbclip.images_fbclip import load_mask
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 PACKAGES = ("modeling-fbclip", "torch", "transformers", "accelerate", "datasets", "numpy", "pillow", "safetensors")
 
@@ -32,22 +33,22 @@ class RowDigest(NamedTuple):
     has_mask: bool
 
 
-def digest_rows(rows: Dataset, accelerator: Accelerator) -> list[RowDigest]:
+def digest_rows(rows: Dataset, processor: FBCLIPProcessor, accelerator: Accelerator) -> list[RowDigest]:
     """Reads every image and mask once, each process its share. ValueError names an unreadable file before training."""
     mine = Processes(accelerator.process_index, accelerator.num_processes).share(range(len(rows)))
     files = undecoded(rows)
     digests = []
     with progress_bar(len(mine), "reading images", visible=accelerator.is_local_main_process) as bar:
-        for digest in map_in_threads(lambda index: _digest_row(files[index], index), mine, limit=THREADS):
+        for digest in map_in_threads(lambda index: _digest_row(files[index], index, processor), mine, limit=THREADS):
             digests.append(digest)
             bar.update()
     everyones = dict(gather_object(list(zip(mine, digests, strict=True))))
     return [everyones[index] for index in range(len(rows))]
 
 
-def _digest_row(row: dict[str, Any], index: int) -> RowDigest:
+def _digest_row(row: dict[str, Any], index: int, processor: FBCLIPProcessor) -> RowDigest:
     name, name_of_mask = row_name(row, index), mask_name(row, index)
-    image = image_digest(read_rgb(row["image"], name))
+    image = image_digest(processor.read_image(open_image(row["image"], name), name))
     mask = open_image(row.get("mask"), name_of_mask)
     mask_bytes = b"" if mask is None else load_mask(mask, name_of_mask).tobytes()
     whole = hashlib.blake2b(f"{image} {row['label']} ".encode() + mask_bytes, digest_size=16).hexdigest()

@@ -92,7 +92,7 @@ def prepare_data(
 ) -> TrainingData:
     """Reads every image once, fills the cache if there is one, and builds the loaders."""
     rows = undecoded(trainable_rows(dataset, args.synthetic))
-    digests = digest_rows(rows, accelerator)
+    digests = digest_rows(rows, processor, accelerator)
     rows = rows.add_column("digest", [digest.image for digest in digests], feature=Value("string"))
     cache = None
     if args.cache_features is not None:
@@ -109,7 +109,7 @@ def prepare_data(
 
     def loader(indices: list[int], schedule: DrawSchedule) -> DataLoader:
         chosen = rows.select(indices)
-        synthetic = SyntheticAnomalies(chosen, args.seed) if args.synthetic else None
+        synthetic = SyntheticAnomalies(chosen, processor, args.seed) if args.synthetic else None
         images = TrainingImages(chosen, processor, use_masks, synthetic, cache)
         built = DataLoader(images, batch_sampler=schedule, collate_fn=collate, num_workers=args.num_workers)
         return accelerator.prepare_data_loader(built)

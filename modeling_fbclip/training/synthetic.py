@@ -8,7 +8,8 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from modeling_fbclip.data.decoding import read_rgb, row_name
+from modeling_fbclip.data.decoding import open_image, row_name
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.schedule import Draw
 
 Pixels = NDArray[np.float32]  # (height, width, 3), from 0 to 1
@@ -29,6 +30,7 @@ class SyntheticAnomalies:
     """
 
     rows: Dataset
+    processor: FBCLIPProcessor
     seed: int
 
     def __call__(self, image: Image.Image, draw: Draw) -> tuple[Image.Image, Image.Image | None]:
@@ -53,7 +55,8 @@ class SyntheticAnomalies:
         else:
             index = int(rng.integers(len(self.rows)))
             row = self.rows[index]
-            other = read_rgb(row["image"], row_name(row, index))
+            name = row_name(row, index)
+            other = self.processor.read_image(open_image(row["image"], name), name)
             turned = other.rotate(90 * int(rng.integers(1, 4)), expand=True).resize((width, height))
             texture = np.asarray(turned, dtype=np.float32)[:, :, rng.permutation(3)] / np.float32(255)
             texture = 1 - texture if rng.random() < 0.5 else texture

@@ -269,3 +269,17 @@ def test_an_unknown_model_is_named(fbclip, tmp_path, save_photograph):
     assert (outcome.status, outcome.out) == (2, "")
     assert "typo: no such folder" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_white_level_reads_12_bits_as_the_8_bit_picture(detect, model_folder):
+    grey = np.random.default_rng(0).integers(0, 256, (24, 40)).astype(np.uint16)
+    Image.fromarray(grey.astype(np.uint8)).save("8.png")
+    Image.fromarray(grey * 16).save("12.png")
+    score = {name: rows_of(detect(name, "--format", "json"))[0]["score"] for name in ("8.png", "12.png")}
+    (row,) = rows_of(detect("12.png", "--format", "json", "--white-level", 255 * 16))
+    assert row["score"] == pytest.approx(score["8.png"], abs=1e-4)
+    assert abs(score["12.png"] - score["8.png"]) > 1e-3
+    settings = json.loads((model_folder / "processor_config.json").read_text())
+    (model_folder / "processor_config.json").write_text(json.dumps(settings | {"white_level": 255 * 16}))
+    assert rows_of(detect("12.png", "--format", "json"))[0]["score"] == row["score"]
+    assert detect("12.png", "--white-level", 0).status == 2

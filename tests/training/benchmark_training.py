@@ -118,7 +118,9 @@ def measure_cache(model: FBCLIPModel) -> dict[str, float]:
         without = seconds_an_image("without", None)
         cache = FeatureCache(Path(folder, "cache"), model, processor, torch.bfloat16)
         accelerator = Accelerator()
-        rows_to_cache = dataset.add_column("digest", [digest.image for digest in digest_rows(dataset, accelerator)])
+        rows_to_cache = dataset.add_column(
+            "digest", [digest.image for digest in digest_rows(dataset, processor, accelerator)]
+        )
         start = time.perf_counter()
         cache.fill(rows_to_cache, model, processor, 1, accelerator)
         fill = (time.perf_counter() - start) / CACHED_IMAGES

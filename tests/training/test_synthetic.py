@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import quick
+from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.log import read_log
 from modeling_fbclip.training.schedule import Draw
 from modeling_fbclip.training.synthetic import AREA, SyntheticAnomalies, cloud, cut_paste
@@ -15,7 +16,7 @@ from training.conftest import make_parts
 
 @pytest.fixture
 def anomalies(parts):
-    return SyntheticAnomalies(parts.filter(lambda row: row["label"] == 0), seed=0)
+    return SyntheticAnomalies(parts.filter(lambda row: row["label"] == 0), FBCLIPProcessor(), seed=0)
 
 
 def test_half_of_the_draws_are_anomalous_with_a_mask_of_the_changes(anomalies, synthetic_image):
