@@ -116,8 +116,7 @@ def calibrate(
     """
     images_needed(target_fpr)  # refuses a wrong rate before the work
     items = (
-        Item(0, index, f"images[{index}]", None, partial(lambda image: image, image))
-        for index, image in enumerate(normal_images)
+        Item(0, index, f"images[{index}]", None, partial(_given, image)) for index, image in enumerate(normal_images)
     )
     measured = _scores_and_peaks(Detector(model, processor), items, batch_size, on_image)
     calibration = _conformal(measured, target_fpr)
@@ -184,6 +183,11 @@ def calibrate_dataset(
             if name != EVERYTHING
         }
     return found
+
+
+def _given(image: ImageSource) -> ImageSource:
+    """The image as the caller gave it, for the processor to read."""
+    return image
 
 
 def _items(dataset: Dataset) -> Iterator[Item]:
