@@ -63,7 +63,7 @@ def load_detector(
     try:
         model, processor = _load(model_name, getattr(torch, dtype))
     except LOADING_ERRORS as error:
-        title = model_name or "the bundled model"
+        title = "the bundled model" if model_name is None else model_name or "''"
         raise ArgumentError("model", f"{title} cannot be loaded: {one_line(error)}") from error
     if model.dtype is torch.bfloat16 and not computes_bfloat16(target.type):
         logger.warning("bfloat16 is very slow here: this processor has no instructions for it; take float32.")
@@ -91,12 +91,18 @@ def quieten_libraries() -> None:
 
 def require_folder_or_hub_id(name: str) -> None:
     """Raises ValueError for a mistyped folder, without asking the Hub for it."""
+    if not name:
+        raise ValueError("an empty name names no model")
+    if Path(name).is_file():
+        raise ValueError("it is a file; pass the folder that a model was saved to")
     if not Path(name).is_dir() and name.count("/") != 1:
         raise ValueError(f"{name}: no such folder, and a Hub id is of the form user/name")
 
 
 def require_fbclip(name: str | Path) -> None:
     """Raises ValueError if a model's `config.json` is of another kind of model."""
+    if Path(name).is_dir() and not Path(name, "config.json").is_file():
+        raise ValueError("it holds no config.json; pass the folder that a model was saved to")
     kind = FBCLIPConfig.get_config_dict(name)[0].get("model_type")
     if kind != FBCLIPConfig.model_type:
         raise ValueError(f"it holds a {kind!r} model, not an FB-CLIP")

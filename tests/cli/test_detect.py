@@ -236,6 +236,10 @@ def truncate_weights(folder):
     weights.write_bytes(weights.read_bytes()[:1000])
 
 
+def lose_the_config(folder):
+    (folder / "config.json").unlink()
+
+
 def lose_a_weight(folder):
     from safetensors.torch import load_file, save_file
 
@@ -251,6 +255,7 @@ def lose_a_weight(folder):
         (name_another_model, "holds a 'clip' model"),
         (truncate_weights, "cannot be loaded"),
         (lose_a_weight, "it lacks scale_weights"),
+        (lose_the_config, "it holds no config.json; pass the folder that a model was saved to"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_one_line(detect, model_folder, damage, said, save_photograph):
@@ -262,6 +267,14 @@ def test_a_model_that_cannot_be_loaded_is_one_line(detect, model_folder, damage,
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
     assert files_in(".") == ["photo.png"]
+
+
+def test_a_file_and_an_empty_name_are_no_models(fbclip, tmp_path, save_photograph):
+    photo = save_photograph(tmp_path / "photo.png")
+    for name, said in ((photo, f"{photo} cannot be loaded: it is a file"), ("", "'' cannot be loaded: an empty name")):
+        outcome = fbclip("detect", photo, "--model", name)
+        assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+        assert f"Invalid value for --model: {said}" in outcome.err
 
 
 def test_an_unknown_model_is_named(fbclip, tmp_path, save_photograph):
