@@ -96,7 +96,7 @@ def measure_walk(detector: Detector, count: int, folder: Path) -> dict[str, floa
     rows: list[Row] = []
 
     def walk() -> None:
-        detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda _: None)
+        detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda: None)
 
     inputs = [detector.prepare(load_rgb_image(path)) for path in sorted((folder / "parts").iterdir())]
 

@@ -118,8 +118,8 @@ def detect(
     with blamed_on("--output"):
         output.mkdir(parents=True, exist_ok=True)
         images = {"data": data, "split": split if data else None, "category": category, "layout": layout}
-        settings = results.settings() | {"batch_size": batch_size} | images
-        with _writing(form, output, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
+        settings = {"batch_size": batch_size} | images
+        with _writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
             seen = detect_all(source, results, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
@@ -174,7 +174,7 @@ def _open_paths(
 
 @contextmanager
 def _writing(
-    form: RowFormat, output: Path, processes: "Processes", settings: dict[str, Any], resume: bool
+    form: RowFormat, results: "Results", processes: "Processes", settings: dict[str, Any], resume: bool
 ) -> Iterator[tuple[Any, Callable[["Item", "Row"], None]]]:
     """Which images are done, and a function that writes a row: to stdout, or to this process's file."""
     from modeling_fbclip.cli.reports import open_report
@@ -184,9 +184,9 @@ def _writing(
         with open_report(form) as write:
             yield Done([]), lambda _, row: write(row)
         return
-    folder = RowFolder(output, processes)
+    folder = RowFolder(results.output, processes)
     if processes.is_main:
-        folder.prepare(settings, resume)
+        folder.prepare(results.settings() | settings, resume)  # reads all weights, so only for files
     processes.wait()
     with folder.writer() as write_line:
         yield folder.done(), write_line
@@ -196,7 +196,7 @@ def _writing(
 
 
 @contextmanager
-def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[int], object]]:
+def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[], object]]:
     """A progress bar of this process's share; gives the function that moves it on."""
     from modeling_fbclip.common.progress import progress_bar
 

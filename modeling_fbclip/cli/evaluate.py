@@ -12,6 +12,7 @@ import typer
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Layout, Model, Split, Streaming, WhiteLevel
 from modeling_fbclip.cli.tables import make_table
+from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.markdown import markdown_table
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ def evaluate(
 
         dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category, streaming=streaming)
 
-    from modeling_fbclip.common.files import written_aside
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.detection.processes import join_processes
@@ -107,8 +107,6 @@ def evaluate(
 
 def _write(report: dict[str, Any], output: Path | None) -> None:
     if output is not None:
-        from modeling_fbclip.common.files import written_aside
-
         with written_aside(output) as aside:
             aside.write_text(_to_json(report), encoding="utf-8")
 

@@ -42,7 +42,7 @@ def detect_all(
     processes: Processes,
     done: Done,
     write: Callable[[Item, Row], None],
-    on_images: Callable[[int], object],
+    on_image: Callable[[], object],
 ) -> Seen:
     """
     Writes the rows of this process's share of the images, in order. Images that are done are skipped.
@@ -53,7 +53,7 @@ def detect_all(
         processes: this process and the others.
         done: which images have a row already.
         write: takes each new row.
-        on_images: told how many images were dealt with.
+        on_image: called after each image.
     """
     seen = Seen(Counter(), Counter())
     earlier: dict[Item, str] = {}  # labels of images that go through the model again
@@ -61,7 +61,7 @@ def detect_all(
     def count(item: Item, label: str) -> None:
         seen.labels[label] += 1
         seen.categories[str(item.category)] += 1
-        on_images(1)
+        on_image()
 
     def to_do() -> Iterator[Batch]:
         for batch in source.batches(processes):

@@ -100,7 +100,7 @@ def evaluate(
             held = sorted(chain.from_iterable(gathered), key=attrgetter("row"))
             own[number] = report_category(name, held, trained)
             if plots is not None:
-                save_plots(Path(plots), name, held, dataset)
+                save_plots(Path(plots), name, held, dataset, processor)
             del held
         del mine, gathered  # before the next category is predicted
     everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))

@@ -14,13 +14,20 @@ from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
 from modeling_fbclip.evaluation.metrics import BoolArray, pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image, resize_maps
+from modeling_fbclip.images_fbclip import load_mask, resize_maps
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 WORST_MISSES = 4  # of each kind
 MOST_POINTS = 2000  # of a curve; it has up to two for every anomalous pixel
 
 
-def save_plots(folder: Path, category: str, predictions: list[Prediction], rows: Dataset | IterableDataset) -> None:
+def save_plots(
+    folder: Path,
+    category: str,
+    predictions: list[Prediction],
+    rows: Dataset | IterableDataset,
+    processor: FBCLIPProcessor,
+) -> None:
     r"""
     Writes the figures of one category as PNG files named after it: the curves that are defined (`.roc`, `.pro`),
     `.scores`, and overlays of up to four missed images (`.miss-1` has the lowest score) and four false alarms
@@ -44,7 +51,7 @@ def save_plots(folder: Path, category: str, predictions: list[Prediction], rows:
     _plot_scores(images, category).savefig(folder / f"{stem}.scores.png")
     if isinstance(rows, Dataset):
         for name, index in _worst(scores, labels):
-            _save_overlay(rows[predictions[index].row], predictions[index], folder / f"{stem}.{name}.png")
+            _save_overlay(rows[predictions[index].row], predictions[index], processor, folder / f"{stem}.{name}.png")
 
 
 def _plot_curves(curves: dict[str, tuple[FloatArray, FloatArray]], height: str, max_fpr: float, title: str) -> Figure:
@@ -83,8 +90,8 @@ def _worst(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]:
     return named + [(f"alarm-{place}", index) for place, index in enumerate(alarms[:WORST_MISSES], start=1)]
 
 
-def _save_overlay(row: dict, prediction: Prediction, path: Path) -> None:
-    image = load_rgb_image(row["image"], prediction.path)
+def _save_overlay(row: dict, prediction: Prediction, processor: FBCLIPProcessor, path: Path) -> None:
+    image = processor.read_image(row["image"], prediction.path)
     anomaly_map = resize_maps(torch.from_numpy(prediction.anomaly_map)[None], (image.height, image.width))[0]
     truth = row.get("mask")
     mask = None if truth is None else load_mask(truth, prediction.path)

@@ -62,7 +62,7 @@ def test_detect_decodes_each_image_once(detector, parts, decoded, tmp_path):
     source = open_images([str(parts / "test")], finder, None, batch_size=2)
     results = Results(detector, source.folder, tmp_path / "out", overlays=True, maps=True)
     rows = []
-    detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda _: None)
+    detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda: None)
     assert [row.error for row in rows] == [None] * 5
     assert decoded == {"0.jpg": 2, "1.jpg": 2, "2.jpg": 1}  # two folders have a 0.jpg and a 1.jpg
 
@@ -79,7 +79,7 @@ def test_a_source_that_fails_leaves_the_rows_before_it(detector, parts, tmp_path
     rows = []
     with pytest.raises(OSError, match="the stream broke"):
         detect_all(
-            source._replace(batches=broken), results, ALONE, Done([]), lambda _, row: rows.append(row), lambda _: None
+            source._replace(batches=broken), results, ALONE, Done([]), lambda _, row: rows.append(row), lambda: None
         )
     assert len(rows) == 4
     assert sorted(row.overlay for row in rows) == sorted(map(str, (tmp_path / "out").rglob("*.png")))
@@ -120,7 +120,7 @@ def test_outputs_that_are_not_finite_are_an_error_of_their_image(detector, synth
     torch.nn.init.constant_(detector.model.scale_weights, torch.nan)
     results = Results(detector, source.folder, tmp_path / "out", overlays=True, maps=True)
     rows = []
-    seen = detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda _: None)
+    seen = detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda: None)
     assert "not finite" in rows[0].error
     assert seen.labels == {"error": 1}
 
