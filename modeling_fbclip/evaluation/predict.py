@@ -32,6 +32,7 @@ class Truth:
 
     row: int
     path: str
+    defect: str | None
     digest: str | None
     label: int
     mask: BoolArray | None  # (height, width); None for an anomalous image without a mask
@@ -124,7 +125,7 @@ def _read(item: Item, detector: Detector, evaluation_processor: FBCLIPProcessor,
     is_known = truth is not None or not row["label"]
     mask = evaluation_processor(masks=[truth])["mask_labels"][0].numpy() > 0 if is_known else None
     digest = image_digest(image) if with_digests else None
-    return Truth(item.position, name, digest, _label(row, name), mask), detector.prepare(image)
+    return Truth(item.position, name, row.get("defect"), digest, _label(row, name), mask), detector.prepare(image)
 
 
 def _predict(samples: list[Sample], detector: Detector, evaluation_processor: FBCLIPProcessor) -> Iterator[Prediction]:

@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 
 from modeling_fbclip.common.digests import image_digest
+from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.common.provenance import UNKNOWN_BEFORE
 from modeling_fbclip.data.decoding import mask_name, open_image, row_name, undecoded
@@ -70,8 +71,7 @@ def model_title(name_or_path: str | None) -> str | None:
     path = Path(name_or_path)
     if path.resolve() == BUNDLED.resolve():
         return "bundled"
-    is_hub_id = name_or_path.count("/") == 1 and not name_or_path.startswith(("/", ".", "~"))
-    return name_or_path if is_hub_id and not path.exists() else path.resolve().name
+    return name_or_path if is_hub_id(name_or_path) and not path.exists() else path.resolve().name
 
 
 def training_record(
@@ -90,6 +90,7 @@ def training_record(
         "arguments": arguments,
         "data": {
             "hub_id": source,
+            "split": None if rows.split is None else str(rows.split),
             "fingerprint": fingerprint(digests),
             "images": len(rows),
             "normal": labels[0],

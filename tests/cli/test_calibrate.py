@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, Features, Image, Value
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.common.provenance import trained_images
+from modeling_fbclip.common.provenance import recorded_images
 
 
 @pytest.fixture
@@ -58,7 +58,10 @@ def test_in_the_models_own_folder_only_the_processor_changes(calibrate, good, mo
     before = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.is_file()}
     assert calibrate(good, "--output", model_folder, "--target-fpr", 0.1).status == 0
     after = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.is_file()}
-    assert {name for name in after if after[name] != before.get(name)} == {"processor_config.json"}
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "processor_config.json",
+        "calibration_record.json",
+    }
     assert thresholds_of(model_folder) != (0.5, 0.5)
 
 
@@ -110,7 +113,7 @@ def test_a_labelled_data_set_is_used_as_the_criterion_needs(calibrate, good, lab
     ("arguments", "said"),
     [
         ([], "9 normal images are too few for a false positive rate of 0.01, which needs 99"),
-        (["--target-fpr", 1.5], "`target_fpr` is 1.5, but must be above 0 and below 1"),
+        (["--target-fpr", 1.5], "--target-fpr: --target-fpr is 1.5, but must be above 0 and below 1"),
         (["--criterion", "youden"], "holds images without labels, which only --criterion conformal takes"),
         (["--per-category"], "holds images without labels"),
     ],
@@ -148,7 +151,7 @@ def test_the_training_records_are_copied_with_the_model(calibrate, good, model_f
     copied = {path.name for path in Path("calibrated").iterdir()}
     assert copied >= {"training_record.json", "recipe.json"}
     assert "evaluation.json" not in copied  # of other thresholds
-    assert trained_images(FBCLIPModel.from_pretrained("calibrated")) == {"training_record.json"}
+    assert recorded_images(FBCLIPModel.from_pretrained("calibrated")) == {"training_record.json"}
 
 
 def test_each_category_gets_its_own_f1_threshold(calibrate, fbclip, good, save_photograph):  # noqa: ARG001

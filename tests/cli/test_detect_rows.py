@@ -334,9 +334,9 @@ def test_an_unknown_category_is_one_line(detect, model_folder, save_photograph):
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("rows-settings.json", "[]", "outputs/rows-settings.json: is damaged"),
-        ("rows-settings.json", "{", "outputs/rows-settings.json: is damaged"),
-        ("rows-00000-of-00001.jsonl", "{}\n", "outputs/rows-00000-of-00001.jsonl: line 1 is damaged"),
+        ("rows-settings.json", "[]", "outputs/rows-settings.json: holds no JSON object"),
+        ("rows-settings.json", "{", "outputs/rows-settings.json: is not readable as JSON"),
+        ("rows-00000-of-00001.jsonl", "{}\n", "outputs/rows-00000-of-00001.jsonl: line 1 is damaged; choose another"),
     ],
 )
 def test_a_damaged_file_is_named(detect, save_photograph, file, content, said):
@@ -345,7 +345,7 @@ def test_a_damaged_file_is_named(detect, save_photograph, file, content, said):
     Path("outputs", file).write_text(content)
     outcome = detect("photo.png", "--resume")
     assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
-    assert f"{said}; choose another folder" in outcome.err
+    assert said in outcome.err
 
 
 def test_the_layout_option_is_used(detect, save_photograph):

@@ -137,7 +137,7 @@ def test_a_damaged_image_is_one_line(train, data, kind):
 
 
 def test_a_loss_that_is_not_finite_is_one_line(train, monkeypatch):
-    forward = steps._forward
+    forward = steps.forward
 
     def spoilt(model, batch):
         output = forward(model, batch)
@@ -145,7 +145,7 @@ def test_a_loss_that_is_not_finite_is_one_line(train, monkeypatch):
         output.image_focal_loss = output.image_scores.mean()
         return output
 
-    monkeypatch.setattr(steps, "_forward", spoilt)
+    monkeypatch.setattr(steps, "forward", spoilt)
     outcome = train("--batch-size", 1)
     assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert "step 1: the loss is not finite (loss nan, " in outcome.err

@@ -122,7 +122,7 @@ def test_outputs_that_are_not_finite_are_an_error_of_their_image(detector, synth
     rows = []
     seen = detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda: None)
     assert "not finite" in rows[0].error
-    assert seen.labels == {"error": 1}
+    assert seen.outcomes == {"error": 1}
 
 
 @pytest.mark.parametrize("has_instructions", [True, False])

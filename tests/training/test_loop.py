@@ -130,7 +130,7 @@ def test_schedule_and_warmup_set_the_learning_rate(run, parts, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_image(run, parts, tmp_path, monkeypatch):
-    forward = steps._forward
+    forward = steps.forward
 
     def spoilt(model, batch):
         output = forward(model, batch)
@@ -140,13 +140,13 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_image(run, parts, tm
             output.image_focal_loss = output.image_scores.mean()
         return output
 
-    monkeypatch.setattr(steps, "_forward", spoilt)
+    monkeypatch.setattr(steps, "forward", spoilt)
     with pytest.raises(FloatingPointError, match=r"^step [456]: the loss is not finite \(.*\) on parts/4\.png\.$"):
         run(parts, epochs=3, batch_size=2)
 
 
 def test_a_validation_loss_that_is_not_finite_stops_and_names_images(run, parts, monkeypatch):
-    forward = steps._forward
+    forward = steps.forward
 
     def spoilt(model, batch):
         output = forward(model, batch)
@@ -154,7 +154,7 @@ def test_a_validation_loss_that_is_not_finite_stops_and_names_images(run, parts,
             output.image_focal_loss = output.image_focal_loss * torch.nan
         return output
 
-    monkeypatch.setattr(steps, "_forward", spoilt)
+    monkeypatch.setattr(steps, "forward", spoilt)
     with pytest.raises(FloatingPointError, match=r"^step 1: the loss of held-out images is nan on parts/\d\.png, "):
         run(parts, epochs=2, validation_fraction=0.34)
 
