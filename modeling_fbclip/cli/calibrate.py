@@ -14,9 +14,11 @@ from modeling_fbclip.cli.options import (
     Dtype,
     Force,
     Layout,
+    MaxMegapixels,
     Model,
     Split,
     WhiteLevel,
+    choose_white_level,
     require_empty,
 )
 
@@ -45,6 +47,7 @@ def calibrate(
     device: Device = None,
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
+    max_megapixels: MaxMegapixels = None,
     force: Force = False,
 ) -> None:
     """
@@ -74,9 +77,11 @@ def calibrate(
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.common.provenance import copy_records
     from modeling_fbclip.detection.loading import load_detector
+    from modeling_fbclip.detection.white_level import images_of
     from modeling_fbclip.evaluation import calibrate_dataset
 
-    detector = load_detector(model, device, dtype, white_level)
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset))
+    detector = load_detector(model, device, dtype, white, max_megapixels)
     network, processor = detector.model, detector.processor
     with progress_bar(None, "calibrate") as progress:
         tell = partial(progress.update, 1)

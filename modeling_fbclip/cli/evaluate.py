@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Layout, Model, Split, Streaming, WhiteLevel
+from modeling_fbclip.cli.options import (
+    BatchSize,
+    Category,
+    Device,
+    Dtype,
+    Layout,
+    MaxMegapixels,
+    Model,
+    Split,
+    Streaming,
+    WhiteLevel,
+    choose_white_level,
+)
 from modeling_fbclip.cli.tables import make_table
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.markdown import markdown_table
@@ -56,6 +68,7 @@ def evaluate(
     device: Device = None,
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
+    max_megapixels: MaxMegapixels = None,
     form: Annotated[ReportFormat, typer.Option("--format", help="Form of the report on stdout.")] = "table",
     plots: Annotated[
         Path | None,
@@ -80,10 +93,12 @@ def evaluate(
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.detection.processes import join_processes
+    from modeling_fbclip.detection.white_level import images_of
     from modeling_fbclip.evaluation import evaluate as evaluate_model
 
     processes = join_processes()
-    detector = load_detector(model, device or processes.device, dtype, white_level)
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset), processes.is_main)
+    detector = load_detector(model, device or processes.device, dtype, white, max_megapixels)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)  # an impossible path is found before the work
     total = None if streaming else -(-len(dataset) // processes.size)

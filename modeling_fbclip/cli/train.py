@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import Category, Layout, Model, Split, WhiteLevel
+from modeling_fbclip.cli.options import Category, Layout, MaxMegapixels, Model, Split, WhiteLevel, choose_white_level
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
 
 FLAGS = {"output_dir": "--output", "num_workers": "--workers"}
@@ -56,6 +56,7 @@ def train(
     layout: Layout = None,
     category: Category = None,
     white_level: WhiteLevel = None,
+    max_megapixels: MaxMegapixels = None,
     **arguments: Any,
 ) -> None:
     """
@@ -83,8 +84,11 @@ def train(
 
     from modeling_fbclip import training
     from modeling_fbclip.detection.loading import load_detector
+    from modeling_fbclip.detection.white_level import images_of
 
-    loaded = load_detector(model, "cpu", white_level=white_level)
+    is_main = PartialState().is_main_process
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset), is_main)
+    loaded = load_detector(model, "cpu", white_level=white, max_megapixels=max_megapixels)
     training.train(loaded.model, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
     if PartialState().is_main_process:
         output = args.output_dir

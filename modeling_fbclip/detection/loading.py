@@ -45,6 +45,7 @@ def load_detector(
     device: str | None = None,
     dtype: str = "float32",
     white_level: float | None = None,
+    max_megapixels: float | None = None,
 ) -> Detector:
     r"""
     A model with its processor, ready to be used.
@@ -53,7 +54,7 @@ def load_detector(
         model_name: a folder or a Hub id; `None` for the bundled model.
         device: torch's name of one, or `None` for the accelerator if there is one.
         dtype: torch's name of the weights' number type.
-        white_level: in place of the processor's.
+        white_level, max_megapixels: in place of the processor's.
 
     Raises:
         `ArgumentError`: there is no such model or device; `argument` is `"model"` or `"device"`.
@@ -68,6 +69,7 @@ def load_detector(
     if model.dtype is torch.bfloat16 and not computes_bfloat16(target.type):
         logger.warning("bfloat16 is very slow here: this processor has no instructions for it; take float32.")
     processor.white_level = processor.white_level if white_level is None else white_level
+    processor.max_megapixels = processor.max_megapixels if max_megapixels is None else max_megapixels
     return Detector(on_device(model, target), processor)
 
 
