@@ -15,9 +15,11 @@ from modeling_fbclip.cli.options import (
     Dtype,
     Force,
     Layout,
+    MaxMegapixels,
     Model,
     Score,
     WhiteLevel,
+    choose_white_level,
     require_free,
 )
 from modeling_fbclip.cli.stdout import printing, take_each
@@ -52,6 +54,7 @@ def calibrate(
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
     score: Score = None,
+    max_megapixels: MaxMegapixels = None,
     force: Force = False,
 ) -> None:
     """
@@ -84,9 +87,12 @@ def calibrate(
 
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
+    from modeling_fbclip.detection.white_level import images_of
     from modeling_fbclip.evaluation import calibrate_dataset, save_calibrated
 
-    detector = load_detector(model, device, dtype, white_level, score)
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset))
+    own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    detector = load_detector(model, device, dtype, own)
     rate = 0.01 if target_fpr is None else target_fpr
     digests: set[str] = set()
     with progress_bar(None, "calibrate") as progress:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Device, Dtype, Model, Score, Streaming, WhiteLevel
+from modeling_fbclip.cli.options import (
+    BatchSize,
+    Device,
+    Dtype,
+    MaxMegapixels,
+    Model,
+    Score,
+    Streaming,
+    WhiteLevel,
+    choose_white_level,
+)
 from modeling_fbclip.common.files import require_writable
 
 if TYPE_CHECKING:
@@ -62,6 +72,7 @@ def detect(
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
     score: Score = None,
+    max_megapixels: MaxMegapixels = None,
     form: Annotated[
         RowFormat | None,
         typer.Option(
@@ -93,7 +104,7 @@ def detect(
       fbclip detect --data user/parts --streaming --no-maps --resume
       find . -name '*.png' -size +1k | fbclip detect --stdin
     """
-    from modeling_fbclip.detection.processes import join_processes
+    from modeling_fbclip.detection.processes import ALONE, join_processes
 
     if stdin:
         paths = [*(paths or []), *filter(None, (line.rstrip("\r\n") for line in sys.stdin))]
@@ -114,7 +125,10 @@ def detect(
     else:
         with blamed_on("--data"):
             source = open_data(data, split or "test", category, layout, streaming, batch_size)
-    detector = load_detector(model, device or processes.device, dtype, white_level, score)
+    images = (item.source for batch in source.batches(ALONE) for item in batch)
+    white = choose_white_level(white_level, max_megapixels, images, processes.is_main)
+    own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    detector = load_detector(model, device or processes.device, dtype, own)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
     detector.thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:
@@ -123,8 +137,8 @@ def detect(
     results = Results(detector, source.folder, output, overlays, maps)
     with blamed_on("--output"):
         output.mkdir(parents=True, exist_ok=True)
-        images = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
-        settings = {"batch_size": batch_size} | images
+        where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
+        settings = {"batch_size": batch_size} | where
         with _writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
             seen = detect_all(source, results, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))

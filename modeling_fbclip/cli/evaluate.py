@@ -18,11 +18,13 @@ from modeling_fbclip.cli.options import (
     Device,
     Dtype,
     Layout,
+    MaxMegapixels,
     Model,
     Score,
     Split,
     Streaming,
     WhiteLevel,
+    choose_white_level,
 )
 from modeling_fbclip.cli.stdout import printing, take_each
 from modeling_fbclip.cli.tables import print_table
@@ -73,6 +75,7 @@ def evaluate(
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
     score: Score = None,
+    max_megapixels: MaxMegapixels = None,
     form: Annotated[ReportFormat, typer.Option("--format", help="Form of the report on stdout.")] = "table",
     plots: Annotated[
         Path | None,
@@ -105,10 +108,13 @@ def evaluate(
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.detection.processes import join_processes
+    from modeling_fbclip.detection.white_level import images_of
     from modeling_fbclip.evaluation import evaluate as evaluate_model
 
     processes = join_processes()
-    detector = load_detector(model, device or processes.device, dtype, white_level, score)
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset), processes.is_main)
+    own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    detector = load_detector(model, device or processes.device, dtype, own)
     total = None if streaming else -(-len(dataset) // processes.size)
     with ExitStack() as unfinished, progress_bar(total, "evaluate", visible=processes.is_main) as progress:
         figures = None

@@ -1,7 +1,9 @@
 """Options that several commands share."""
 
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,10 +24,16 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Images that go through the 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps …", show_default="an accelerator if there is one")]
 Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Number type of the weights.")]
 WhiteLevel = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        min=1, help="Value of white in images of more than 8 bits.", show_default="the processor's, or the file's"
+        metavar="<N|auto>",
+        help="Value of white in images of more than 8 bits that do not declare it; auto: by the first 100 images.",
+        show_default="the processor's, or the number type's",
     ),
+]
+MaxMegapixels = Annotated[
+    float | None,
+    typer.Option(min=0.001, help="Larger images are refused.", show_default="the processor's, else 200"),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 Score = Annotated[
@@ -36,6 +44,35 @@ Score = Annotated[
     ),
 ]
 Format = Literal["table", "json", "csv"]
+
+
+def choose_white_level(
+    given: str | None, max_megapixels: float | None, images: Iterable[Callable[[], Any]], is_main: bool = True
+) -> float | None:
+    """
+    The number that `--white-level` gives, or that `auto` finds in the first of the images and prints.
+
+    Raises:
+        typer.BadParameter: if it is neither a number from 1 on nor `auto`.
+    """
+    if given is None:
+        return None
+    if given == "auto":
+        from modeling_fbclip.detection.white_level import find_white_level
+        from modeling_fbclip.files_fbclip import MAX_MEGAPIXELS
+
+        return find_white_level(
+            images, max_megapixels or MAX_MEGAPIXELS, lambda line: typer.echo(line, err=True) if is_main else None
+        )
+    try:
+        white_level = float(given)
+    except ValueError:
+        white_level = math.nan
+    if not 1 <= white_level < math.inf:
+        raise typer.BadParameter(
+            f"{given!r} is neither a number from 1 on, such as 4095, nor auto", param_hint="--white-level"
+        )
+    return white_level
 
 
 def require_free(output: Path, force: bool) -> None:

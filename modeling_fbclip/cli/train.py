@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on, option_of
-from modeling_fbclip.cli.options import Category, ChosenSplit, Layout, Model, WhiteLevel
+from modeling_fbclip.cli.options import (
+    Category,
+    ChosenSplit,
+    Layout,
+    MaxMegapixels,
+    Model,
+    WhiteLevel,
+    choose_white_level,
+)
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
 
 # Types on the command line, where they differ from the field's.
@@ -55,6 +63,7 @@ def train(
     layout: Layout = None,
     category: Category = None,
     white_level: WhiteLevel = None,
+    max_megapixels: MaxMegapixels = None,
     **arguments: Any,
 ) -> None:
     """
@@ -86,12 +95,15 @@ def train(
 
     from modeling_fbclip import training
     from modeling_fbclip.detection.loading import load_detector
+    from modeling_fbclip.detection.white_level import images_of
 
-    loaded = load_detector(model, "cpu", white_level=white_level)
+    is_main = PartialState().is_main_process
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset), is_main)
+    loaded = load_detector(model, "cpu", own={"white_level": white, "max_megapixels": max_megapixels})
     try:
         training.train(loaded.model, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
     except KeyboardInterrupt:
-        if PartialState().is_main_process:
+        if is_main:
             typer.echo("stopped; the same command with --resume auto continues", err=True)
         raise
     if PartialState().is_main_process:

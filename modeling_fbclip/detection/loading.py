@@ -1,6 +1,7 @@
 """Loads a model with its processor: for the command line, the demo, the Hub and the benchmarks."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,7 @@ def load_detector(
     model_name: str | None = None,
     device: str | None = None,
     dtype: str = "float32",
-    white_level: float | None = None,
-    score: str | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Detector:
     r"""
     A model with its processor, ready to be used.
@@ -56,7 +56,7 @@ def load_detector(
         model_name: a folder or a Hub id; `None` for the bundled model.
         device: torch's name of one, or `None` for the accelerator if there is one.
         dtype: torch's name of the weights' number type.
-        white_level, score: in place of the processor's.
+        own: settings in place of the processor's, by name; `None` keeps the processor's.
 
     Raises:
         `ArgumentError`: there is no such model or device; `argument` is `"model"` or `"device"`.
@@ -70,8 +70,9 @@ def load_detector(
         raise ArgumentError("model", f"{title} cannot be loaded: {one_line(error)}") from error
     if model.dtype is torch.bfloat16 and not computes_bfloat16(target.type):
         logger.warning("bfloat16 is very slow here: this processor has no instructions for it; take float32.")
-    processor.white_level = processor.white_level if white_level is None else white_level
-    processor.score = processor.score if score is None else score
+    for name, value in (own or {}).items():
+        if value is not None:
+            setattr(processor, name, value)
     return Detector(on_device(model, target), processor)
 
 

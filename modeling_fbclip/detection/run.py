@@ -16,6 +16,7 @@ from modeling_fbclip.detection.row_files import Done
 from modeling_fbclip.detection.rows import Row, outcome
 from modeling_fbclip.detection.sources import Batch, Item, Source
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
+from modeling_fbclip.files_fbclip import shortened
 
 Value = TypeVar("Value")
 
@@ -91,7 +92,7 @@ def run_model(batches: Iterable[Batch], detector: Detector) -> Iterator[Found]:
             picture = detector.processor.read_image(item.source(), item.path)
             return Loaded(item, picture, detector.prepare(picture), None)
         except (OSError, ValueError) as error:
-            return Loaded(item, None, None, one_line(error).removeprefix(f"{item.path}: "))
+            return Loaded(item, None, None, one_line(error).removeprefix(f"{shortened(item.path)}: "))
 
     for batch in read_ahead(batches, load):
         good = [loaded.pixel_values for loaded in batch if loaded.pixel_values is not None]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from modeling_fbclip.data.decoding import open_image, undecoded
 from modeling_fbclip.detection.rendering import render_overlay
 from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
 from modeling_fbclip.evaluation.metrics import BoolArray, pixel_ranking
@@ -59,7 +60,7 @@ def save_plots(
     if not isinstance(rows, Dataset):
         return {}
     for index, name in figures.items():
-        _save_overlay(rows[predictions[index].row], predictions[index], processor, folder / name)
+        _save_overlay(undecoded(rows)[predictions[index].row], predictions[index], processor, folder / name)
     return figures
 
 
@@ -110,8 +111,8 @@ def _worst(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]:
 
 
 def _save_overlay(row: dict, prediction: Prediction, processor: FBCLIPProcessor, path: Path) -> None:
-    image = processor.read_image(row["image"], prediction.path)
+    image = processor.read_image(open_image(row["image"], prediction.path), prediction.path)
     anomaly_map = resize_maps(torch.from_numpy(prediction.anomaly_map)[None], (image.height, image.width))[0]
-    truth = row.get("mask")
-    mask = None if truth is None else load_mask(truth, prediction.path)
+    truth = open_image(row.get("mask"), prediction.path)
+    mask = None if truth is None else load_mask(truth, prediction.path, processor.max_megapixels)
     render_overlay(image, anomaly_map, mask).save(path)

@@ -51,7 +51,7 @@ def _digest_row(row: dict[str, Any], index: int, processor: FBCLIPProcessor) -> 
     name, name_of_mask = row_name(row, index), mask_name(row, index)
     image = image_digest(processor.read_image(open_image(row["image"], name), name))
     mask = open_image(row.get("mask"), name_of_mask)
-    mask_bytes = b"" if mask is None else load_mask(mask, name_of_mask).tobytes()
+    mask_bytes = b"" if mask is None else load_mask(mask, name_of_mask, processor.max_megapixels).tobytes()
     whole = hashlib.blake2b(f"{image} {row['label']} ".encode() + mask_bytes, digest_size=16).hexdigest()
     return RowDigest(image, whole, mask is not None)
 

@@ -7,6 +7,8 @@ import pytest
 from modeling_fbclip.demo.photos import FORMATS, Photo, decode
 from PIL import Image
 
+from modeling_fbclip import FBCLIPProcessor
+
 from .conftest import EXAMPLES
 
 
@@ -16,6 +18,6 @@ def test_every_format_is_read(name):
         expected = image.convert("RGB")
     stream = io.BytesIO()
     expected.save(stream, name)
-    decoded = decode(Photo(f"photo.{name.lower()}", stream.getvalue()))
+    decoded = decode(Photo(f"photo.{name.lower()}", stream.getvalue()), FBCLIPProcessor())
     assert (decoded.mode, decoded.size) == ("RGB", expected.size)
     assert np.abs(np.asarray(decoded, dtype=int) - np.asarray(expected)).mean() < 6  # GIF has 256 colours
