@@ -1,6 +1,7 @@
 """Opens a picture: a file, its bytes, base64 text or a data URI, at one of its pages, and within a limit of size."""
 
 import base64
+import logging
 import os
 import re
 import struct
@@ -24,6 +25,7 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 
 # Pillow warns of odd details that it copes with, such as EXIF data that is cut off. Nobody can do anything about them.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
 
 
 def open_picture(source: object, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[Image.Image | Deep, str]:
