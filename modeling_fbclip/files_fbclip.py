@@ -7,7 +7,7 @@ import re
 import struct
 import warnings
 from collections.abc import Mapping
-from io import BytesIO
+from io import BytesIO, IOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,7 +33,7 @@ def open_picture(source: object, name: str, max_megapixels: float = MAX_MEGAPIXE
     Opens a picture of any kind but an array.
 
     Args:
-        source: a path, which `#n` may follow; the bytes of a file; base64 text or a data URI; or a PIL image.
+        source: a path, which `#n` may follow; an open file or its bytes; base64 text or a data URI; or a PIL image.
         name: what messages call it if it has no path.
         max_megapixels: a larger picture is refused before it is decoded.
 
@@ -51,8 +51,8 @@ def open_picture(source: object, name: str, max_megapixels: float = MAX_MEGAPIXE
         if data is not None:
             return _read(BytesIO(data), "", None, 1e6 * max_megapixels), shortened(name)
         if isinstance(source, str | os.PathLike):
-            name = os.fspath(source)
-            path, page = split_page(name)
+            name = os.fspath(source) or "''"
+            path, page = split_page(os.fspath(source))
             with _existing(path).open("rb") as stream:
                 return _read(stream, path, page, 1e6 * max_megapixels), shortened(name)
     except Exception as error:  # Pillow raises errors of all kinds for damaged files
@@ -90,8 +90,9 @@ def _wrong_kind(source: object) -> str:
 
 def _embedded(source: object) -> bytes | None:
     """The bytes that are given, also in a data URI or in base64 text; `None` for a path."""
-    if isinstance(source, BytesIO):
-        return source.getvalue()
+    if isinstance(source, IOBase):
+        source.seek(0)
+        return source.read()
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if not isinstance(source, str):
@@ -113,11 +114,13 @@ def _embedded(source: object) -> bytes | None:
 def _existing(path: str) -> Path:
     if path.startswith(("http://", "https://")):
         raise ValueError("URLs are not fetched; download the image and pass its path")
+    if not path:
+        raise ValueError("an empty path names no image")
     file = Path(path)
     if file.is_dir():
         raise ValueError("is a folder; pass the images in it")
     if not file.is_file():
-        raise ValueError("no such file")
+        raise ValueError("is neither a file nor a folder" if file.exists() else "no such file")
     return file
 
 
