@@ -23,9 +23,11 @@ LONGEST_PATH = 4096
 PAGE = re.compile(r"(.+)#(\d{1,9})", re.DOTALL)
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
-# Pillow warns of odd details that it copes with, such as EXIF data that is cut off. Nobody can do anything about them.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
+# They warn of odd details that they cope with, such as EXIF data that is cut off. Nobody can do anything about them.
+LIBRARIES = ("PIL", "nibabel", "pydicom")
+warnings.filterwarnings("ignore", module=rf"({'|'.join(LIBRARIES)})\.")
+for name_of_library in LIBRARIES:
+    logging.getLogger(name_of_library).addHandler(logging.NullHandler())  # else Python prints what they log
 
 
 def open_picture(source: object, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[Image.Image | Deep, str]:
