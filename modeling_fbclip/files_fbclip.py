@@ -15,6 +15,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .deep_fbclip import Deep, load_upright
 from .medical_fbclip import library, read_medical, require_page, require_size
+from .tiff_fbclip import TIFF_MARKS, read_tiff
 
 MAX_MEGAPIXELS = 200.0
 LONGEST_NAME = 160  # characters of a name in a message
@@ -24,7 +25,7 @@ PAGE = re.compile(r"(.+)#(\d{1,9})", re.DOTALL)
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 # They warn of odd details that they cope with, such as EXIF data that is cut off. Nobody can do anything about them.
-LIBRARIES = ("PIL", "nibabel", "pydicom")
+LIBRARIES = ("PIL", "nibabel", "pydicom", "tifffile")
 warnings.filterwarnings("ignore", module=rf"({'|'.join(LIBRARIES)})\.")
 for name_of_library in LIBRARIES:
     logging.getLogger(name_of_library).addHandler(logging.NullHandler())  # else Python prints what they log
@@ -132,7 +133,14 @@ def _read(stream: BinaryIO, path: str, page: int | None, max_pixels: float) -> I
     medical = read_medical(stream, path, page, max_pixels)
     if medical is not None:
         return medical
-    with _identify(stream) as image:
+    try:
+        identified = _identify(stream)
+    except UnidentifiedImageError:
+        stream.seek(0)
+        if stream.read(4) in TIFF_MARKS:
+            return read_tiff(stream, page, max_pixels)
+        raise
+    with identified as image:
         return _load(image, page, max_pixels)
 
 

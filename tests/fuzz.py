@@ -19,6 +19,7 @@ import nibabel
 import numpy as np
 import pillow_heif
 import pydicom
+import tifffile
 import torch
 from deep_files import png16, tiff16
 from hypothesis import HealthCheck, given, settings
@@ -98,7 +99,9 @@ def real_files() -> list[bytes]:
     files += [_saved(grey, kind, save_all=True, append_images=[grey] * 2) for kind in ("GIF", "PNG", "TIFF", "WEBP")]
     heif = BytesIO()
     pillow_heif.from_pillow(Image.fromarray(np.tile(PIXELS, (5, 5, 1)))).save(heif)
-    return [*files, heif.getvalue()]
+    floats = BytesIO()
+    tifffile.imwrite(floats, PIXELS / 255, photometric="rgb")
+    return [*files, heif.getvalue(), floats.getvalue()]
 
 
 def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:

@@ -33,7 +33,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return f"needs the library {error.name!r}: pip install 'modeling-fbclip[{EXTRAS[error.name]}]'"
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        return one_line(f"{error.filename}: {error.strerror}")
     return one_line(error)
 
 
