@@ -50,7 +50,7 @@ def test_images_that_declare_their_white_or_cannot_be_read_leave_it_open(tmp_pat
     lines: list[str] = []
     images = [partial(str, tmp_path / name) for name in ("8.png", "float.tif", "text.png", "missing.png")]
     assert find_white_level(images, 200, lines.append) is None
-    assert lines == ["white level: as the files declare it; the first 4 images leave none open"]
+    assert lines == ["white level: not set; the first 4 images declare their own"]
     deep = save(tmp_path, 900)
     assert find_white_level([*images, *deep], 200, lines.append) == 1023
     assert find_white_level(deep, 1e-6, lines.append) is None  # too large
