@@ -53,7 +53,7 @@ def load_upright(image: Image.Image) -> Image.Image | Deep:
     """Decodes a picture: as Pillow holds it, or its values where there are more than 8 bits."""
     white = bits = colours = low = None
     is_cut = False
-    if getattr(image, "tile", None):  # not read yet
+    if getattr(image, "tile", None) and getattr(image, "fp", None):  # not read yet
         white, bits = declared_white(image), significant_bits(image)
         colours = _colours_of_ppm(image)
         low = _lower_bytes(image)

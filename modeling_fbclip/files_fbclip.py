@@ -1,12 +1,13 @@
 """Opens a picture: a file, its bytes, base64 text or a data URI, at one of its pages, and within a limit of size."""
 
 import base64
+import logging
 import os
 import re
 import struct
 import warnings
 from collections.abc import Mapping
-from io import BytesIO
+from io import BytesIO, IOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .deep_fbclip import Deep, load_upright
 from .medical_fbclip import library, read_medical, require_page, require_size
+from .tiff_fbclip import TIFF_MARKS, read_tiff
 
 MAX_MEGAPIXELS = 200.0
 LONGEST_NAME = 160  # characters of a name in a message
@@ -22,8 +24,11 @@ LONGEST_PATH = 4096
 PAGE = re.compile(r"(.+)#(\d{1,9})", re.DOTALL)
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
-# Pillow warns of odd details that it copes with, such as EXIF data that is cut off. Nobody can do anything about them.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+# They warn of odd details that they cope with, such as EXIF data that is cut off. Nobody can do anything about them.
+LIBRARIES = ("PIL", "nibabel", "pydicom", "tifffile")
+warnings.filterwarnings("ignore", module=rf"({'|'.join(LIBRARIES)})\.")
+for name_of_library in LIBRARIES:
+    logging.getLogger(name_of_library).addHandler(logging.NullHandler())  # else Python prints what they log
 
 
 def open_picture(source: object, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[Image.Image | Deep, str]:
@@ -31,7 +36,7 @@ def open_picture(source: object, name: str, max_megapixels: float = MAX_MEGAPIXE
     Opens a picture of any kind but an array.
 
     Args:
-        source: a path, which `#n` may follow; the bytes of a file; base64 text or a data URI; or a PIL image.
+        source: a path, which `#n` may follow; an open file or its bytes; base64 text or a data URI; or a PIL image.
         name: what messages call it if it has no path.
         max_megapixels: a larger picture is refused before it is decoded.
 
@@ -49,8 +54,8 @@ def open_picture(source: object, name: str, max_megapixels: float = MAX_MEGAPIXE
         if data is not None:
             return _read(BytesIO(data), "", None, 1e6 * max_megapixels), shortened(name)
         if isinstance(source, str | os.PathLike):
-            name = os.fspath(source)
-            path, page = split_page(name)
+            name = os.fspath(source) or "''"
+            path, page = split_page(os.fspath(source))
             with _existing(path).open("rb") as stream:
                 return _read(stream, path, page, 1e6 * max_megapixels), shortened(name)
     except Exception as error:  # Pillow raises errors of all kinds for damaged files
@@ -88,8 +93,9 @@ def _wrong_kind(source: object) -> str:
 
 def _embedded(source: object) -> bytes | None:
     """The bytes that are given, also in a data URI or in base64 text; `None` for a path."""
-    if isinstance(source, BytesIO):
-        return source.getvalue()
+    if isinstance(source, IOBase):
+        source.seek(0)
+        return source.read()
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if not isinstance(source, str):
@@ -111,11 +117,13 @@ def _embedded(source: object) -> bytes | None:
 def _existing(path: str) -> Path:
     if path.startswith(("http://", "https://")):
         raise ValueError("URLs are not fetched; download the image and pass its path")
+    if not path:
+        raise ValueError("an empty path names no image")
     file = Path(path)
     if file.is_dir():
         raise ValueError("is a folder; pass the images in it")
     if not file.is_file():
-        raise ValueError("no such file")
+        raise ValueError("is neither a file nor a folder" if file.exists() else "no such file")
     return file
 
 
@@ -125,7 +133,14 @@ def _read(stream: BinaryIO, path: str, page: int | None, max_pixels: float) -> I
     medical = read_medical(stream, path, page, max_pixels)
     if medical is not None:
         return medical
-    with _identify(stream) as image:
+    try:
+        identified = _identify(stream)
+    except UnidentifiedImageError:
+        stream.seek(0)
+        if stream.read(4) in TIFF_MARKS:
+            return read_tiff(stream, page, max_pixels)
+        raise
+    with identified as image:
         return _load(image, page, max_pixels)
 
 

@@ -1,7 +1,7 @@
 """Reads images and masks of every kind; resizes and smooths anomaly maps."""
 
 import os
-from io import BytesIO
+from io import IOBase
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from .depth_fbclip import exceeds, to_8_bits
 from .files_fbclip import MAX_MEGAPIXELS, open_picture, shortened
 from .medical_fbclip import MEDICAL_SUFFIXES
 
-ImageSource = str | os.PathLike | bytes | bytearray | BytesIO | Image.Image | np.ndarray | Tensor
+ImageSource = str | os.PathLike | bytes | bytearray | IOBase | Image.Image | np.ndarray | Tensor
 
 # How the names of files in a folder end that are taken for images: photographs and scans.
 IMAGE_SUFFIXES = (
@@ -38,7 +38,7 @@ def load_rgb_image(
     else by `white_level`, else by the number type. See [`to_8_bits`].
 
     Args:
-        image (path, `bytes`, `BytesIO`, base64 text, data URI, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
+        image (path, `bytes`, open file, base64 text, data URI, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
             A path may end with `#n`: page, frame or slice `n`, from 0. An array is of shape `(height, width)`,
             `(height, width, channels)` or `(channels, height, width)` with 1, 3 or 4 channels. Arrays hold `uint8`,
             `uint16` or `bool`, or floating-point numbers in `[0, 1]`. If both layouts fit, the channels of a NumPy
@@ -161,7 +161,7 @@ def _picture_from_array(image: np.ndarray | Tensor, name: str, white_level: floa
     if white_level is None and kind in "iu" and not is_known:
         raise ValueError(
             f"{name}: {values.dtype} values from {values.min()} to {values.max()}, but an array holds uint8, uint16 "
-            "or bool, or floating-point numbers from 0 to 1."
+            "or bool, or floating-point numbers from 0 to 1; other integers need the value of white as `white_level`."
         )
     white = 1 if kind == "f" and not exceeds(values, 1) else white_level
     return Image.fromarray(np.ascontiguousarray(to_8_bits(values, name, white)))

@@ -14,16 +14,17 @@ MEDICAL_SUFFIXES = (*DICOM_SUFFIXES, *NIFTI_SUFFIXES)
 DICOM_MARK = slice(128, 132), b"DICM"
 NIFTI_MARKS = (slice(344, 348), (b"n+1\0", b"n+2\0")), (slice(4, 8), (b"n+2\0",))
 GZIP_MARK = b"\x1f\x8b"
-SHOWN = 1, 99  # percentiles that are black and white where a NIfTI file declares neither, as nibabel's viewer has it
+SHOWN = 1, 99  # percentiles that are black and white where a file declares neither, as nibabel's viewer has it
 
 
 def read_medical(stream: BinaryIO, path: str, page: int | None, max_pixels: float) -> Deep | None:
     r"""
     Reads a DICOM or NIfTI picture; `None` if it is of another kind.
 
-    Of a DICOM file, the values are rescaled and windowed as it says. Of a NIfTI file, a slice along the body is read,
-    with the patient's front at the top and the right hand at the right. It is shown from `cal_min` to `cal_max`, or
-    between two percentiles of the volume.
+    Of a DICOM file, the values are rescaled and windowed as it says. Without a window, the stored bits are the range,
+    or percentiles of the frame where these are all 16 and signed or rescaled. Of a NIfTI file, a slice along the body
+    is read, with the patient's front at the top and the right hand at the right. It is shown from `cal_min` to
+    `cal_max`, or between percentiles of the volume.
 
     Args:
         stream: the file.
@@ -81,7 +82,10 @@ def _read_dicom(stream: BinaryIO, page: int | None, max_pixels: float) -> Deep:
         raise ValueError("the DICOM file holds no picture")
     require_size(int(data.Rows) * int(data.Columns), max_pixels)
     require_page(page or 0, int(data.get("NumberOfFrames") or 1), "frame")
-    values = pixels.pixel_array(data, index=page or 0)  # YBR colours become RGB
+    try:
+        values = pixels.pixel_array(data, index=page or 0)  # YBR colours become RGB
+    except RuntimeError as error:  # a compression that pydicom leaves to other libraries
+        raise ValueError(str(error)) from error
     if data.PhotometricInterpretation == "PALETTE COLOR":
         values = pixels.apply_color_lut(values, data)[:, :, :3]
         return Deep(values, np.iinfo(values.dtype).max)
@@ -90,12 +94,12 @@ def _read_dicom(stream: BinaryIO, page: int | None, max_pixels: float) -> Deep:
     inverted = data.PhotometricInterpretation == "MONOCHROME1"
     has_window = "WindowWidth" in data and "WindowCenter" in data
     has_table = "VOILUTSequence" in data and not has_window
-    if (
-        values.dtype.itemsize == 2
-        and data.BitsStored == 16
-        and not (has_window or has_table or "RescaleSlope" in data)
-    ):
-        return Deep(values, inverted=inverted)  # nothing is declared but the type
+    is_scaled = "RescaleSlope" in data or "ModalityLUTSequence" in data
+    if data.get("BitsStored") == 16 and not (has_window or has_table):  # nothing is declared but the type
+        if values.dtype.kind == "u" and not is_scaled:
+            return Deep(values, inverted=inverted)
+        black, white = _seen_range(values)
+        return Deep(values, white, black, inverted)
     values = pixels.apply_voi_lut(pixels.apply_modality_lut(values, data), data, prefer_lut=False)
     black, white = (0, 2 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1) if has_table else _stored_range(data)
     return Deep(values, white, black, inverted)
@@ -110,6 +114,13 @@ def _stored_range(data: Any) -> tuple[float, float]:
     slope, intercept = float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))
     ends = sorted((low * slope + intercept, high * slope + intercept))
     return ends[0], ends[1]
+
+
+def _seen_range(values: np.ndarray) -> tuple[float, float]:
+    """Black and white where nothing declares them: percentiles, the upper one of what is above black."""
+    black = float(np.percentile(values, SHOWN[0]))
+    above = values[values > black]
+    return black, float(np.percentile(above, SHOWN[1])) if above.size else black + 1
 
 
 def _read_nifti(stream: BinaryIO, start: bytes, page: int | None, max_pixels: float) -> Deep:
@@ -134,6 +145,5 @@ def _read_nifti(stream: BinaryIO, start: bytes, page: int | None, max_pixels: fl
     values = values[:: -1 if signs[rest[0]] < 0 else 1, :: -1 if signs[rest[1]] < 0 else 1]
     black, white = float(image.header["cal_min"]), float(image.header["cal_max"])
     if white <= black:
-        black = np.percentile(volume, SHOWN[0])
-        white = np.percentile(volume[volume > black], SHOWN[1]) if (volume > black).any() else black + 1
+        black, white = _seen_range(volume)
     return Deep(np.rot90(values), white, black)

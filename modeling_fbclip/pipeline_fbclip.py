@@ -60,7 +60,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         Detects anomalies in one image or in many.
 
         Args:
-            inputs (path, `bytes`, `BytesIO`, base64 text, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor`, or a list,
+            inputs (path, `bytes`, open file, base64 text, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor`, or a list,
                 data set column or iterator of them): Images, as [`load_rgb_image`] reads them. URLs are not fetched.
             threshold (`float` in `[0, 1]`, *optional*): An image is anomalous from this score on.
             pixel_threshold (`float` in `[0, 1]`, *optional*): A pixel is anomalous from this value on.

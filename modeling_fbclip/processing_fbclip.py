@@ -152,7 +152,7 @@ class FBCLIPProcessor(ProcessorMixin):
         Prepares images, masks or both.
 
         Args:
-            images (path, `bytes`, `BytesIO`, base64 text, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of
+            images (path, `bytes`, open file, base64 text, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of
                 them, *optional*): Images of any sizes, as [`load_rgb_image`] reads them. An array of four dimensions
                 is a batch.
             masks (as `images`, *optional*): Ground truth, anomalous above 0; `None` in the list for a normal image.

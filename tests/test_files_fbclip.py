@@ -3,7 +3,7 @@
 import base64
 import sys
 import warnings
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,7 @@ def test_a_picture_need_not_be_a_file(source: object) -> None:
         ("A" * 4000, "not an image, or in a format that Pillow cannot read"),
         ({"image": None}, r"dict is no image; pass the image in it, such as row\['image'\]"),
         (pd.DataFrame({"path": ["a.png"]}), r"DataFrame is no image; pass a column of it as a list, such as list\("),
+        (StringIO("text"), "the image is damaged or cut off"),
         (3, "int is no image; pass a path, bytes, base64 text, a PIL image, an array or a tensor"),
     ],
 )
@@ -74,6 +75,24 @@ def test_what_is_no_picture_gets_one_line(source: object, reason: str) -> None:
             FBCLIPProcessor(image_size=8)(images=images)
         assert len(str(error.value)) < 300
         assert "\n" not in str(error.value)
+
+
+def test_an_open_file_is_read_from_its_start(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    with (tmp_path / "a.png").open("rb") as file:
+        file.read(9)
+        assert np.array_equal(np.asarray(load_rgb_image(file)), COLOURS)
+        assert not file.closed
+
+
+def test_an_empty_path_and_a_closed_picture_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^'': an empty path names no image\.$"):
+        load_rgb_image("")
+    (tmp_path / "a.png").write_bytes(png())
+    picture = Image.open(tmp_path / "a.png")
+    picture.close()
+    with pytest.raises(ValueError, match=r"a\.png: Operation on closed image\.$"):
+        load_rgb_image(picture)
 
 
 def test_rows_of_a_data_set_say_what_to_pass() -> None:

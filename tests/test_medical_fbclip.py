@@ -7,9 +7,10 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSNearLossless
 
 from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.images_fbclip import load_mask, load_rgb_image, undeclared_maximum
@@ -85,6 +86,25 @@ def test_dicom_of_16_bits_without_a_window_takes_the_white_level() -> None:
     data = dicom(GREY.astype(np.uint16) * 16 + 7)
     assert undeclared_maximum(data) == int(GREY.max()) * 16 + 7
     assert np.abs(grey(data, 4095) - GREY).max() <= 1
+
+
+def test_dicom_of_16_rescaled_bits_without_a_window_is_shown_between_percentiles() -> None:
+    hounsfield = np.linspace(-1000, 1000, 600).reshape(20, 30)
+    stored = np.rint(hounsfield).astype(np.int16)
+    plain = grey(dicom(stored, RescaleSlope=1, RescaleIntercept=-24))
+    assert np.abs(plain - (hounsfield + 980) / 1950 * 255).max() <= 5.5
+    stored[3, 4] = 32767
+    assert np.abs(grey(dicom(stored, RescaleSlope=1, RescaleIntercept=-24)) - plain).mean() < 1
+
+
+def test_a_compression_that_needs_another_library_gets_one_line(tmp_path: Path) -> None:
+    near_lossless = pydicom.dcmread(BytesIO(dicom(GREY)))
+    near_lossless.file_meta.TransferSyntaxUID = JPEGLSNearLossless
+    near_lossless.PixelData = pydicom.encaps.encapsulate([GREY.tobytes()])
+    near_lossless.save_as(tmp_path / "scan.dcm")
+    with pytest.raises(ValueError, match=r"scan\.dcm: Unable to decompress 'JPEG-LS Lossy [^\n]*\.$") as error:
+        load_rgb_image(tmp_path / "scan.dcm")
+    assert len(str(error.value)) < 330
 
 
 def test_dicom_without_a_suffix_and_by_frame(tmp_path: Path) -> None:

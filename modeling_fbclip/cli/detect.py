@@ -38,7 +38,9 @@ FILES = ("jsonl", "parquet")
 def detect(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH", help="Images, folders of images, or globs.", show_default=False),
+        typer.Argument(
+            metavar="PATH", help="Images, folders of images, or globs. scan.tif#3: page 3, from 0.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder or Hub id of a data set, in place of PATH.", show_default="none")

@@ -95,15 +95,15 @@ def train(
 
     from modeling_fbclip import training
     from modeling_fbclip.detection.loading import load_detector
+    from modeling_fbclip.detection.processes import is_launched_as_main
     from modeling_fbclip.detection.white_level import images_of
 
-    is_main = PartialState().is_main_process
-    white = choose_white_level(white_level, max_megapixels, images_of(dataset), is_main)
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset), is_launched_as_main())
     loaded = load_detector(model, "cpu", own={"white_level": white, "max_megapixels": max_megapixels})
     try:
         training.train(loaded.model, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
     except KeyboardInterrupt:
-        if is_main:
+        if is_launched_as_main():
             typer.echo("stopped; the same command with --resume auto continues", err=True)
         raise
     if PartialState().is_main_process:

@@ -46,7 +46,7 @@ def find_white_level(
         largest = max((value for value in (largest, found) if value is not None), default=None)
     first = f"the first {count} image{'s' * (count != 1)}"
     if largest is None:
-        tell(f"white level: as the files declare it; {first} leave none open")
+        tell(f"white level: not set; {first} declare their own")
         return None
     bits = next((bits for bits in BITS if largest < 2**bits), None)
     if bits is None:

@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 from training.conftest import damaged_png
 
+from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.training import steps
 
@@ -170,3 +171,29 @@ def test_the_layout_option_is_used(fbclip, data, model_folder, tmp_path):
     outcome = fbclip("train", data / "tile/test/good", *arguments, "--layout", "good-only")
     assert outcome.status == 0, outcome.err
     assert json.loads((tmp_path / "out/training_record.json").read_text())["data"]["normal"] == 2
+
+
+def test_white_level_auto_and_the_limit_of_megapixels_stay_with_the_model(fbclip, model_folder, tmp_path):
+    for index, name in enumerate(("good", "good", "bad", "bad")):
+        pixels = np.random.default_rng(index).integers(0, 4096, (12, 20)).astype(np.uint16)
+        (tmp_path / "parts" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "parts" / name / f"{index}.png")
+    options = ("--model", model_folder, "--white-level", "auto", "--max-megapixels", 3, "--output")
+    outcome = fbclip("train", tmp_path / "parts", "--batch-size", 2, *options, tmp_path / "trained")
+    assert outcome.status == 0
+    assert outcome.err.startswith("white level: 4095 (12 bits); the largest value of the first 4 images is 4")
+    calibrated = fbclip("calibrate", tmp_path / "parts", "--target-fpr", 0.4, *options, tmp_path / "calibrated")
+    assert calibrated.status == 0
+    for folder in ("trained", "calibrated"):
+        processor = FBCLIPProcessor.from_pretrained(tmp_path / folder)
+        assert (processor.white_level, processor.max_megapixels) == (4095, 3)
+    for command in (
+        ("evaluate", tmp_path / "parts", "--model", model_folder),
+        ("datasets", "check", tmp_path / "parts"),
+    ):
+        outcome = fbclip(*command, "--white-level", "auto")
+        assert outcome.status == 0
+        assert outcome.err.startswith("white level: 4095 (12 bits)")
+        refused = fbclip(*command, "--white-level", 0.5)
+        assert refused.status == 2
+        assert "'0.5' is neither a number from 1 on, such as 4095, nor auto" in refused.err
