@@ -82,8 +82,6 @@ def calibrate(
                 raise ValueError(f"{data} holds images without labels, which only --criterion conformal takes")
         labels = (0,) if criterion == "conformal" else (0, 1)
         dataset, read = load_fitting_split(data, labels, split, layout, category)
-    if layout != "good-only":
-        typer.echo(f"reading the split {read!r} of {data}", err=True)
 
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
@@ -120,6 +118,8 @@ def calibrate(
             save_calibrated(detector, digests, output, about, in_place)
 
     take_each(partial(_print, found), save)
+    if layout != "good-only":
+        typer.echo(f"the thresholds come from the split {read!r} of {data}", err=True)
     typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
 
 

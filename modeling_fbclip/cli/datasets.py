@@ -8,6 +8,7 @@ import typer
 
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import Format, MaxMegapixels, WhiteLevel, choose_white_level
+from modeling_fbclip.cli.stdout import printing
 from modeling_fbclip.cli.tables import print_csv, print_json, print_table, printable
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def _write_findings(findings: "Findings", form: Format) -> None:
         print_csv(CHECKED, [[row.get(name, "") for name in CHECKED] for row in counts + oddities])
     else:
         known = f", {findings.known_as}" if findings.known_as else ""
-        print(f"{printable(findings.path)}: layout {findings.layout}{known}")
+        with printing():
+            print(f"{printable(findings.path)}: layout {findings.layout}{known}")
         for rows in filter(None, (counts, oddities)):
             print_table(list(rows[0]), [list(row.values()) for row in rows], NUMBERS)
 

@@ -1,6 +1,7 @@
 """Results on stdout: a table for a reader, CSV or JSON for a program."""
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
@@ -53,10 +54,12 @@ def print_table(
     if total:
         table.add_section()
         table.add_row(*map(_cell, total), style="bold")
-    # Without a height, rich takes 80 columns where TERM is dumb.
-    console = Console() if sys.stdout.isatty() else Console(width=WIDE, height=25)
+    # rich would end in its own way when the reader has gone, and take 80 columns where TERM is dumb.
+    on_terminal, text = sys.stdout.isatty(), io.StringIO()
+    width = Console().width if on_terminal else WIDE
+    Console(file=text, force_terminal=on_terminal, width=width, height=25).print(table)
     with printing():
-        console.print(table)
+        print(text.getvalue(), end="")
 
 
 def printable(text: str) -> str:

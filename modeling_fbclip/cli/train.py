@@ -88,8 +88,6 @@ def train(
             layout = "good-only"
         labels = (0,) if args.synthetic else (0, 1)
         dataset, read = load_fitting_split(data, labels, split, layout, category)
-    if layout != "good-only":
-        typer.echo(f"reading the split {read!r} of {data}", err=True)
 
     from accelerate import PartialState
 
@@ -109,7 +107,8 @@ def train(
     if PartialState().is_main_process:
         output = args.output_dir
         typer.echo(
-            f"saved to {output}, with the thresholds that the model had before; set its own by: "
+            f"saved to {output}, with the thresholds that the model had before; trained on the split {read!r}; "
+            f"set its own thresholds by: "
             f"fbclip calibrate good_parts/ --model {output} --output {output}",
             err=True,
         )

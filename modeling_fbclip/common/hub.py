@@ -8,6 +8,7 @@ from contextlib import contextmanager
 logger = logging.getLogger(__name__)
 
 PATIENCE = 3  # seconds; the libraries would try again for minutes
+GATEWAY_ERRORS = (502, 503, 504)  # the answer of a proxy whose Hub does not answer
 HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 
 
@@ -23,7 +24,7 @@ def hub_answers() -> bool:
     if is_offline_mode():
         return False
     try:
-        return get_session().head(constants.ENDPOINT, timeout=PATIENCE).status_code < 500
+        return get_session().head(constants.ENDPOINT, timeout=PATIENCE).status_code not in GATEWAY_ERRORS
     except Exception:  # of the HTTP library, or of a wrong address
         return False
 

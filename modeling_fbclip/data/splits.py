@@ -32,11 +32,11 @@ def load_fitting_split(
     """
     if split is None:
         try:
-            train = load_anomaly_dataset(name_or_path, "train", layout=layout, category=category)
+            train = load_anomaly_dataset(name_or_path, split="train", layout=layout, category=category)
         except ValueError:  # no such split, or nothing of these categories in it; other mistakes are in "test" too
             split = "test"
         else:
             if set(labels) <= set(train["label"]):
                 return train, "train"
             split = "test"
-    return load_anomaly_dataset(name_or_path, split, layout=layout, category=category), split
+    return load_anomaly_dataset(name_or_path, split=split, layout=layout, category=category), split

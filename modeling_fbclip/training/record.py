@@ -90,7 +90,7 @@ def training_record(
         "arguments": arguments,
         "data": {
             "hub_id": source,
-            "split": None if rows.split is None else str(rows.split),
+            **({} if rows.split is None else {"split": str(rows.split)}),
             "fingerprint": fingerprint(digests),
             "images": len(rows),
             "normal": labels[0],

@@ -43,7 +43,7 @@ def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
     output = Path(args.output_dir)
     if args.resume is None and not is_empty(output):
         raise ArgumentError(
-            "output_dir", f"{output} is not empty; choose another folder, or continue its run with `resume` auto."
+            "output_dir", f"{output}: is not empty; choose another folder, or continue its run with `resume` auto."
         )
     require_writable(output)
     set_seed(args.seed)

@@ -103,10 +103,10 @@ def test_good_images_train_with_synthetic(train, data):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--learning-rate", "-1"], "--learning-rate: `learning_rate` is -1.0, but must be greater than 0"),
-        (["--focal-gamma", "-1"], "`focal_gamma` is -1.0, but must be at least 0"),
+        (["--learning-rate", "-1"], "--learning-rate: --learning-rate is -1.0, but must be greater than 0"),
+        (["--focal-gamma", "-1"], "--focal-gamma is -1.0, but must be at least 0"),
         (["--lr-scheduler", "sine"], "'sine' is not one of"),
-        (["--report-to", "paper"], "`report_to` has 'paper'"),
+        (["--report-to", "paper"], "--report-to has 'paper'"),
         (["--resume", "nowhere"], "nowhere: cannot be resumed"),
         (["--category", "screw"], "screw"),
         (["--layout", "visa"], "no data set found; looked for split_csv/1cls.csv"),
@@ -125,7 +125,8 @@ def test_an_output_folder_in_use_is_refused(train, tmp_path):
     (tmp_path / "trained/notes.txt").touch()
     outcome = train()
     assert outcome.status == 2
-    assert "trained: is not empty; choose another output folder, or resume with 'auto'" in outcome.err
+    assert "--output: " in outcome.err
+    assert "trained: is not empty; choose another folder, or continue its run with --resume auto" in outcome.err
 
 
 @pytest.mark.parametrize("kind", ["gigantic", "broken"])
@@ -157,7 +158,7 @@ def test_the_record_names_a_data_set_of_the_hub(train, fbclip, data, model_folde
     def load(name, **options):
         return load_anomaly_dataset({"someone/parts": data}.get(name, name), **options)
 
-    monkeypatch.setattr("modeling_fbclip.data.load_anomaly_dataset", load)
+    monkeypatch.setattr("modeling_fbclip.data.splits.load_anomaly_dataset", load)
     assert train("--epochs", 1).status == 0
     arguments = ["--model", model_folder, "--output", tmp_path / "hub", "--epochs", 1]
     assert fbclip("train", "someone/parts", *arguments).status == 0
