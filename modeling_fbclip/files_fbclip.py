@@ -29,6 +29,7 @@ LIBRARIES = ("PIL", "nibabel", "pydicom", "tifffile")
 warnings.filterwarnings("ignore", module=rf"({'|'.join(LIBRARIES)})\.")
 for name_of_library in LIBRARIES:
     logging.getLogger(name_of_library).addHandler(logging.NullHandler())  # else Python prints what they log
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # prints by itself
 
 
 def open_picture(source: object, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[Image.Image | Deep, str]:
@@ -72,7 +73,8 @@ def split_page(path: str) -> tuple[str, int | None]:
 
 
 def shortened(name: str) -> str:
-    """A name without its middle, if it is so long that it would fill a screen."""
+    """A name on one line: unprintable characters are escaped, and a long one, which fills a screen, has no middle."""
+    name = "".join(character if character.isprintable() else repr(character)[1:-1] for character in name)
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 

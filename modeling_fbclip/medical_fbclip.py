@@ -91,16 +91,23 @@ def _read_dicom(stream: BinaryIO, page: int | None, max_pixels: float) -> Deep:
         return Deep(values, np.iinfo(values.dtype).max)
     if values.ndim == 3:
         return Deep(values, 2 ** int(data.BitsStored) - 1)
+    return _grey_of_dicom(values, data, pixels)
+
+
+def _grey_of_dicom(values: np.ndarray, data: Any, pixels: Any) -> Deep:
+    """A frame's stored values, rescaled and windowed, and what is black and white in them."""
     inverted = data.PhotometricInterpretation == "MONOCHROME1"
     has_window = "WindowWidth" in data and "WindowCenter" in data
     has_table = "VOILUTSequence" in data and not has_window
     is_scaled = "RescaleSlope" in data or "ModalityLUTSequence" in data
-    if data.get("BitsStored") == 16 and not (has_window or has_table):  # nothing is declared but the type
-        if values.dtype.kind == "u" and not is_scaled:
-            return Deep(values, inverted=inverted)
+    declares_its_type_alone = data.get("BitsStored", 32) >= 16 and not (has_window or has_table)
+    if declares_its_type_alone and not is_scaled and values.dtype == np.uint16:
+        return Deep(values, inverted=inverted)
+    values = pixels.apply_modality_lut(values, data)
+    if declares_its_type_alone:
         black, white = _seen_range(values)
         return Deep(values, white, black, inverted)
-    values = pixels.apply_voi_lut(pixels.apply_modality_lut(values, data), data, prefer_lut=False)
+    values = pixels.apply_voi_lut(values, data, prefer_lut=False)
     black, white = (0, 2 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1) if has_table else _stored_range(data)
     return Deep(values, white, black, inverted)
 

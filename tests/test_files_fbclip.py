@@ -154,6 +154,8 @@ def test_long_names_are_shortened_in_messages() -> None:
     for name in ("n" * 240 + ".png", "n" * 400, "n/" * 3000):
         with pytest.raises(ValueError, match=r"^.{80}….{80}: (no such file|cannot be read \(File name too long\))\.$"):
             load_rgb_image(f"/{name}", name="image")
+    with pytest.raises(ValueError, match=r"^a\\nb\\x85ü\.png: no such file\.$"):
+        load_rgb_image("a\nb\x85ü.png")
     assert shortened("n" * 160) == "n" * 160
     assert shortened("a" * 100 + "b" * 100) == "a" * 80 + "…" + "b" * 80
 

@@ -251,7 +251,7 @@ def test_data_without_anything_to_learn_is_refused(run, parts):
     ("content", "said"),
     [
         (b"no picture", "not an image"),
-        (damaged_png("gigantic"), "exceeds limit"),
+        (damaged_png("gigantic"), "are more than the limit of 200"),
         (damaged_png("broken"), "the image is damaged or cut off"),
     ],
 )
