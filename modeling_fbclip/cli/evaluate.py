@@ -158,6 +158,7 @@ def _keep(finished: ExitStack, figures: Path | None, images: list[dict[str, Any]
     with blamed_on("--plots"), finished:
         if figures is not None:
             misses = [image for image in images if image["figure"]]
+            figures.mkdir(parents=True, exist_ok=True)
             (figures / "misses.csv").write_text(_to_csv(misses), encoding="utf-8")
 
 

@@ -38,7 +38,7 @@ def save_calibrated(
 
 
 def _save_model(model: FBCLIPModel, folder: Path) -> None:
+    # Configuration and code come first: saving removes other files of weights.
+    model.save_pretrained(folder, include_clip=model.config.includes_clip, state_dict={})
     if not copy_weights(model, folder):
         model.save_pretrained(folder)
-    else:  # configuration and code
-        model.save_pretrained(folder, include_clip=model.config.includes_clip, state_dict={})

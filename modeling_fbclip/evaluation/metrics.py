@@ -35,7 +35,8 @@ def compute_metrics(
     r"""
     All metrics of one category. If not every image has a mask, there are fewer maps than scores, or none.
 
-    It needs memory for a copy of the maps and time to sort it: two seconds for 100 maps of 518 × 518 on one core.
+    It needs memory for a copy of the maps, 150 bytes an anomalous pixel, and time to sort them: two seconds for 100
+    maps of 518 × 518 on one core.
 
     Args:
         anomaly_maps (`torch.Tensor` or `np.ndarray` of shape `(num_maps, height, width)`, or a list of maps):
