@@ -151,7 +151,7 @@ def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) ->
         if (saved := _load_saved(name)) is not None:
             if split not in saved:
                 has = ", ".join(map(repr, saved))
-                raise ArgumentError("split", f"{name}: has no split {split!r}, but {has}.")
+                raise ArgumentError("split", f"{name}: cannot be loaded (has no split {split!r}, but {has}).")
             return saved[split].to_iterable_dataset() if streaming else saved[split]
         if Path(name).is_dir():
             return load_dataset(name, split=split, streaming=streaming, **options)
