@@ -1,4 +1,4 @@
-"""Reads images and masks of every kind; resizes and smooths anomaly maps."""
+"""Reads images of every kind; resizes and smooths anomaly maps."""
 
 import os
 from pathlib import Path
@@ -66,49 +66,13 @@ def load_rgb_image(image: ImageSource, name: str = "image", white_level: float |
     """
     if isinstance(image, np.ndarray | Tensor):
         return _flatten(_picture_from_array(image, name, white_level))
-    picture, name = _read(image, name)
+    picture, name = read_picture(image, name)
     if picture.mode == "F" or picture.mode.startswith("I"):
         return _deep_to_8_bits(picture, name, white_level).convert("RGB")
     return _flatten(picture)
 
 
-def load_mask(mask: ImageSource, name: str = "mask") -> np.ndarray:
-    r"""
-    Reads a mask of any kind. Black and transparent pixels are normal, all others anomalous.
-
-    Args:
-        mask (`str`, `os.PathLike`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
-            As in [`load_rgb_image`], but an array has at most one channel. Its numbers above 0 are anomalous.
-        name (`str`, *optional*, defaults to `"mask"`):
-            Name in error messages for a mask without a file name.
-
-    Returns:
-        `np.ndarray` of shape `(height, width)`: Booleans, true where anomalous.
-
-    Raises:
-        `ValueError`: As [`load_rgb_image`].
-    """
-    if isinstance(mask, np.ndarray | Tensor):
-        values = _to_numpy(mask)
-        axis = _channel_axis(mask, (1,))
-        values = values if axis is None else values.squeeze(axis)
-        if values.ndim != 2 or values.size == 0:
-            raise ValueError(f"{name}: array of shape {values.shape}, but a mask has (height, width).")
-    else:
-        picture, name = _read(mask, name)
-        if picture.mode == "P" or len(picture.getbands()) > 1 or picture.has_transparency_data:
-            # The colour counts: index 0 of a palette may have any colour.
-            # Through RGB, as Pillow does not convert every mode to RGBA.
-            picture = picture if picture.has_transparency_data else picture.convert("RGB")
-            *colours, alpha = np.moveaxis(np.asarray(picture.convert("RGBA")), 2, 0)
-            return np.any(colours, axis=0) & ((alpha > 0) | (alpha.max() == 0))
-        values = np.asarray(picture)
-    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
-        raise ValueError(f"{name}: a mask holds finite numbers, 0 where normal and above 0 where anomalous.")
-    return values > 0
-
-
-def _read(image: object, name: str) -> tuple[Image.Image, str]:
+def read_picture(image: object, name: str) -> tuple[Image.Image, str]:
     """The upright picture, and its name in error messages."""
     try:
         if isinstance(image, Image.Image):
@@ -179,8 +143,8 @@ def _deep_to_8_bits(picture: Image.Image, name: str, white_level: float | None) 
 
 
 def _picture_from_array(image: np.ndarray | Tensor, name: str, white_level: float | None) -> Image.Image:
-    values = _to_numpy(image)
-    axis = _channel_axis(image, NUM_CHANNELS)
+    values = to_numpy(image)
+    axis = channel_axis(image, NUM_CHANNELS)
     if values.size == 0 or (values.ndim != 2 and axis is None):
         raise ValueError(
             f"{name}: array of shape {values.shape}, but an image has (height, width), (height, width, "
@@ -197,12 +161,12 @@ def _picture_from_array(image: np.ndarray | Tensor, name: str, white_level: floa
     return Image.fromarray(np.ascontiguousarray(to_8_bits(values, name, white_level)))
 
 
-def _channel_axis(image: np.ndarray | Tensor, num_channels: tuple[int, ...]) -> int | None:
+def channel_axis(image: np.ndarray | Tensor, num_channels: tuple[int, ...]) -> int | None:
     axes = (0, 2) if isinstance(image, Tensor) else (2, 0)
     return next((axis for axis in axes if image.ndim == 3 and image.shape[axis] in num_channels), None)
 
 
-def _to_numpy(image: np.ndarray | Tensor) -> np.ndarray:
+def to_numpy(image: np.ndarray | Tensor) -> np.ndarray:
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         return (image.float() if image.dtype == torch.bfloat16 else image).numpy()

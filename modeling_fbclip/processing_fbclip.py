@@ -14,7 +14,8 @@ from transformers import AutoTokenizer, BatchFeature, CLIPImageProcessorPil, Pre
 from transformers.utils import cached_file
 
 from .configuration_fbclip import PADDING_ID, FBCLIPConfig
-from .images_fbclip import ImageSource, load_mask, load_rgb_image, resize_maps, smooth_maps
+from .images_fbclip import ImageSource, load_rgb_image, resize_maps, smooth_maps
+from .masks_fbclip import read_mask, resize_mask
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -148,13 +149,15 @@ class FBCLIPProcessor(ProcessorMixin):
         Args:
             images (path, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them, *optional*): Images of any
                 sizes, as [`load_rgb_image`] reads them. An array of four dimensions is a batch.
-            masks (as `images`, *optional*): Ground truth, anomalous above 0; `None` in the list for a normal image.
-                An array of three dimensions is a batch.
+            masks (as `images`, *optional*): Ground truth, anomalous above 0, unknown where NaN or -100; `None` in the
+                list for a normal image. See [`load_mask`]. They turn as the EXIF data of their images say. An array of
+                three dimensions is a batch.
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"` for PyTorch, `"np"` for NumPy.
 
         Returns:
             [`BatchFeature`]: `pixel_values` of shape `(batch_size, 3, height, width)`, normalised, and `mask_labels`
-            of shape `(batch_size, height, width)`, each 0 or 1. Both are float32, and present if their input is.
+            of shape `(batch_size, height, width)`, each 0, 1 or -100 if unknown. Both are float32, and present if
+            their input is.
 
         Raises:
             `ValueError`: The numbers of images and masks differ or are 0, or one of them cannot be read.
@@ -171,7 +174,9 @@ class FBCLIPProcessor(ProcessorMixin):
         if image_list:
             data["pixel_values"] = np.stack([self._pixel_values(*item) for item in enumerate(image_list)])
         if mask_list:
-            data["mask_labels"] = np.stack([self._mask_labels(*item) for item in enumerate(mask_list)])
+            photographs = image_list or [None] * len(mask_list)
+            pairs = zip(mask_list, photographs, strict=True)
+            data["mask_labels"] = np.stack([self._mask_labels(index, *pair) for index, pair in enumerate(pairs)])
         return BatchFeature(data, tensor_type=return_tensors)
 
     def read_image(self, image: ImageSource, name: str = "image") -> Image.Image:
@@ -189,12 +194,11 @@ class FBCLIPProcessor(ProcessorMixin):
         picture = self.read_image(image, f"images[{index}]").resize(width_height, self.image_processor.resample)
         return self.image_processor(images=picture, do_resize=False, return_tensors="np")["pixel_values"][0]
 
-    def _mask_labels(self, index: int, mask: ImageSource | None) -> np.ndarray:
+    def _mask_labels(self, index: int, mask: ImageSource | None, photograph: ImageSource | None) -> np.ndarray:
         if mask is None:
             return np.zeros(self.image_size, dtype=np.float32)
-        picture = Image.fromarray(load_mask(mask, f"masks[{index}]").astype(np.float32))
-        resized = picture.resize(self.image_size[::-1], Image.Resampling.BILINEAR)  # antialiased
-        return (np.asarray(resized) > 0.5).astype(np.float32)
+        labels, _ = resize_mask(read_mask(mask, f"masks[{index}]", photograph).pixels, self.image_size)
+        return labels
 
     def encode_prompts(self, normal: str, anomalous: str) -> Tensor:
         r"""

@@ -10,6 +10,7 @@ from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import (
     BatchSize,
     Category,
+    Columns,
     Device,
     Dtype,
     Force,
@@ -17,7 +18,9 @@ from modeling_fbclip.cli.options import (
     Model,
     Split,
     WhiteLevel,
+    parse_columns,
     require_empty,
+    tell_leftovers,
 )
 
 
@@ -40,6 +43,7 @@ def calibrate(
     ] = False,
     split: Split = "test",
     layout: Layout = None,
+    columns: Columns = None,
     category: Category = None,
     batch_size: BatchSize = 4,
     device: Device = None,
@@ -64,11 +68,12 @@ def calibrate(
     with blamed_on("DATA"):
         from modeling_fbclip.data import holds_good_images_only, load_anomaly_dataset
 
-        if layout is None and holds_good_images_only(data):
+        named = parse_columns(columns)
+        if layout is None and not named and holds_good_images_only(data):
             layout = "good-only"
             if per_category or criterion != "conformal":
                 raise ValueError(f"{data} holds images without labels, which only --criterion conformal takes")
-        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category)
+        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category, columns=named)
 
     from modeling_fbclip.common.files import written_aside
     from modeling_fbclip.common.progress import progress_bar
@@ -88,4 +93,5 @@ def calibrate(
         processor.save_pretrained(aside)
     for name, (threshold, pixel_threshold, count) in found.items():
         print(f"{name}: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from {count} images")
+    tell_leftovers(data, layout, named)
     typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import Format
+from modeling_fbclip.cli.options import Columns, Format, parse_columns
 from modeling_fbclip.cli.tables import print_csv, print_json, print_table, printable
 
 if TYPE_CHECKING:
@@ -53,13 +53,15 @@ def check(
     layout: Annotated[
         str | None, typer.Option(help="Layout to read it by.", show_default="the one recognised")
     ] = None,
+    columns: Columns = None,
     form: FormatOption = "table",
 ) -> None:
     """
     Show the layout of a data set, count its images and masks, and list what is odd in it.
 
     Every file is read. The exit status is 1 if something is odd: a file that cannot be read, an image
-    without its mask, a mask of another size, an empty mask of an anomalous image, a missing category.
+    without its mask, a mask that does not fit, a picture that is neither image nor mask, or that is there
+    twice.
 
     \b
     Example:
@@ -69,7 +71,7 @@ def check(
     from modeling_fbclip.data.check import check_anomaly_dataset
 
     with blamed_on("PATH"), progress_bar(None, "check") as progress:
-        findings = check_anomaly_dataset(path, layout, on_image=partial(progress.update, 1))
+        findings = check_anomaly_dataset(path, layout, partial(progress.update, 1), parse_columns(columns))
     _write_findings(findings, form)
     typer.echo(_summary(findings), err=True)
     if findings.oddities:
@@ -91,10 +93,12 @@ def _write_findings(findings: "Findings", form: Format) -> None:
 
 
 def _summary(findings: "Findings") -> str:
+    from modeling_fbclip.common.listing import describe
+
     normal = sum(count.normal for count in findings.counts)
     anomalous = sum(count.anomalous for count in findings.counts)
     odd = len(findings.oddities)
     return (
         f"{normal + anomalous} image{'s' * (normal + anomalous != 1)}, {anomalous} anomalous; "
-        f"{odd or 'nothing'} odd{' (exit status 1)' * bool(odd)}"
+        f"{odd or 'nothing'} odd{' (exit status 1)' * bool(odd)}{describe(findings.left_out)}"
     )

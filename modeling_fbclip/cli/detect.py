@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Device, Dtype, Model, Split, Streaming, WhiteLevel
+from modeling_fbclip.cli.options import (
+    BatchSize,
+    Columns,
+    Device,
+    Dtype,
+    Model,
+    Split,
+    Streaming,
+    WhiteLevel,
+    parse_columns,
+)
 
 if TYPE_CHECKING:
     from modeling_fbclip.detection.processes import Processes
@@ -36,6 +46,7 @@ def detect(
     layout: Annotated[
         str | None, typer.Option(help="Layout to read the data set by.", show_default="the one recognised")
     ] = None,
+    columns: Columns = None,
     streaming: Streaming = False,
     category: Annotated[
         list[str] | None,
@@ -96,8 +107,10 @@ def detect(
         paths = [*(paths or []), *filter(None, (line.rstrip("\r\n") for line in sys.stdin))]
     processes = join_processes()
     form = _choose_format(form, resume or processes.size > 1)
-    _require_one_kind(paths, data, category, layout, streaming)
+    _require_one_kind(paths, data, category, {"--streaming": streaming, "--layout": layout, "--columns": columns})
 
+    from modeling_fbclip.common.listing import describe
+    from modeling_fbclip.common.own_results import mark_results
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.detection.results import Results
     from modeling_fbclip.detection.run import Seen, detect_all
@@ -107,7 +120,7 @@ def detect(
         source = _open_paths(paths or [], recursive, output, category, batch_size)
     else:
         with blamed_on("--data"):
-            source = open_data(data, split, category, layout, streaming, batch_size)
+            source = open_data(data, split, category, layout, streaming, batch_size, parse_columns(columns))
     detector = load_detector(model, device or processes.device, dtype, white_level)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
     detector.thresholds = {name: value for name, value in given.items() if value is not None}
@@ -117,13 +130,15 @@ def detect(
     results = Results(detector, source.folder, output, overlays, maps)
     with blamed_on("--output"):
         output.mkdir(parents=True, exist_ok=True)
+        if overlays or maps or form in FILES:
+            mark_results(output)
         images = {"data": data, "split": split if data else None, "category": category, "layout": layout}
         settings = {"batch_size": batch_size} | images
         with _writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
             seen = detect_all(source, results, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
-        typer.echo(_summary(seen, results, form), err=True)
+        typer.echo(_summary(seen, results, form) + describe(source.left_out()), err=True)
     if seen.labels["error"]:
         raise typer.Exit(1)
 
@@ -144,7 +159,7 @@ def _choose_format(form: RowFormat | None, to_files: bool) -> RowFormat:
 
 
 def _require_one_kind(
-    paths: list[str] | None, data: str | None, category: list[str] | None, layout: str | None, streaming: bool
+    paths: list[str] | None, data: str | None, category: list[str] | None, of_data: dict[str, Any]
 ) -> None:
     """Raises typer.BadParameter unless there are either images or a data set, with fitting options."""
     if data is not None:
@@ -153,7 +168,7 @@ def _require_one_kind(
         return
     if not paths:
         raise typer.BadParameter("name images, or a data set by --data", param_hint="PATH")
-    for option, given in (("--streaming", streaming), ("--layout", layout)):
+    for option, given in of_data.items():
         if given:
             raise typer.BadParameter("is for a data set, by --data", param_hint=option)
     if category is not None and len(category) > 1:
@@ -164,11 +179,10 @@ def _open_paths(
     paths: list[str], recursive: bool, output: Path, category: list[str] | None, batch_size: int
 ) -> "Source":
     from modeling_fbclip.detection.image_finder import ImageFinder
-    from modeling_fbclip.detection.results import MAP_SUFFIX, OVERLAY_SUFFIX
     from modeling_fbclip.detection.sources import open_images
 
     with blamed_on("PATH"):
-        finder = ImageFinder(recursive, output, (OVERLAY_SUFFIX, MAP_SUFFIX))
+        finder = ImageFinder(recursive, output)
         return open_images(paths, finder, category[0] if category else None, batch_size)
 
 

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Layout, Model, Split, Streaming, WhiteLevel
+from modeling_fbclip.cli.options import (
+    BatchSize,
+    Category,
+    Columns,
+    Device,
+    Dtype,
+    Layout,
+    Model,
+    Split,
+    Streaming,
+    WhiteLevel,
+    parse_columns,
+    tell_leftovers,
+)
 from modeling_fbclip.cli.tables import make_table
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.markdown import markdown_table
@@ -42,6 +55,7 @@ def evaluate(
     ] = None,
     split: Split = "test",
     layout: Layout = None,
+    columns: Columns = None,
     streaming: Streaming = False,
     category: Category = None,
     size: Annotated[int, typer.Option(min=1, help="Height and width that maps are compared at.")] = 518,
@@ -75,7 +89,10 @@ def evaluate(
     with blamed_on("DATA"):
         from modeling_fbclip.data import load_anomaly_dataset
 
-        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category, streaming=streaming)
+        named = parse_columns(columns)
+        dataset: Any = load_anomaly_dataset(
+            data, split=split, layout=layout, category=category, streaming=streaming, columns=named
+        )
 
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
@@ -103,6 +120,7 @@ def evaluate(
     if processes.is_main:
         _write(report, output)
         _print(report, form)
+        tell_leftovers(data, layout, named)
 
 
 def _write(report: dict[str, Any], output: Path | None) -> None:

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import Category, Layout, Model, Split, WhiteLevel
+from modeling_fbclip.cli.options import (
+    Category,
+    Columns,
+    Layout,
+    Model,
+    Split,
+    WhiteLevel,
+    parse_columns,
+    tell_leftovers,
+)
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
 
 FLAGS = {"output_dir": "--output", "num_workers": "--workers"}
@@ -54,6 +63,7 @@ def train(
     model: Model = None,
     split: Split = "test",
     layout: Layout = None,
+    columns: Columns = None,
     category: Category = None,
     white_level: WhiteLevel = None,
     **arguments: Any,
@@ -75,9 +85,10 @@ def train(
     with blamed_on("DATA"):
         from modeling_fbclip.data import holds_good_images_only, load_anomaly_dataset
 
-        if args.synthetic and layout is None and holds_good_images_only(data):
+        named = parse_columns(columns)
+        if args.synthetic and layout is None and not named and holds_good_images_only(data):
             layout = "good-only"
-        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category)
+        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category, columns=named)
 
     from accelerate import PartialState
 
@@ -87,6 +98,7 @@ def train(
     loaded = load_detector(model, "cpu", white_level=white_level)
     training.train(loaded.model, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
     if PartialState().is_main_process:
+        tell_leftovers(data, layout, named)
         output = args.output_dir
         typer.echo(
             f"saved to {output}, with the thresholds that the model had before; set its own by: "

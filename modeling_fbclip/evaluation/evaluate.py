@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from datasets import Dataset, IterableDataset
 
 from modeling_fbclip.common.provenance import trained_images
+from modeling_fbclip.data.oddities import tell
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import join_processes
 from modeling_fbclip.detection.threads import THREADS
@@ -26,12 +27,16 @@ REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy
 
 
 class CategoryReport(NamedTuple):
-    """Metrics of one category, its numbers of images, and how many of them the model was trained on."""
+    """
+    Metrics of one category, its numbers of images, how many of them the model was trained on, and what is odd in the
+    masks, with the image's name.
+    """
 
     name: str
     metrics: Metrics
     counts: dict[str, int]
     trained: int
+    oddities: list[tuple[str, str]]
 
 
 def evaluate(
@@ -105,6 +110,8 @@ def evaluate(
         del mine, gathered  # before the next category is predicted
     everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
     categories = [everyones[number] for number in sorted(everyones)]
+    if processes.is_main:
+        tell(chain.from_iterable(category.oddities for category in categories))
     return {
         "mean": mean_metrics(category.metrics for category in categories),
         "categories": {category.name: category.metrics for category in categories},
@@ -137,7 +144,9 @@ def report_category(name: str, predictions: list[Prediction], trained: Collectio
         "anomalous_without_mask": sum(prediction.mask is None for prediction in anomalous),
     }
     metrics = compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
-    return CategoryReport(name, metrics, counts, sum(prediction.digest in trained for prediction in predictions))
+    trained_on = sum(prediction.digest in trained for prediction in predictions)
+    oddities = [(prediction.path, problem) for prediction in predictions for problem in prediction.problems]
+    return CategoryReport(name, metrics, counts, trained_on, oddities)
 
 
 def _training_overlap(

@@ -9,9 +9,11 @@ from torch import Tensor
 from modeling_fbclip.evaluation.aupimo import aupimo
 from modeling_fbclip.evaluation.aupro import RegionOverlap
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking, concatenate
+from modeling_fbclip.masks_fbclip import UNKNOWN
 
 Metrics = dict[str, float | None]
 BoolArray = npt.NDArray[np.bool_]
+MaskArray = npt.NDArray[np.int8]  # 0 normal, 1 anomalous, -100 unknown
 
 METRIC_NAMES = (
     "image_auroc",
@@ -40,7 +42,7 @@ def compute_metrics(
     Args:
         anomaly_maps (`torch.Tensor` or `np.ndarray` of shape `(num_maps, height, width)`, or a list of maps):
             Score of each pixel; higher is more anomalous.
-        masks (as `anomaly_maps`): Ground truth, anomalous above 0.
+        masks (as `anomaly_maps`): Ground truth, anomalous above 0. Pixels of -100 and NaN are unknown, and left out.
         image_scores (`torch.Tensor` or `np.ndarray` of shape `(num_images,)`): Score of each image.
         labels (`torch.Tensor` or `np.ndarray` of shape `(num_images,)`): 1 if anomalous, else 0.
 
@@ -91,11 +93,11 @@ def mean_metrics(categories: Iterable[Metrics]) -> Metrics:
     return means
 
 
-def pixel_ranking(maps: Sequence[FloatArray], masks: Sequence[BoolArray]) -> Ranking:
-    """The pixels of all maps pooled."""
+def pixel_ranking(maps: Sequence[FloatArray], masks: Sequence[MaskArray]) -> Ranking:
+    """The known pixels of all maps pooled."""
     return Ranking(
-        concatenate([anomaly_map[~mask] for anomaly_map, mask in zip(maps, masks, strict=True)]),
-        concatenate([anomaly_map[mask] for anomaly_map, mask in zip(maps, masks, strict=True)]),
+        concatenate([anomaly_map[mask == 0] for anomaly_map, mask in zip(maps, masks, strict=True)]),
+        concatenate([anomaly_map[mask == 1] for anomaly_map, mask in zip(maps, masks, strict=True)]),
     )
 
 
@@ -114,12 +116,12 @@ def _images(image_scores: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike
 
 def _maps(
     anomaly_maps: Tensor | npt.ArrayLike, masks: Tensor | npt.ArrayLike
-) -> tuple[list[FloatArray], list[BoolArray]]:
+) -> tuple[list[FloatArray], list[MaskArray]]:
     maps, truths = (
         [_array(value) for value in (values if isinstance(values, list | tuple) else _array(values))]
         for values in (anomaly_maps, masks)
     )
-    truths = [mask > 0 for mask in truths]
+    truths = [np.where(np.isnan(mask) | (mask == UNKNOWN), np.int8(UNKNOWN), mask > 0) for mask in truths]
     if len(maps) != len(truths):
         raise ValueError(f"Got {len(maps)} `anomaly_maps`, but {len(truths)} `masks`.")
     for index, (anomaly_map, mask) in enumerate(zip(maps, truths, strict=True)):

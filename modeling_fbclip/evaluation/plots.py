@@ -9,12 +9,14 @@ from datasets import Dataset, IterableDataset
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from modeling_fbclip.common.own_results import mark_results
 from modeling_fbclip.detection.rendering import render_overlay
 from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
 from modeling_fbclip.evaluation.metrics import BoolArray, pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
-from modeling_fbclip.images_fbclip import load_mask, resize_maps
+from modeling_fbclip.images_fbclip import resize_maps
+from modeling_fbclip.masks_fbclip import read_mask
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 WORST_MISSES = 4  # of each kind
@@ -35,6 +37,7 @@ def save_plots(
     be read again.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    mark_results(folder)
     stem = quote(category, safe=" ")
     scores, labels = scores_and_labels(predictions)
     maps, masks = masked_maps(predictions)
@@ -94,5 +97,5 @@ def _save_overlay(row: dict, prediction: Prediction, processor: FBCLIPProcessor,
     image = processor.read_image(row["image"], prediction.path)
     anomaly_map = resize_maps(torch.from_numpy(prediction.anomaly_map)[None], (image.height, image.width))[0]
     truth = row.get("mask")
-    mask = None if truth is None else load_mask(truth, prediction.path)
+    mask = None if truth is None else read_mask(truth, prediction.path, row["image"]).pixels == 1
     render_overlay(image, anomaly_map, mask).save(path)
