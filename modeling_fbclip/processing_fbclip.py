@@ -15,7 +15,8 @@ from transformers.utils import cached_file
 
 from .configuration_fbclip import PADDING_ID, FBCLIPConfig
 from .files_fbclip import MAX_MEGAPIXELS, is_table
-from .images_fbclip import ImageSource, load_mask, load_rgb_image, resize_maps, smooth_maps
+from .images_fbclip import ImageSource, load_rgb_image, resize_maps, smooth_maps
+from .masks_fbclip import read_mask, resize_mask
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -155,13 +156,15 @@ class FBCLIPProcessor(ProcessorMixin):
             images (path, `bytes`, open file, base64 text, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of
                 them, *optional*): Images of any sizes, as [`load_rgb_image`] reads them. An array of four dimensions
                 is a batch.
-            masks (as `images`, *optional*): Ground truth, anomalous above 0; `None` in the list for a normal image.
-                An array of three dimensions is a batch, unless the last one is a single channel.
+            masks (as `images`, *optional*): Ground truth, anomalous above 0, unknown where NaN or -100; `None` in the
+                list for a normal image. See [`load_mask`]. They turn as the EXIF data of their images say. An array of
+                three dimensions is a batch, unless the last one is a single channel.
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"` for PyTorch, `"np"` for NumPy.
 
         Returns:
             [`BatchFeature`]: `pixel_values` of shape `(batch_size, 3, height, width)`, normalised, and `mask_labels`
-            of shape `(batch_size, height, width)`, each 0 or 1. Both are float32, and present if their input is.
+            of shape `(batch_size, height, width)`, each 0, 1 or -100 if unknown. Both are float32, and present if
+            their input is.
 
         Raises:
             `ValueError`: The numbers of images and masks differ or are 0, or one of them cannot be read.
@@ -178,7 +181,9 @@ class FBCLIPProcessor(ProcessorMixin):
         if image_list:
             data["pixel_values"] = np.stack([self._pixel_values(*item) for item in enumerate(image_list)])
         if mask_list:
-            data["mask_labels"] = np.stack([self._mask_labels(*item) for item in enumerate(mask_list)])
+            photographs = image_list or [None] * len(mask_list)
+            pairs = zip(mask_list, photographs, strict=True)
+            data["mask_labels"] = np.stack([self._mask_labels(index, *pair) for index, pair in enumerate(pairs)])
         return BatchFeature(data, tensor_type=return_tensors)
 
     def read_image(self, image: ImageSource, name: str = "image") -> Image.Image:
@@ -196,12 +201,12 @@ class FBCLIPProcessor(ProcessorMixin):
         picture = self.read_image(image, f"images[{index}]").resize(width_height, self.image_processor.resample)
         return self.image_processor(images=picture, do_resize=False, return_tensors="np")["pixel_values"][0]
 
-    def _mask_labels(self, index: int, mask: ImageSource | None) -> np.ndarray:
+    def _mask_labels(self, index: int, mask: ImageSource | None, photograph: ImageSource | None) -> np.ndarray:
         if mask is None:
             return np.zeros(self.image_size, dtype=np.float32)
-        picture = Image.fromarray(load_mask(mask, f"masks[{index}]", self.max_megapixels).astype(np.float32))
-        resized = picture.resize(self.image_size[::-1], Image.Resampling.BILINEAR)  # antialiased
-        return (np.asarray(resized) > 0.5).astype(np.float32)
+        truth = read_mask(mask, f"masks[{index}]", photograph, self.max_megapixels)
+        labels, _ = resize_mask(truth.pixels, self.image_size)
+        return labels
 
     def encode_prompts(self, normal: str, anomalous: str) -> Tensor:
         r"""

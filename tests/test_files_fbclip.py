@@ -15,7 +15,8 @@ from PIL import Image
 
 from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.files_fbclip import shortened, split_page
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.masks_fbclip import load_mask
 
 COLOURS = np.arange(0, 240, 4, dtype=np.uint8).reshape(4, 5, 3)
 
