@@ -1,0 +1,39 @@
+"""The common tests of processors and image processors, on FB-CLIP's."""
+
+import unittest
+from typing import Any
+
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import CLIPImageProcessorPil, PreTrainedTokenizerFast
+from transformers_tests.test_image_processing_common import ImageProcessingTestMixin, ImageProcessingTester
+from transformers_tests.test_processing_common import ProcessorTesterMixin
+
+from modeling_fbclip import FBCLIPProcessor
+
+
+class FBCLIPProcessorTest(ProcessorTesterMixin, unittest.TestCase):
+    processor_class = FBCLIPProcessor
+
+    @classmethod
+    def _setup_image_processor(cls) -> CLIPImageProcessorPil:
+        return FBCLIPProcessor(image_size=32).image_processor
+
+    @classmethod
+    def _setup_tokenizer(cls) -> PreTrainedTokenizerFast:
+        words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "object": 2, "X": 3}, unk_token="object"))
+        words.pre_tokenizer = pre_tokenizers.Whitespace()
+        return PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>")
+
+
+class FBCLIPImageProcessingTester(ImageProcessingTester):
+    """FB-CLIP's image processor is CLIP's, at another size and without a crop."""
+
+    def __init__(self, parent: unittest.TestCase, **kwargs: Any) -> None:
+        super().__init__(parent, size={"height": 20, "width": 20}, do_center_crop=False, **kwargs)
+
+    def _get_image_processing_classes(self) -> dict[str, type]:
+        return {"pil": CLIPImageProcessorPil}
+
+
+class FBCLIPImageProcessingTest(ImageProcessingTestMixin, unittest.TestCase):
+    image_processor_tester_class = FBCLIPImageProcessingTester
