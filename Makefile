@@ -9,7 +9,7 @@ IMAGES ?= demo/examples
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
-.PHONY: help detect demo test check chromium benchmark benchmark-tiny benchmark-finetuning card figure tiny clean
+.PHONY: help detect demo test conformance check chromium benchmark benchmark-tiny benchmark-finetuning card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
 	$(BIN)/fbclip detect $(IMAGES) --output outputs
@@ -19,6 +19,9 @@ demo: $(VENV)/demo.stamp  ## the page in the browser; PORT= for another port
 
 test: check chromium  ## the whole suite, after the linters
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+conformance: $(VENV)/test.stamp  ## transformers' own tests of models and processors, fetched from the package registry
+	OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/__main__.py -n 2
 
 check: $(VENV)/test.stamp  ## ruff and mypy
 	$(BIN)/ruff check .

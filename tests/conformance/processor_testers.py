@@ -3,9 +3,8 @@
 import unittest
 from typing import Any
 
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import CLIPImageProcessorPil, PreTrainedTokenizerFast
-from transformers_tests.test_image_processing_common import ImageProcessingTestMixin, ImageProcessingTester
+from transformers import CLIPImageProcessorPil
+from transformers_tests.test_image_processing_common import ImageProcessingTester, ImageProcessingTestMixin
 from transformers_tests.test_processing_common import ProcessorTesterMixin
 
 from modeling_fbclip import FBCLIPProcessor
@@ -17,12 +16,6 @@ class FBCLIPProcessorTest(ProcessorTesterMixin, unittest.TestCase):
     @classmethod
     def _setup_image_processor(cls) -> CLIPImageProcessorPil:
         return FBCLIPProcessor(image_size=32).image_processor
-
-    @classmethod
-    def _setup_tokenizer(cls) -> PreTrainedTokenizerFast:
-        words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "object": 2, "X": 3}, unk_token="object"))
-        words.pre_tokenizer = pre_tokenizers.Whitespace()
-        return PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>")
 
 
 class FBCLIPImageProcessingTester(ImageProcessingTester):
