@@ -17,43 +17,12 @@ from .medical_fbclip import MEDICAL_SUFFIXES
 ImageSource = str | os.PathLike | bytes | bytearray | IOBase | Image.Image | np.ndarray | Tensor
 
 # How the names of files in a folder end that are taken for images: what Pillow and the extras read.
-IMAGE_SUFFIXES = (
-    *(
-        ".apng",
-        ".avif",
-        ".bmp",
-        ".bw",
-        ".cur",
-        ".dcx",
-        ".dds",
-        ".dib",
-        ".fit",
-        ".fits",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".hif",
-    ),
-    *(
-        ".icb",
-        ".icns",
-        ".ico",
-        ".im",
-        ".j2c",
-        ".j2k",
-        ".jfif",
-        ".jp2",
-        ".jpc",
-        ".jpe",
-        ".jpeg",
-        ".jpf",
-        ".jpg",
-        ".jpx",
-    ),
-    *(".mpo", ".msp", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".pxr", ".qoi", ".ras", ".rgb"),
-    *(".rgba", ".sgi", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm", ".xpm"),
-    *MEDICAL_SUFFIXES,
+_OF_PILLOW = (
+    ".apng .avif .bmp .bw .cur .dcx .dds .dib .fit .fits .gif .heic .heif .hif .icb .icns .ico .im .j2c .j2k .jfif "
+    ".jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .pxr .qoi .ras .rgb .rgba "
+    ".sgi .tga .tif .tiff .vda .vst .webp .xbm .xpm"
 )
+IMAGE_SUFFIXES = (*_OF_PILLOW.split(), *MEDICAL_SUFFIXES)
 NUM_CHANNELS = (1, 3, 4)
 WHITE_OF_8_BITS = 255
 

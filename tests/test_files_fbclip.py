@@ -48,7 +48,7 @@ def stack(path: Path) -> Path:
 )
 def test_a_picture_need_not_be_a_file(source: object) -> None:
     assert np.array_equal(np.asarray(load_rgb_image(source)), COLOURS)
-    assert load_mask(source).sum() == 20
+    assert load_mask(source).sum() == 10  # many shades are cut at half
     processor = FBCLIPProcessor(image_size=8)
     expected = processor(images=COLOURS)["pixel_values"]
     for images in (source, [source]):

@@ -10,7 +10,9 @@ MARKER = ".fbclip-results"
 NOTE = "In this folder and below it, fbclip takes files of these names for its own results, not for data:\n"
 # Overlays, maps and rows of `detect` are recognised without the marker too: overlays by the image's name in theirs.
 PICTURES = (".overlay.png", ".map.png")
-NAMES = tuple(f"*{name}" for name in (*PICTURES, ".roc.png", ".pro.png", ".scores.png", ".miss-*.png", ".alarm-*.png"))
+FIGURES = (".roc.png", ".pro.png", ".scores.png")
+WORST = tuple(f".{name}-*.png" for name in ("miss", "alarm", "lowest", "highest"))
+NAMES = (*(f"*{name}" for name in (*PICTURES, *FIGURES, *WORST)), "misses.csv")
 ROWS = "rows-[0-9]*-of-[0-9]*"
 
 

@@ -140,7 +140,7 @@ def test_a_picture_that_cannot_be_saved_leaves_the_score_in_the_row(detector, sy
     long, short = tmp_path / ("n" * 246 + ".png"), tmp_path / "photo.png"
     for path in (long, short):
         synthetic_image.save(path)
-    source = open_images([str(long), str(short)], ImageFinder(False, tmp_path / "out", ()), None, batch_size=2)
+    source = open_images([str(long), str(short)], ImageFinder(False, tmp_path / "out"), None, batch_size=2)
     results = Results(detector, source.folder, tmp_path / "out", overlays=True, maps=True)
     rows = []
     seen = detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda: None)
