@@ -17,7 +17,9 @@ logger = logging.getLogger(__name__)
 TRAINING_RECORD = "training_record.json"
 # In the record of a model whose base's record could not be looked up: why not.
 UNKNOWN_BEFORE = "earlier_images_unknown"
-RECORDS = (TRAINING_RECORD, "recipe.json")
+# {"file": "…", "sha256": "…", "trained_on": "mvtec-ad" or null}, written by `fbclip convert`.
+CONVERSION_RECORD = "conversion_record.json"
+RECORDS = (TRAINING_RECORD, CONVERSION_RECORD, "recipe.json")
 
 
 def trained_images(model: "FBCLIPModel") -> frozenset[str] | str | None:
@@ -45,6 +47,24 @@ def trained_images(model: "FBCLIPModel") -> frozenset[str] | str | None:
         return frozenset(record["image_digests"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: no record of training images ({error}); remove it or train again.") from error
+
+
+def trained_on(model: "FBCLIPModel") -> str | None:
+    r"""
+    The short name of the data set that a converted model's authors trained it on, from the record of its conversion.
+
+    Raises:
+        `ValueError`: The record is damaged.
+    """
+    try:
+        file = _find(model, CONVERSION_RECORD)
+    except OSError as error:
+        logger.warning("It is unknown which data set the model was trained on. %s", error)
+        return None
+    try:
+        return None if file is None else json.loads(file.read_text(encoding="utf-8"))["trained_on"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: no record of a conversion ({error}); remove it or convert again.") from error
 
 
 def copy_records(model: "FBCLIPModel", folder: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from datasets import Dataset, IterableDataset
 
-from modeling_fbclip.common.provenance import trained_images
+from modeling_fbclip.common.provenance import trained_images, trained_on
+from modeling_fbclip.data.registry import KNOWN_DATASETS
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import join_processes
 from modeling_fbclip.detection.threads import THREADS
@@ -105,6 +106,8 @@ def evaluate(
         del mine, gathered  # before the next category is predicted
     everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
     categories = [everyones[number] for number in sorted(everyones)]
+    if processes.is_main:
+        _warn_of_training_set(trained_on(model), {category.name for category in categories})
     return {
         "mean": mean_metrics(category.metrics for category in categories),
         "categories": {category.name: category.metrics for category in categories},
@@ -138,6 +141,13 @@ def report_category(name: str, predictions: list[Prediction], trained: Collectio
     }
     metrics = compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
     return CategoryReport(name, metrics, counts, sum(prediction.digest in trained for prediction in predictions))
+
+
+def _warn_of_training_set(name: str | None, categories: set[str]) -> None:
+    """Warns if all of the categories are of the data set that the released weights were trained on."""
+    known = KNOWN_DATASETS.get(name or "")
+    if known is not None and categories <= set(known.categories):
+        logger.warning("NOT ZERO-SHOT: these weights were trained on %s, which has these categories.", known.title)
 
 
 def _training_overlap(
