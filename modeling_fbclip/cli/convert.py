@@ -57,9 +57,11 @@ def convert(
     """
     Turn a checkpoint of the authors' code into a transformers model.
 
-    The authors' README (github.com/Xi-Mu-Yu/FB-CLIP) links to the folder with their checkpoints, both trained on
-    openai/clip-vit-large-patch14-336: mvtec_epoch_1_model.pth on MVTec AD, to be used on all other data, and
-    visa_epoch_2_model.pth on VisA, for MVTec AD. Their code is under the MIT licence; they state none for the weights.
+    The authors publish two, both on openai/clip-vit-large-patch14-336, in the folder
+    https://drive.google.com/drive/folders/1YnNLLfdoQFNlvFB8ez_3XZ9Ox5ZrGDCa that the README of
+    https://github.com/Xi-Mu-Yu/FB-CLIP links to: mvtec_epoch_1_model.pth was trained on MVTec AD and is for all other
+    data, visa_epoch_2_model.pth on VisA and is for MVTec AD. Their code is under the MIT licence; they state none for
+    the weights.
 
     \b
     Example:
