@@ -54,9 +54,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         ours, models = self.processor.prompt_length, self.model.config.prompt_length
         if ours != models:
-            raise ValueError(
-                f"The processor's `prompt_length` is {ours}, the model's {models}; load them together."
-            )
+            raise ValueError(f"The processor's `prompt_length` is {ours}, the model's {models}; load them together.")
         self.tokenizer = None  # otherwise the base class needs its padding token to batch images
 
     def __call__(self, inputs: ImageSource | Iterable[ImageSource], **kwargs: Any) -> Any:  # type: ignore[override]
