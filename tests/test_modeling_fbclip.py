@@ -3,6 +3,7 @@
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -424,3 +425,18 @@ def test_the_bundled_models_configuration_and_processor_agree() -> None:
     assert processor.smoothing_sigma == config.smoothing_sigma
     assert processor.prompt_length == config.prompt_length
     assert processor.context_length == config.clip_text.max_position_embeddings
+
+
+def test_pushing_while_saving_uploads_the_code_of_the_pipeline_too(tiny_model, tmp_path, monkeypatch) -> None:
+    uploaded: list[str] = []
+
+    def upload(_: FBCLIPModel, folder: str, __: str, known: dict[str, float], **___: Any) -> None:
+        uploaded.extend(path.name for path in Path(folder).iterdir() if path.name not in known)
+
+    hub = SimpleNamespace(create_repo=lambda *_, **__: SimpleNamespace(repo_id="ada/model"))
+    monkeypatch.setattr("transformers.modeling_utils.hf_api", lambda: hub)
+    card = SimpleNamespace(save=lambda _: None)
+    monkeypatch.setattr("transformers.modeling_utils.create_and_tag_model_card", lambda *_, **__: card)
+    monkeypatch.setattr(FBCLIPModel, "_upload_modified_files", upload)
+    tiny_model.save_pretrained(tmp_path / "model", push_to_hub=True)
+    assert {"config.json", "modeling_fbclip.py", "model.safetensors", "pipeline_fbclip.py"} <= set(uploaded)
