@@ -188,7 +188,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
                 hidden_states.append(tokens)
         found = {name: torch.cat([result[name] for result in results]) for name in results[0]}
 
-        image_scores, anomaly_maps = split_scores(found.pop("logits"), grid)
+        image_scores, anomaly_maps = found.pop("image_scores"), found.pop("anomaly_maps")
         embeds = found.pop("pooled_embeds")
         losses: dict[str, Any] = {}
         if labels is not None:
@@ -221,7 +221,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
     def _examine(
         self, layer_tokens: list[Tensor], grid: tuple[int, int], text_embeds: Tensor, with_stages: bool
     ) -> dict[str, Tensor]:
-        """`logits`, `(B, N)`, `pooled_embeds`, `(B, P)`, and the stages of images, from their tokens."""
+        """`image_scores`, `anomaly_maps`, `pooled_embeds`, `(B, P)`, and the stages of images, from their tokens."""
         # 3. Three views of each layer's tokens: identity, semantic, spatial.
         views = build_views(layer_tokens, grid, self.config)
 
@@ -231,8 +231,10 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
 
         # 5. Scores: suppress the background, compare with the texts, sum over all views.
         logits, last_embeds = self._score(attended, background, text_embeds)
+        image_scores, anomaly_maps = split_scores(logits, grid)
         stages = _image_stages(layer_tokens, views, attended, background, last_embeds) if with_stages else {}
-        return {"logits": logits, "pooled_embeds": last_embeds.mean(dim=1)} | stages
+        outputs = {"image_scores": image_scores, "anomaly_maps": anomaly_maps}
+        return outputs | {"pooled_embeds": last_embeds.mean(dim=1)} | stages
 
     def _attend(self, layer_tokens: list[Tensor], views: list[LayerViews]) -> list[Tensor]:
         """The attended maps, layer by layer. Within a layer they have the order of its views."""
