@@ -113,8 +113,7 @@ def train(
         tell_leftovers(data, layout, named)
         output = args.output_dir
         typer.echo(
-            f"saved to {output}, with the thresholds that the model had before; trained on the split {read!r}; "
-            f"set its own thresholds by: "
-            f"fbclip calibrate good_parts/ --model {output} --output {output}",
+            f"saved to {output}; trained on the split {read!r}; its thresholds are not from this training, set "
+            f"its own by: fbclip calibrate good_parts/ --model {output} --output {output}",
             err=True,
         )
