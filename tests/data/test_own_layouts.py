@@ -243,6 +243,13 @@ def test_a_folder_of_masks_beside_its_images(save, rows, name):
     assert (Path(odd.path).name, odd.problem) == (name, "1 picture neither read as image nor as mask")
 
 
+@pytest.mark.parametrize("place", ["Masks", "groundtruth", "test/mask"])
+def test_masks_of_a_test_split_in_folders_of_other_names(save, rows, place):
+    root = save("set", ["train/good/0.png", "test/good/1.png", "test/bad/2.png"], [f"{place}/bad/2.png"])
+    assert rows(root)[0] == ("test/bad/2.png", f"{place}/bad/2.png", 1, "set", "bad")
+    assert check_anomaly_dataset(root).oddities == []
+
+
 def test_masks_of_compressed_volumes(save):
     root = save("set", ["good/0.png"])
     volume = np.zeros((8, 8, 3), np.uint8)
