@@ -118,4 +118,6 @@ def _decode_runs(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray
 
 
 def _damaged(file: Path, error: Exception) -> ValueError:
-    return ValueError(f"{shortened(str(file))}: a region cannot be drawn ({type(error).__name__}: {error}); correct the file.")
+    return ValueError(
+        f"{shortened(str(file))}: a region cannot be drawn ({type(error).__name__}: {error}); correct the file."
+    )
