@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPModel
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
 from .attention_fbclip import FBCLIPAttention
 from .backbone_fbclip import vision_layer_tokens
@@ -118,7 +117,6 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         """
         return self._text_features(self.text_branch, self.clip, self._prompts(prompt_input_ids))
 
-    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor | None = None,
@@ -131,7 +129,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         text_embeds: Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
-    ) -> FBCLIPOutput:
+        return_dict: bool | None = None,
+    ) -> FBCLIPOutput | tuple[Any, ...]:
         r"""
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`, *optional*):
@@ -193,7 +192,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         losses: dict[str, Any] = {}
         if labels is not None:
             losses = fbclip_losses(image_scores, anomaly_maps, embeds, text_embeds, labels, mask_labels, config)
-        return FBCLIPOutput(
+        output = FBCLIPOutput(
             **losses,
             image_scores=image_scores,
             anomaly_maps=anomaly_maps,
@@ -201,6 +200,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             hidden_states=tuple(map(torch.cat, zip(*hidden_states, strict=True))) or None,
             stages=found | self._other_stages(text_embeds, prompt_input_ids, embeds) if output_stages else None,
         )
+        as_tuple = not (config.return_dict if return_dict is None else return_dict)
+        return output.to_tuple() if as_tuple else output
 
     def _prompts(self, prompt_input_ids: Tensor | None) -> Tensor:
         if prompt_input_ids is None:
