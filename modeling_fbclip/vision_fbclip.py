@@ -95,7 +95,7 @@ class LayerViews:
 def build_views(layer_tokens: list[Tensor], grid: tuple[int, int], config: FBCLIPConfig) -> list[LayerViews]:
     """The views of each layer, from the layers' tokens `(B, N, D)` and `(grid_height, grid_width)`."""
     layers: list[LayerViews] = []
-    for tokens, previous_tokens in zip(layer_tokens, [None, *layer_tokens], strict=False):
+    for tokens, previous_tokens in zip(layer_tokens, [None, *layer_tokens[:-1]], strict=True):
         foreground = foreground_mask(tokens, previous_tokens, config)
         views: dict[str, View] = {
             "ID": View(),

@@ -102,8 +102,8 @@ def test_masks_are_resized_antialiased_and_cut_at_one_half() -> None:
 
 
 def test_exactly_one_half_is_normal() -> None:
-    mask = np.array([[0, 1], [0, 1]], np.uint8)
-    assert FBCLIPProcessor(image_size=1)(masks=mask)["mask_labels"].tolist() == [[[0.0]]]
+    mask = np.array([[1, 1], [0, 1]], np.uint8)
+    assert FBCLIPProcessor(image_size=(2, 1))(masks=mask)["mask_labels"].tolist() == [[[1.0], [0.0]]]
 
 
 def test_faint_mask_values_count_and_none_is_normal(tmp_path: Path) -> None:
@@ -111,6 +111,16 @@ def test_faint_mask_values_count_and_none_is_normal(tmp_path: Path) -> None:
     inputs = FBCLIPProcessor(image_size=2)(images=[noise(4, 6)] * 2, masks=[tmp_path / "mask.png", None])
     assert inputs["pixel_values"].shape == (2, 3, 2, 2)
     assert inputs["mask_labels"].tolist() == [[[1, 1], [1, 1]], [[0, 0], [0, 0]]]
+
+
+def test_a_mask_may_have_a_channel() -> None:
+    mask = np.zeros((16, 12, 1), np.uint8)
+    mask[4:12, 3:9] = 1
+    processor = FBCLIPProcessor(image_size=16)
+    expected = processor(masks=mask[:, :, 0])["mask_labels"]
+    assert expected.sum() > 0
+    for masks in (mask, [mask], mask[None], torch.from_numpy(mask).permute(2, 0, 1), torch.from_numpy(mask)[None]):
+        assert torch.equal(processor(masks=masks)["mask_labels"], expected)
 
 
 def test_numbers_of_images_and_masks_must_be_equal() -> None:

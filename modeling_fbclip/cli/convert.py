@@ -1,12 +1,13 @@
 """`fbclip convert`: the authors' checkpoint in, a transformers folder out."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modeling_fbclip.cli.options import Force, require_empty
+from modeling_fbclip.cli.options import Force, require_free
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,7 +68,7 @@ def convert(
     Example:
       fbclip convert x.pth --clip openai/clip-vit-large-patch14-336 --output out
     """
-    require_empty(output, force)
+    require_free(output, force)
     overrides = {
         "feature_layers": _layers(feature_layers),
         "image_size": image_size,
@@ -78,14 +79,16 @@ def convert(
     from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
     from modeling_fbclip.common.digests import file_sha256
     from modeling_fbclip.common.files import written_aside
+    from modeling_fbclip.common.hub import asking_hub
     from modeling_fbclip.common.provenance import CONVERSION_RECORD
     from modeling_fbclip.conversion_fbclip import read_source_domain
     from modeling_fbclip.detection.loading import quieten_libraries, require_folder_or_hub_id
 
     quieten_libraries()
     require_folder_or_hub_id(clip)
-    model = FBCLIPModel.from_official_checkpoint(checkpoint, clip=clip, **given)
-    processor = FBCLIPProcessor.from_config(model.config, tokenizer=_tokenizer(clip))
+    with nullcontext() if Path(clip).is_dir() else asking_hub(clip):
+        model = FBCLIPModel.from_official_checkpoint(checkpoint, clip=clip, **given)
+        processor = FBCLIPProcessor.from_config(model.config, tokenizer=_tokenizer(clip))
     record = {
         "file": checkpoint.name,
         "sha256": file_sha256(checkpoint),

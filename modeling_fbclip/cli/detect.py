@@ -1,41 +1,52 @@
 """`fbclip detect`: images in; a score, an overlay and a map of each out."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Device, Dtype, Model, Split, Streaming, WhiteLevel
+from modeling_fbclip.cli.options import (
+    BatchSize,
+    Columns,
+    Device,
+    Dtype,
+    MaxMegapixels,
+    Model,
+    Score,
+    Streaming,
+    WhiteLevel,
+    parse_columns,
+    processor_settings,
+)
+from modeling_fbclip.cli.row_forms import FILES, RowFormat, choose_format, writing
+from modeling_fbclip.common.files import require_writable
 
 if TYPE_CHECKING:
     from modeling_fbclip.detection.processes import Processes
     from modeling_fbclip.detection.results import Results
-    from modeling_fbclip.detection.rows import Row
     from modeling_fbclip.detection.run import Seen
-    from modeling_fbclip.detection.sources import Item, Source
-
-# The forms of the rows: three on stdout, two in files of --output.
-RowFormat = Literal["table", "json", "csv", "jsonl", "parquet"]
-FILES = ("jsonl", "parquet")
+    from modeling_fbclip.detection.sources import Batch, Source
 
 
 def detect(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH", help="Images, folders of images, or globs.", show_default=False),
+        typer.Argument(
+            metavar="PATH", help="Images, folders of images, or globs. scan.tif#3: page 3, from 0.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder or Hub id of a data set, in place of PATH.", show_default="none")
     ] = None,
-    split: Split = "test",
+    split: Annotated[str | None, typer.Option(help="Split of the data set.", show_default="test")] = None,
     layout: Annotated[
         str | None, typer.Option(help="Layout to read the data set by.", show_default="the one recognised")
     ] = None,
+    columns: Columns = None,
     streaming: Streaming = False,
     category: Annotated[
         list[str] | None,
@@ -60,6 +71,8 @@ def detect(
     device: Device = None,
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
+    score: Score = None,
+    max_megapixels: MaxMegapixels = None,
     form: Annotated[
         RowFormat | None,
         typer.Option(
@@ -78,7 +91,8 @@ def detect(
     Score images and mark what is anomalous in them.
 
     For each image, an overlay (blue is 0, red is 1, a white line around the anomalous pixels) and the map
-    itself as a 16-bit PNG are written. The exit status is 1 if an image could not be read.
+    itself as a 16-bit PNG are written. The exit status is 1 if an image could not be read, or a picture not
+    be saved; its row then has the score and the error.
 
     Kill it at any time: the same command with --resume continues. Several devices: accelerate launch -m
     modeling_fbclip.cli detect … writes one file of rows a process. Together they hold the rows of a single
@@ -90,14 +104,20 @@ def detect(
       fbclip detect --data user/parts --streaming --no-maps --resume
       find . -name '*.png' -size +1k | fbclip detect --stdin
     """
-    from modeling_fbclip.detection.processes import join_processes
+    from modeling_fbclip.detection.processes import ALONE, join_processes
 
     if stdin:
-        paths = [*(paths or []), *filter(None, (line.rstrip("\r\n") for line in sys.stdin))]
+        paths = [*(paths or []), *(line.rstrip("\r\n") for line in sys.stdin if line.strip())]
+        if not paths:
+            raise typer.BadParameter("standard input names no image", param_hint="--stdin")
     processes = join_processes()
-    form = _choose_format(form, resume or processes.size > 1)
-    _require_one_kind(paths, data, category, layout, streaming)
+    form = choose_format(form, resume or processes.size > 1)
+    of_data = {"--split": split, "--layout": layout, "--columns": columns, "--streaming": streaming}
+    _require_one_kind(paths, data, category, of_data, recursive)
+    with blamed_on("--output"):
+        require_writable(output)
 
+    from modeling_fbclip.common.own_results import mark_results
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.detection.results import Results
     from modeling_fbclip.detection.run import Seen, detect_all
@@ -107,8 +127,11 @@ def detect(
         source = _open_paths(paths or [], recursive, output, category, batch_size)
     else:
         with blamed_on("--data"):
-            source = open_data(data, split, category, layout, streaming, batch_size)
-    detector = load_detector(model, device or processes.device, dtype, white_level)
+            source = open_data(data, split or "test", category, layout, streaming, batch_size, parse_columns(columns))
+    source = source._replace(batches=_blaming("PATH" if data is None else "--data", source.batches))
+    images = (item.source for batch in source.batches(ALONE) for item in batch)
+    own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
+    detector = load_detector(model, device or processes.device, dtype, own)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
     detector.thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:
@@ -117,43 +140,36 @@ def detect(
     results = Results(detector, source.folder, output, overlays, maps)
     with blamed_on("--output"):
         output.mkdir(parents=True, exist_ok=True)
-        images = {"data": data, "split": split if data else None, "category": category, "layout": layout}
-        settings = {"batch_size": batch_size} | images
-        with _writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
+        if overlays or maps or form in FILES:
+            mark_results(output)
+        where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
+        settings = {"batch_size": batch_size} | where
+        with writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
             seen = detect_all(source, results, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
-        typer.echo(_summary(seen, results, form), err=True)
-    if seen.labels["error"]:
+        typer.echo(_summary(seen, results, form) + source.left_out(), err=True)
+    if seen.outcomes["error"]:
         raise typer.Exit(1)
 
 
-def _choose_format(form: RowFormat | None, to_files: bool) -> RowFormat:
-    if form is None:
-        return "jsonl" if to_files else "table"
-    if to_files and form not in FILES:
-        raise typer.BadParameter(
-            f"{form} is for stdout; several processes, and --resume, write jsonl or parquet to --output",
-            param_hint="--format",
-        )
-    if form == "parquet" and find_spec("pyarrow") is None:
-        raise typer.BadParameter(
-            "parquet needs the library pyarrow: pip install 'modeling-fbclip[train]'", param_hint="--format"
-        )
-    return form
-
-
 def _require_one_kind(
-    paths: list[str] | None, data: str | None, category: list[str] | None, layout: str | None, streaming: bool
+    paths: list[str] | None,
+    data: str | None,
+    category: list[str] | None,
+    of_data: Mapping[str, object],
+    recursive: bool,
 ) -> None:
     """Raises typer.BadParameter unless there are either images or a data set, with fitting options."""
     if data is not None:
         if paths:
             raise typer.BadParameter("name images or a data set, not both", param_hint="--data")
+        if recursive:
+            raise typer.BadParameter("is for folders named by PATH", param_hint="--recursive")
         return
     if not paths:
         raise typer.BadParameter("name images, or a data set by --data", param_hint="PATH")
-    for option, given in (("--streaming", streaming), ("--layout", layout)):
+    for option, given in of_data.items():
         if given:
             raise typer.BadParameter("is for a data set, by --data", param_hint=option)
     if category is not None and len(category) > 1:
@@ -164,35 +180,23 @@ def _open_paths(
     paths: list[str], recursive: bool, output: Path, category: list[str] | None, batch_size: int
 ) -> "Source":
     from modeling_fbclip.detection.image_finder import ImageFinder
-    from modeling_fbclip.detection.results import MAP_SUFFIX, OVERLAY_SUFFIX
     from modeling_fbclip.detection.sources import open_images
 
     with blamed_on("PATH"):
-        finder = ImageFinder(recursive, output, (OVERLAY_SUFFIX, MAP_SUFFIX))
+        finder = ImageFinder(recursive, output)
         return open_images(paths, finder, category[0] if category else None, batch_size)
 
 
-@contextmanager
-def _writing(
-    form: RowFormat, results: "Results", processes: "Processes", settings: dict[str, Any], resume: bool
-) -> Iterator[tuple[Any, Callable[["Item", "Row"], None]]]:
-    """Which images are done, and a function that writes a row: to stdout, or to this process's file."""
-    from modeling_fbclip.cli.reports import open_report
-    from modeling_fbclip.detection.row_files import Done, RowFolder
+def _blaming(
+    argument: str, batches: "Callable[[Processes], Iterator[Batch]]"
+) -> "Callable[[Processes], Iterator[Batch]]":
+    """The same batches; a mistake that comes to light while they are made is blamed on this argument."""
 
-    if form not in FILES:
-        with open_report(form) as write:
-            yield Done([]), lambda _, row: write(row)
-        return
-    folder = RowFolder(results.output, processes)
-    if processes.is_main:
-        folder.prepare(results.settings() | settings, resume)  # reads all weights, so only for files
-    processes.wait()
-    with folder.writer() as write_line:
-        yield folder.done(), write_line
-    processes.wait()
-    if form == "parquet":
-        folder.to_parquet()
+    def blamed(processes: "Processes") -> "Iterator[Batch]":
+        with blamed_on(argument):
+            yield from batches(processes)
+
+    return blamed
 
 
 @contextmanager
@@ -207,10 +211,10 @@ def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[], obje
 
 def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
     detector = results.detector
-    total, processor = seen.labels.total(), detector.processor
-    counts = [f"{total} image{'s' * (total != 1)}", f"{seen.labels['anomalous']} anomalous"]
-    if seen.labels["error"]:
-        counts.append(f"{seen.labels['error']} failed")
+    total, processor = seen.categories.total(), detector.processor
+    counts = [f"{total} image{'s' * (total != 1)}", f"{seen.outcomes['anomalous']} anomalous"]
+    if seen.outcomes["error"]:
+        counts.append(f"{seen.outcomes['error']} failed")
     limit = f"score from {detector.thresholds.get('threshold', processor.threshold):.3f} on"
     known = set(processor.category_thresholds or {})
     if "threshold" not in detector.thresholds and known.intersection(seen.categories):

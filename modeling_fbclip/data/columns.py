@@ -1,11 +1,11 @@
 """Data sets that `datasets` reads, from the Hub or from tables on a disk: renames their columns to ours."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from datasets import (
-    ClassLabel,
     Dataset,
     DatasetDict,
     Features,
@@ -18,86 +18,11 @@ from datasets import (
 )
 from datasets.exceptions import DatasetGenerationError, DatasetsError
 
-from modeling_fbclip.data.decoding import marks_anything
-from modeling_fbclip.data.layouts.base import ANOMALY, GOOD, is_normal
-
-# Names that other data sets give to our columns, the most likely first. The image column may have any name.
-COLUMN_NAMES = {
-    "image": ("image",),
-    "mask": ("mask", "ground_truth", "gt", "segmentation", "seg_mask", "annotation"),
-    "label": ("label", "labels", "anomaly", "is_anomaly"),
-    "category": ("category", "cls_name", "object"),
-    "defect": ("defect", "defect_type", "specie_name", "anomaly_class"),
-}
-
-
-def row_features() -> Features:
-    """The columns of every data set that is loaded here."""
-    return Features(
-        {
-            "image": Image(),
-            "mask": Image(),
-            "label": ClassLabel(names=["normal", "anomalous"]),
-            "category": Value("string"),
-            "defect": Value("string"),
-            "path": Value("string"),
-        }
-    )
-
-
-class _Reader(NamedTuple):
-    """
-    Turns the rows of a data set into ours.
-
-    Args:
-        features: the data set's columns.
-        place: how paths begin, since an image in a table has no file.
-        title: the category if there is no such column.
-        image, mask, label, category, defect: names of the columns to read.
-    """
-
-    features: Features
-    place: str
-    title: str
-    image: str
-    mask: str | None
-    label: str | None
-    category: str | None
-    defect: str | None
-
-    def describe(self, row: Mapping[str, Any], index: int) -> dict[str, Any]:
-        """The values of a row without its pictures."""
-        path = f"{self.place}[{index}]"
-        if self.label is not None:
-            label = self._label(row, self.label, path)
-        elif self.mask is not None:
-            label = int(marks_anything(row[self.mask], path))
-        else:
-            label = 0 if self.defect is None else self._label(row, self.defect, path)
-        defect = self._text(row, self.defect) or ANOMALY
-        category = self._text(row, self.category) or self.title
-        return {"label": label, "category": category, "defect": defect if label else GOOD, "path": path}
-
-    def whole_row(self, row: Mapping[str, Any], index: int) -> dict[str, Any]:
-        return {"image": row[self.image], "mask": row[self.mask] if self.mask else None} | self.describe(row, index)
-
-    def described_by(self) -> list[str]:
-        """The columns that `describe` reads."""
-        columns = [self.label, self.category, self.defect, self.mask if self.label is None else None]
-        return list(dict.fromkeys(column for column in columns if column is not None))
-
-    def _label(self, row: Mapping[str, Any], column: str, path: str) -> int:
-        text = self._text(row, column)
-        if text is None:
-            raise ValueError(f"{path}: has no label, its {column!r} is {row[column]}; add a label or remove the row.")
-        return int(not is_normal(text))
-
-    def _text(self, row: Mapping[str, Any], column: str | None) -> str | None:
-        """The value of a column as text; `None` without a column or a value. Unlabelled splits have -1."""
-        if column is None or row[column] is None or row[column] == -1 or row[column] != row[column]:
-            return None
-        feature = self.features[column]
-        return str(feature.int2str(row[column]) if isinstance(feature, ClassLabel) else row[column])
+from modeling_fbclip.common.hub import asking_hub
+from modeling_fbclip.common.messages import ArgumentError
+from modeling_fbclip.data.column_names import COLUMN_NAMES, NORMAL, choose_columns
+from modeling_fbclip.data.labels import REMEDY
+from modeling_fbclip.data.row_reader import RowReader, row_features
 
 
 def load_columns(
@@ -106,17 +31,20 @@ def load_columns(
     categories: Sequence[str] | None,
     streaming: bool,
     given: Mapping[str, str],
+    labelled: bool,
     options: Mapping[str, Any],
 ) -> Dataset | IterableDataset:
-    """A split of a Hub data set or of a folder of tables; ValueError if it cannot be read."""
+    """A split of a Hub data set or of a folder of tables; ValueError if it cannot be read. See `load_anomaly_dataset`.
+    A word that is not known is a kind of defect only if all rows are at hand, not in a stream."""
     dataset = _load(name, split, streaming, options)
     if dataset.features is None:
         raise ValueError(f"{name}: cannot be streamed, as it does not state its columns; load it without streaming.")
-    reader = _reader(name, split, dataset.features, given)
+    reader = _reader(name, split, dataset.features, given, labelled)
     for column in filter(None, (reader.image, reader.mask)):
         dataset = dataset.cast_column(column, Image(decode=False))
     if isinstance(dataset, IterableDataset):
-        rows = dataset.map(reader.whole_row, with_indices=True, remove_columns=list(dataset.features))
+        whole_row = partial(reader.whole_row, meaning=reader.meaning([]))
+        rows = dataset.map(whole_row, with_indices=True, remove_columns=list(dataset.features))
         if categories is not None:
             rows = rows.filter(categories.__contains__, input_columns="category")
         return rows.cast(row_features())
@@ -125,7 +53,7 @@ def load_columns(
         return rows
     if missing := sorted(set(categories) - set(rows["category"])):
         known = ", ".join(dict.fromkeys(rows["category"]))
-        raise ValueError(f"{name}: has no category {missing[0]!r} in {split!r}, but {known}.")
+        raise ArgumentError("category", f"{name}: has no category {missing[0]!r} in {split!r}, but {known}.")
     return rows.select([index for index, category in enumerate(rows["category"]) if category in categories])
 
 
@@ -148,38 +76,50 @@ def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) ->
     try:
         if (saved := _load_saved(name)) is not None:
             if split not in saved:
-                raise ValueError(f"has no split {split!r}, but {', '.join(map(repr, saved))}")
+                has = ", ".join(map(repr, saved))
+                raise ArgumentError("split", f"{name}: cannot be loaded (has no split {split!r}, but {has}).")
             return saved[split].to_iterable_dataset() if streaming else saved[split]
-        return load_dataset(name, split=split, streaming=streaming, **options)
+        if Path(name).is_dir():
+            return load_dataset(name, split=split, streaming=streaming, **options)
+        with asking_hub(name):
+            return load_dataset(name, split=split, streaming=streaming, **options)
+    except ArgumentError:
+        raise
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         cause = (isinstance(error, DatasetGenerationError) and error.__cause__) or error
         reason = " ".join(str(cause).split()).rstrip(".")
         raise ValueError(f"{name}: cannot be loaded ({reason}).") from error
 
 
-def _reader(name: str, split: str, features: Features, given: Mapping[str, str]) -> _Reader:
+def _reader(name: str, split: str, features: Features, given: Mapping[str, str], labelled: bool) -> RowReader:
     """A reader of the given columns, and of those with a usual name."""
-    for ours, theirs in given.items():
-        if ours not in COLUMN_NAMES or theirs not in features:
-            raise ValueError(f"{name}: columns={{{ours!r}: {theirs!r}}}, but it has {', '.join(features)}.")
-    pictures = [column for column, feature in features.items() if isinstance(feature, Image)]
-    found: dict[str, str | None] = {
-        ours: given.get(ours)
-        or next((column for column in names if column in features and (ours != "mask" or column in pictures)), None)
-        for ours, names in COLUMN_NAMES.items()
-    }
+    pictures = [column for column, feature in features.items() if _is_picture(feature)]
+    found = choose_columns(name, features, given)
+    for ours in ("image", "mask"):
+        if ours not in given and found[ours] not in pictures:
+            found[ours] = next((column for column in COLUMN_NAMES[ours] if column in pictures), None)
     others = [column for column in pictures if column != found["mask"]]
     image = found.pop("image") or next(iter(others), None)
     if image is None or image not in pictures:
         raise ValueError(f"{name}: has no column of images; its columns are {', '.join(features)}.")
-    return _Reader(features, f"{name}/{split}", name.rstrip("/").split("/")[-1], image, **found)
+    if labelled and not any(found[ours] for ours in ("label", "mask", "defect")):
+        raise ValueError(f"{name}: has no column of labels or masks, but {', '.join(features)}; {REMEDY}.")
+    title = name.rstrip("/").split("/")[-1]
+    return RowReader(features, f"{name}/{split}", title, given.get(NORMAL), image, **found)
 
 
-def _add_descriptions(dataset: Dataset, reader: _Reader) -> Dataset:
+def _is_picture(feature: object) -> bool:
+    """Whether a column holds pictures, or the bytes of files: of other libraries' tables, that is all it says."""
+    holds_files = isinstance(feature, Mapping) and set(feature) == {"bytes", "path"}
+    return isinstance(feature, Image) or feature == Value("binary") or holds_files
+
+
+def _add_descriptions(dataset: Dataset, reader: RowReader) -> Dataset:
     """Adds our columns to the images. The images are neither read nor copied."""
     read = reader.described_by()
     described = dataset.select_columns(read) if read else [{}] * len(dataset)
-    descriptions = [reader.describe(row, index) for index, row in enumerate(described)]
+    meaning = reader.meaning(dataset.select_columns(reader.label)) if reader.label else None
+    descriptions = [reader.describe(row, index, meaning) for index, row in enumerate(described)]
     pictures = {reader.image: "image"} | ({reader.mask: "mask"} if reader.mask else {})
     rows = dataset.select_columns(list(pictures)).rename_columns(pictures)
     features = row_features()

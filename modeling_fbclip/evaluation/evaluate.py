@@ -1,38 +1,34 @@
 """The paper's evaluation of a model on a data set, by category and on average."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from datasets import Dataset, IterableDataset
 
-from modeling_fbclip.common.provenance import trained_images, trained_on
+from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD, recorded_images, trained_on
+from modeling_fbclip.data.oddities import tell
 from modeling_fbclip.data.registry import KNOWN_DATASETS
 from modeling_fbclip.detection.detector import Detector
-from modeling_fbclip.detection.processes import join_processes
+from modeling_fbclip.detection.processes import Processes, join_processes
 from modeling_fbclip.detection.threads import THREADS
-from modeling_fbclip.evaluation.metrics import Metrics, compute_metrics, mean_metrics
-from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
+from modeling_fbclip.evaluation.category_report import CategoryReport, report_category, with_figures
+from modeling_fbclip.evaluation.metrics import mean_metrics
+from modeling_fbclip.evaluation.predict import Prediction, predict
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 logger = logging.getLogger(__name__)
 
 EVALUATION_SIZE = 518
+# The overlaps in a report, each with the images of one of the model's records.
+OVERLAPS = {"training_overlap": TRAINING_RECORD, "calibration_overlap": CALIBRATION_RECORD}
 REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy")
-
-
-class CategoryReport(NamedTuple):
-    """Metrics of one category, its numbers of images, and how many of them the model was trained on."""
-
-    name: str
-    metrics: Metrics
-    counts: dict[str, int]
-    trained: int
 
 
 def evaluate(
@@ -45,6 +41,7 @@ def evaluate(
     num_workers: int | None = None,
     plots: str | Path | None = None,
     on_image: Callable[[], object] | None = None,
+    with_rows: bool = False,
 ) -> dict[str, Any]:
     r"""
     Evaluates a model as in the paper (section 4, with the details of the released code). Maps are upsampled to `size`
@@ -56,7 +53,8 @@ def evaluate(
 
     Args:
         model ([`FBCLIPModel`]): The model, on the device to use.
-        processor ([`FBCLIPProcessor`]): Its processor, which has the kind of `score`. Thresholds are not used.
+        processor ([`FBCLIPProcessor`]): Its processor, which has the kind of `score`. Its thresholds are
+            only drawn in the figures.
         dataset (`datasets.Dataset` or `datasets.IterableDataset`): Columns `image`, `label` (1 if anomalous, else 0)
             and, optionally, `mask` (an image or `None`), `category` and `path`. The rows of a stream must be sorted by
             category.
@@ -67,12 +65,15 @@ def evaluate(
         num_workers (`int`, *optional*): Threads that read images. Defaults to one a core, at most eight.
         plots (path, *optional*): Folder for figures of each category and overlays of its worst errors.
         on_image (callable, *optional*): Called after each image.
+        with_rows (`bool`, defaults to `False`): Whether the report has `rows`, too.
 
     Returns:
         `dict`: `mean` and `categories` (by name) as from [`compute_metrics`]; `counts` by category; `settings`;
         `versions`; `training_overlap`: the number of images that the model was trained on by its own record, `None`
-        without a record, or `{"unknown": reason}` if the record cannot be looked up. Pixel metrics leave out anomalous
-        images without a mask.
+        without a record, or `{"unknown": reason}` if the record cannot be looked up; `calibration_overlap`: the same
+        of the images that its thresholds were set on. Pixel metrics leave out anomalous images without a mask.
+        `rows`, if asked for: `path`, `category`, `defect`, `label` and `score` of each image, and the name of its
+        `figure` in `plots` if it is among the worst errors. `problems`, if any: why figures could not be saved.
 
     Raises:
         `ValueError`: The data set is empty, lacks a column, or has an image that cannot be read.
@@ -84,38 +85,57 @@ def evaluate(
         height = size if isinstance(size, int) else size[0]
         smoothing_sigma = processor.smoothing_sigma * height / processor.image_size[0]
     evaluation_processor = FBCLIPProcessor(image_size=size, smoothing_sigma=smoothing_sigma)
-    record = trained_images(model)
-    trained = record if isinstance(record, frozenset) else frozenset()
+    records = {overlap: recorded_images(model, name) for overlap, name in OVERLAPS.items()}
+    digests = {overlap: record for overlap, record in records.items() if isinstance(record, frozenset)}
     processes = join_processes()
-    if processes.device is not None:
-        model.to(processes.device)  # type: ignore[arg-type]
     detector = Detector(model, processor)
     threads = THREADS if num_workers is None else max(1, num_workers)
+    with_digests = any(digests.values())
     predictions = predict(
-        detector, evaluation_processor, dataset, batch_size, threads, bool(trained), processes, on_image
+        detector, evaluation_processor, dataset, batch_size, threads, with_digests, processes, on_image
     )
+
+    def report_one(name: str, held: list[Prediction]) -> CategoryReport:
+        category = report_category(name, held, digests)
+        if plots is None:
+            return category
+        return with_figures(category, partial(save_plots, Path(plots), name, held, dataset, processor))
+
+    categories = _share(predictions, processes, report_one)
+    if processes.is_main:
+        tell(chain.from_iterable(category.oddities for category in categories))
+        _warn_of_training_set(trained_on(model), {category.name for category in categories})
+    report: dict[str, Any] = {
+        "mean": mean_metrics(category.metrics for category in categories),
+        "categories": {category.name: category.metrics for category in categories},
+        "counts": {category.name: category.counts for category in categories},
+        **{overlap: _overlap(record, overlap, categories) for overlap, record in records.items()},
+        "settings": _settings(detector, evaluation_processor, batch_size),
+        "versions": {name: version(name) for name in REPORTED_VERSIONS},
+    }
+    if with_rows:
+        report["rows"] = list(chain.from_iterable(category.rows for category in categories))
+    if problems := [category.problem for category in categories if category.problem is not None]:
+        report["problems"] = problems
+    if processes.is_main:
+        _warn(report)
+    return report
+
+
+def _share(
+    predictions: Iterable[tuple[str, list[Prediction]]],
+    processes: Processes,
+    report_one: Callable[[str, list[Prediction]], CategoryReport],
+) -> list[CategoryReport]:
+    """The reports on all categories. Each is made by one process, in turn, from the predictions of all."""
     own: dict[int, CategoryReport] = {}
     for number, (name, mine) in enumerate(predictions):
         gathered = processes.gather(mine, number % processes.size)
         if gathered is not None:
-            held = sorted(chain.from_iterable(gathered), key=attrgetter("row"))
-            own[number] = report_category(name, held, trained)
-            if plots is not None:
-                save_plots(Path(plots), name, held, dataset, processor)
-            del held
+            own[number] = report_one(name, sorted(chain.from_iterable(gathered), key=attrgetter("row")))
         del mine, gathered  # before the next category is predicted
     everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
-    categories = [everyones[number] for number in sorted(everyones)]
-    if processes.is_main:
-        _warn_of_training_set(trained_on(model), {category.name for category in categories})
-    return {
-        "mean": mean_metrics(category.metrics for category in categories),
-        "categories": {category.name: category.metrics for category in categories},
-        "counts": {category.name: category.counts for category in categories},
-        "training_overlap": _training_overlap(record, categories, processes.is_main),
-        "settings": _settings(detector, evaluation_processor, batch_size),
-        "versions": {name: version(name) for name in REPORTED_VERSIONS},
-    }
+    return [everyones[number] for number in sorted(everyones)]
 
 
 def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_size: int) -> dict[str, Any]:
@@ -130,19 +150,6 @@ def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_s
     }
 
 
-def report_category(name: str, predictions: list[Prediction], trained: Collection[str]) -> CategoryReport:
-    """The report on a category. `trained` has the digests of the model's training images."""
-    anomalous = [prediction for prediction in predictions if prediction.label]
-    counts = {
-        "images": len(predictions),
-        "normal": len(predictions) - len(anomalous),
-        "anomalous": len(anomalous),
-        "anomalous_without_mask": sum(prediction.mask is None for prediction in anomalous),
-    }
-    metrics = compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
-    return CategoryReport(name, metrics, counts, sum(prediction.digest in trained for prediction in predictions))
-
-
 def _warn_of_training_set(name: str | None, categories: set[str]) -> None:
     """Warns if all of the categories are of the data set that the released weights were trained on."""
     known = KNOWN_DATASETS.get(name or "")
@@ -150,13 +157,19 @@ def _warn_of_training_set(name: str | None, categories: set[str]) -> None:
         logger.warning("NOT ZERO-SHOT: these weights were trained on %s, which has these categories.", known.title)
 
 
-def _training_overlap(
-    record: frozenset[str] | str | None, categories: list[CategoryReport], tell: bool
+def _overlap(
+    record: frozenset[str] | str | None, overlap: str, categories: list[CategoryReport]
 ) -> dict[str, Any] | None:
     if not isinstance(record, frozenset):
         return None if record is None else {"unknown": record}
-    images = sum(category.counts["images"] for category in categories)
-    overlap = {"images": sum(category.trained for category in categories), "of": images}
-    if tell and overlap["images"]:
-        logger.warning("NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", overlap)
-    return overlap
+    met = sum(category.overlaps[overlap] for category in categories)
+    return {"images": met, "of": sum(category.counts["images"] for category in categories)}
+
+
+def _warn(report: dict[str, Any]) -> None:
+    """Says what makes the numbers better than they are."""
+    trained, calibrated = report["training_overlap"] or {}, report["calibration_overlap"] or {}
+    if trained.get("images"):
+        logger.warning("NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", trained)
+    if calibrated.get("images"):
+        logger.warning("The thresholds were set on %(images)d of the %(of)d images evaluated.", calibrated)

@@ -5,15 +5,18 @@ import re
 import subprocess
 import sys
 import zipfile
+from io import BytesIO
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.data.decoding import read_rgb
-from modeling_fbclip.images_fbclip import load_mask
+from modeling_fbclip.masks_fbclip import load_mask
 
 MARKED = np.eye(8, dtype=np.uint8)
 
@@ -95,9 +98,9 @@ def test_tables(tables, tmp_path, form, streaming):
     assert [row["mask"] is None for row in rows] == [True, False, False, False]
     chosen = load_anomaly_dataset(folder, category="b", streaming=streaming, **options)
     assert [row["path"] for row in chosen] == [f"{place}[2]", f"{place}[3]"]
-    columns = {"label": "state", "defect": "category"}
+    columns = {"label": "state", "normal": "n", "defect": "category"}
     named = load_anomaly_dataset(folder, columns=columns, streaming=streaming, **options)
-    assert [row["label"] for row in named] == [1, 1, 1, 1]  # neither "n" nor "y" is a word for normal
+    assert [row["label"] for row in named] == [0, 0, 1, 1]
 
 
 def test_labels_may_be_class_names(tables, tmp_path):
@@ -157,6 +160,20 @@ def test_an_error_in_tables_is_one_line(tables, tmp_path):
         with pytest.raises(ValueError, match=rf"{name}: cannot be loaded \(.+\)\.$") as raised:
             load_anomaly_dataset(folder, cache_dir=str(tmp_path / "cache"))
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("with_path", [False, True])
+def test_tables_of_other_libraries_hold_the_bytes_of_files(tmp_path, streaming, with_path):
+    file = BytesIO()
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(file, "PNG")
+    picture = {"bytes": file.getvalue(), "path": "1.png"} if with_path else file.getvalue()
+    table = pa.table({"image": [picture] * 2, "label": ["good", "bad"]})
+    parquet.write_table(table, tmp_path / "test.parquet")
+    found = list(load_anomaly_dataset(tmp_path, streaming=streaming, cache_dir=str(tmp_path / "cache")))
+    assert [(row["label"], np.asarray(row["image"]).tolist()) for row in found] == [
+        (label, np.eye(8).tolist()) for label in (0, 1)
+    ]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
