@@ -19,7 +19,7 @@ from .configuration_fbclip import FBCLIPConfig
 from .inputs_fbclip import check_images, check_outputs, check_prompts, check_targets, check_text_embeds
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
-from .scoring_fbclip import background_feature, score_map, split_scores
+from .scoring_fbclip import Background, background_feature, score_map, split_scores
 from .text_fbclip import FBCLIPTextBranch, TextFeaturesCache, embed_prompts
 from .vision_fbclip import LayerViews, build_views
 
@@ -261,13 +261,13 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
     def _score(self, attended: list[Tensor], background: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of "anomalous", `(B, N)`, and the projected tokens of the last map, `(B, N, P)`."""
         config, projection = self.config, self.clip.visual_projection
-        background_projected = projection(background)
+        projected_background = Background.of(background, projection)
         layer_weights = self.scale_weights.softmax(dim=0)
         maps_a_layer = len(attended) // len(config.feature_layers)
         logits = torch.zeros((), device=background.device)
         for index, tokens in enumerate(attended):
             map_logits, embeds = self._checkpoint(
-                score_map, tokens, background, background_projected, text_embeds, projection, config
+                score_map, tokens, text_embeds, projection, config, *projected_background
             )
             logits = logits + layer_weights[index // maps_a_layer] * map_logits
         return logits, embeds
