@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPModel
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
 from .attention_fbclip import FBCLIPAttention
 from .backbone_fbclip import vision_layer_tokens
@@ -20,7 +19,7 @@ from .configuration_fbclip import FBCLIPConfig
 from .inputs_fbclip import check_images, check_outputs, check_prompts, check_targets, check_text_embeds
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
-from .scoring_fbclip import background_feature, score_map, split_scores
+from .scoring_fbclip import Background, background_feature, score_map, split_scores
 from .text_fbclip import FBCLIPTextBranch, TextFeaturesCache, embed_prompts
 from .vision_fbclip import LayerViews, build_views
 
@@ -118,7 +117,6 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         """
         return self._text_features(self.text_branch, self.clip, self._prompts(prompt_input_ids))
 
-    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor | None = None,
@@ -131,7 +129,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         text_embeds: Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
-    ) -> FBCLIPOutput:
+        return_dict: bool | None = None,
+    ) -> FBCLIPOutput | tuple[Any, ...]:
         r"""
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`, *optional*):
@@ -193,7 +192,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         losses: dict[str, Any] = {}
         if labels is not None:
             losses = fbclip_losses(image_scores, anomaly_maps, embeds, text_embeds, labels, mask_labels, config)
-        return FBCLIPOutput(
+        output = FBCLIPOutput(
             **losses,
             image_scores=image_scores,
             anomaly_maps=anomaly_maps,
@@ -201,6 +200,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             hidden_states=tuple(map(torch.cat, zip(*hidden_states, strict=True))) or None,
             stages=found | self._other_stages(text_embeds, prompt_input_ids, embeds) if output_stages else None,
         )
+        as_tuple = not (config.return_dict if return_dict is None else return_dict)
+        return output.to_tuple() if as_tuple else output
 
     def _prompts(self, prompt_input_ids: Tensor | None) -> Tensor:
         if prompt_input_ids is None:
@@ -260,13 +261,13 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
     def _score(self, attended: list[Tensor], background: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of "anomalous", `(B, N)`, and the projected tokens of the last map, `(B, N, P)`."""
         config, projection = self.config, self.clip.visual_projection
-        background_projected = projection(background)
+        projected_background = Background.of(background, projection)
         layer_weights = self.scale_weights.softmax(dim=0)
         maps_a_layer = len(attended) // len(config.feature_layers)
         logits = torch.zeros((), device=background.device)
         for index, tokens in enumerate(attended):
             map_logits, embeds = self._checkpoint(
-                score_map, tokens, background, background_projected, text_embeds, projection, config
+                score_map, tokens, text_embeds, projection, config, *projected_background
             )
             logits = logits + layer_weights[index // maps_a_layer] * map_logits
         return logits, embeds

@@ -4,6 +4,8 @@ import copy
 import math
 import os
 from collections.abc import Iterable, Mapping
+from inspect import signature
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ TOP_SHARE = 0.01  # of the pixels; their mean is the score "map_top1"
 SCORES = ("cls", "map_max", "map_top1")
 # Arguments of `from_pretrained` that apply to the image processor and the tokenizer.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+# Arguments of `from_pretrained` that are no settings of the processor.
+LOADING_ARGUMENTS = (*HUB_ARGUMENTS, "trust_remote_code", "code_revision", "return_unused_kwargs")
 # Settings of the image processor that a call and `from_pretrained` may replace.
 IMAGE_SETTINGS = (
     *("do_resize", "size", "resample"),
@@ -185,8 +189,8 @@ class FBCLIPProcessor(ProcessorMixin):
             `TypeError`: There is no such setting.
         """
         settings = _image_settings(kwargs | dict(images_kwargs or {}))
-        size = _height_width(settings.pop("size")) if "size" in settings else self.image_size
-        size_or_none = size if settings.pop("do_resize", self.image_processor.do_resize) else None
+        size = _height_width("size", settings.pop("size")) if "size" in settings else self.image_size
+        do_resize = settings.pop("do_resize", self.image_processor.do_resize)
         resample = settings.pop("resample", self.image_processor.resample)
         image_list = [] if images is None else _as_list(images, batch_dims=4)
         mask_list = [] if masks is None else _as_list(masks, batch_dims=3)
@@ -197,16 +201,18 @@ class FBCLIPProcessor(ProcessorMixin):
                 f"Got {len(image_list)} images, but {len(mask_list)} masks; pass None as the mask of a normal image."
             )
         data: dict[str, Any] = {}
+        sizes: list[Size | None] = [size if do_resize else None] * len(mask_list)
         if image_list:
             pictures = [self.read_image(image, f"images[{index}]") for index, image in enumerate(image_list)]
-            if size_or_none is not None:
-                # Here, because the image processor would first copy a large photograph several times.
-                pictures = [picture.resize(size_or_none[::-1], resample) for picture in pictures]
+            if do_resize:  # here, because the image processor would first copy a large photograph several times
+                pictures = [picture.resize(size[::-1], resample) for picture in pictures]
             data["pixel_values"] = [self._pixel_values(picture, settings) for picture in pictures]
+            sizes = [(picture.height, picture.width) for picture in pictures]
         if mask_list:
-            photographs = image_list or [None] * len(mask_list)
-            truths = zip(mask_list, photographs, strict=True)
-            data["mask_labels"] = [self._mask_labels(index, *pair, size_or_none) for index, pair in enumerate(truths)]
+            masks_of_images = zip(mask_list, image_list or [None] * len(mask_list), sizes, strict=True)
+            data["mask_labels"] = [
+                self._mask_labels(f"masks[{index}]", *mask, do_resize) for index, mask in enumerate(masks_of_images)
+            ]
         if return_tensors is not None:
             data = {name: _stacked(name, arrays) for name, arrays in data.items()}
         return BatchFeature(data, tensor_type=return_tensors)
@@ -222,17 +228,23 @@ class FBCLIPProcessor(ProcessorMixin):
 
     def _pixel_values(self, picture: Image.Image, settings: dict[str, Any]) -> np.ndarray:
         arguments = {"do_resize": False, "return_tensors": "np"} | settings
-        return self.image_processor(images=picture, **arguments)["pixel_values"][0]
+        pixels = self.image_processor(images=picture, **arguments)["pixel_values"][0]
+        return pixels.astype(np.float32, copy=False)
 
     def _mask_labels(
-        self, index: int, mask: ImageSource | None, photograph: ImageSource | None, size: Size | None
+        self, name: str, mask: ImageSource | None, photograph: ImageSource | None, size: Size | None, do_resize: bool
     ) -> np.ndarray:
+        """The labels, of the size of the prepared image, if that is known."""
         if mask is None:
             if size is None:
-                raise ValueError(f"masks[{index}] is None, but has no size with `do_resize=False`; pass zeros.")
+                raise ValueError(f"{name} is None, but has no size with `do_resize=False`; pass its image or zeros.")
             return np.zeros(size, dtype=np.float32)
-        pixels = read_mask(mask, f"masks[{index}]", photograph, self.max_megapixels).pixels
-        return pixels.astype(np.float32) if size is None else resize_mask(pixels, size)[0]
+        pixels = read_mask(mask, name, photograph, self.max_megapixels).pixels
+        if size is None or size == pixels.shape:
+            return pixels.astype(np.float32)
+        if not do_resize:
+            raise ValueError(f"{name} has the size {pixels.shape}, but its image {size}, and `do_resize` is False.")
+        return resize_mask(pixels, size)[0]
 
     def encode_prompts(self, normal: str, anomalous: str) -> Tensor:
         r"""
@@ -360,31 +372,46 @@ class FBCLIPProcessor(ProcessorMixin):
     ) -> list[Any]:
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if kwargs.get(name) is not None}
         # By name: the automatic choice is torchvision's, if it is installed, whose pixels differ.
-        known = CLIPImageProcessorPil.valid_kwargs.__annotations__
-        settings = _image_settings({name: value for name, value in kwargs.items() if name in known})
+        settings = _image_settings(cls._settings_of_loading(kwargs))
         if "size" in settings:
-            settings["size"] = dict(zip(("height", "width"), _height_width(settings["size"]), strict=True))
+            if kwargs.get("image_size") is not None:
+                raise ValueError("`size` and `image_size` are the same setting; pass one of them.")
+            settings["size"] = dict(zip(("height", "width"), _height_width("size", settings["size"]), strict=True))
         image_processor = CLIPImageProcessorPil.from_pretrained(source, **hub, **settings)
         if cached_file(source, "tokenizer_config.json", _raise_exceptions_for_missing_entries=False, **hub) is None:
             return [image_processor, None]
         trust = kwargs.get("trust_remote_code")
         return [image_processor, AutoTokenizer.from_pretrained(source, trust_remote_code=trust, **hub)]
 
+    @classmethod
+    def _settings_of_loading(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the arguments of `from_pretrained`, those that must be settings of the image processor."""
+        if "_from_pipeline" in given or given.get("return_unused_kwargs"):  # the others are for a model, or go back
+            return {name: given[name] for name in IMAGE_SETTINGS if name in given}
+        others = {*LOADING_ARGUMENTS, *signature(cls).parameters}
+        return {name: value for name, value in given.items() if name not in others and not name.startswith("_")}
+
 
 def _image_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := sorted(set(given) - set(IMAGE_SETTINGS)):
-        raise TypeError(f"{', '.join(unknown)}: no setting of this processor; it has {', '.join(IMAGE_SETTINGS)}.")
+        raise TypeError(
+            f"{', '.join(unknown)}: no setting of the image processor; it has {', '.join(IMAGE_SETTINGS)}."
+        )
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _height_width(size: int | Mapping[str, int] | Size) -> Size:
-    """One number, a pair or a mapping as image processors have it."""
-    if isinstance(size, int):
-        return size, size
-    pair = (size.get("height"), size.get("width")) if isinstance(size, Mapping) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(length, int) and length > 0 for length in pair):
-        raise ValueError(f"`size` is {size}, but must be one number of pixels, or have a height and a width.")
-    return pair  # type: ignore[return-value]
+def _height_width(name: str, size: int | Mapping[str, int] | Size) -> Size:
+    """From one number, a pair or a mapping as image processors have it."""
+    try:
+        if isinstance(size, Mapping):
+            height, width = index(size["height"]), index(size["width"])
+        else:
+            height, width = map(index, np.broadcast_to(size, 2).tolist())
+    except (KeyError, TypeError, ValueError):
+        height, width = 0, 0
+    if min(height, width) < 1:
+        raise ValueError(f"`{name}` is {size}, but must be a number of pixels, or a height and a width, from 1 on.")
+    return height, width
 
 
 def _stacked(name: str, arrays: list[np.ndarray]) -> np.ndarray:
@@ -413,9 +440,7 @@ def _target_sizes(target_sizes: Iterable[Size] | Tensor | None, count: int, defa
 
 
 def _resized(image_processor: CLIPImageProcessorPil | None, size: int | Size) -> CLIPImageProcessorPil:
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < 1:
-        raise ValueError(f"`image_size` is {size}, but must be at least 1.")
+    height, width = _height_width("image_size", size)
     settings = {} if image_processor is None else image_processor.to_dict()
     settings |= {"size": {"height": height, "width": width}, "do_center_crop": False}
     return CLIPImageProcessorPil(**settings)

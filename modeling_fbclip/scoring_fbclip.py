@@ -1,6 +1,7 @@
 """Background suppression and scores: attended tokens and text features in, probabilities out. Pure functions."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,33 +31,42 @@ def background_feature(token_maps: list[Tensor], fraction: float, max_weight: fl
 Projection = Callable[[Tensor], Tensor]  # CLIP's visual projection, (…, D) → (…, P)
 
 
-def suppress_and_project(
-    tokens: Tensor, background: Tensor, background_projected: Tensor, projection: Projection, weight: float
-) -> Tensor:
+class Background(NamedTuple):
+    """An image's background before and after the projection, `(B, D)` and `(B, P)`, and the projection of 0."""
+
+    feature: Tensor
+    projected: Tensor
+    bias: Tensor  # (1, P), 0 for CLIP's projection, but an adapter may add one
+
+    @classmethod
+    def of(cls, feature: Tensor, projection: Projection) -> "Background":
+        """Projected once for all maps."""
+        return cls(feature, projection(feature), projection(torch.zeros_like(feature[:1])))
+
+
+def suppress_and_project(tokens: Tensor, background: Background, projection: Projection, weight: float) -> Tensor:
     """
     Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection:
     `(B, N, P)` in float32 or wider. t are the tokens of an attended map, `(B, N, D)`, and b is the background,
-    `(B, D)`. The projection is linear, so b is projected once for all maps, `(B, P)`.
+    `(B, D)`. The projection is affine, so it is applied to t and b instead. Their factors sum to 1 - weight, and
+    so would that of its bias, which needs 1.
     """
-    direction = F.normalize(upcast(background), dim=-1).unsqueeze(-1)  # (B, D, 1)
+    direction = F.normalize(upcast(background.feature), dim=-1).unsqueeze(-1)  # (B, D, 1)
     wide = upcast(tokens)
     similarity = (wide @ direction) / wide.norm(dim=-1, keepdim=True).clamp(min=1e-12)  # (B, N, 1)
     suppression = weight * (1 - similarity)
-    projected = upcast(projection(tokens))
-    shift = suppression * upcast(background_projected).unsqueeze(1)
-    return torch.addcmul(-shift, projected, 1 - weight + suppression)
+    shift = torch.addcmul(weight * upcast(background.bias), suppression, -upcast(background.projected).unsqueeze(1))
+    return torch.addcmul(shift, upcast(projection(tokens)), 1 - weight + suppression)
 
 
 def score_map(
-    tokens: Tensor,
-    background: Tensor,
-    background_projected: Tensor,
-    text_embeds: Tensor,
-    projection: Projection,
-    config: FBCLIPConfig,
+    tokens: Tensor, text_embeds: Tensor, projection: Projection, config: FBCLIPConfig, *background: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A map's [`anomaly_logits`] and its tokens after [`suppress_and_project`]."""
-    embeds = suppress_and_project(tokens, background, background_projected, projection, config.suppression_weight)
+    """
+    A map's [`anomaly_logits`] and its tokens after [`suppress_and_project`]. The fields of [`Background`] come one by
+    one, since reentrant checkpointing follows only tensors that are arguments.
+    """
+    embeds = suppress_and_project(tokens, Background(*background), projection, config.suppression_weight)
     return anomaly_logits(embeds, text_embeds, config.temperature), embeds
 
 

@@ -27,7 +27,7 @@ from modeling_fbclip.evaluation import compute_metrics
 from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
 from modeling_fbclip.maps_fbclip import smooth_maps
 from modeling_fbclip.processing_fbclip import SCORES
-from modeling_fbclip.scoring_fbclip import anomaly_logits, background_feature, suppress_and_project
+from modeling_fbclip.scoring_fbclip import Background, anomaly_logits, background_feature, suppress_and_project
 
 RECORD = Path(__file__).parent.parent / "modeling_fbclip" / "bundled" / "evaluation.json"
 VIEWS = {"identity": "ID", "semantic": "SEM", "spatial": "SPA"}
@@ -95,7 +95,7 @@ class Methods:
         background = background_feature(list(maps.values()), config.background_fraction, config.background_max_weight)
         weights, logits = model.scale_weights.softmax(0), torch.zeros(())
         for (layer, _), tokens in maps.items():
-            embeds = suppress_and_project(tokens, background, projection(background), projection, suppression)
+            embeds = suppress_and_project(tokens, Background.of(background, projection), projection, suppression)
             logits = logits + weights[layer] * anomaly_logits(embeds, text, config.temperature)
         return logits * len(VIEWS) / len(kept)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import reference
 import torch
 from accelerate import cpu_offload, disk_offload
 from peft import IA3Config, LNTuningConfig, LoraConfig, PeftModel, get_peft_model
@@ -27,9 +28,9 @@ def maps_of(model: nn.Module) -> Tensor:
     return model(PIXELS).anomaly_maps
 
 
-def adapted(config: object) -> PeftModel:
+def adapted(config: object, base: FBCLIPModel = BASE) -> PeftModel:
     """A model that has computed its text features before, with an adapter of random numbers."""
-    model = copy.deepcopy(BASE)
+    model = copy.deepcopy(base)
     maps_of(model)
     with_adapter = get_peft_model(model, config)
     generator = torch.Generator().manual_seed(1)
@@ -71,6 +72,39 @@ def test_kinds_of_adapters_equal_the_merged_model(config: object) -> None:
     model = adapted(config)
     unmerged = maps_of(model)
     assert (unmerged - maps_of(BASE)).abs().max() > 1e-6
+    torch.testing.assert_close(maps_of(model.merge_and_unload()), unmerged, rtol=0, atol=1e-6)
+
+
+def test_a_bias_that_an_adapter_adds_counts_in_full() -> None:
+    """As in the literal head, which projects each token after suppression."""
+    model = adapted(LoraConfig(r=2, target_modules=["visual_projection"], lora_bias=True))
+    projection, config = model.base_model.model.clip.visual_projection, model.base_model.model.config
+    assert projection.lora_B["default"].bias.abs().max() > 0.1
+    with torch.no_grad():
+        outputs = model(PIXELS, output_stages=True)
+        maps = [value for name, value in outputs.stages.items() if name.endswith(".attended")]
+        embeds = [
+            projection(reference.suppress_background(each, outputs.stages["background"], config)) for each in maps
+        ]
+        weights = model.base_model.model.scale_weights
+        scores = reference.scores(embeds, outputs.text_embeds, (4, 6), weights, config)
+    torch.testing.assert_close(outputs.stages["last_view_projected"], embeds[-1], rtol=0, atol=1e-5)
+    torch.testing.assert_close((outputs.image_scores, outputs.anomaly_maps), scores, rtol=0, atol=1e-5)
+
+
+def with_biases(model: FBCLIPModel) -> FBCLIPModel:
+    """Every linear layer has a bias, so that peft can merge one of an adapter."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module.bias is None:
+            module.bias = nn.Parameter(torch.zeros(module.out_features))
+    return model
+
+
+def test_biases_of_adapters_on_all_layers_merge() -> None:
+    config = LoraConfig(r=2, target_modules="all-linear", lora_bias=True)
+    model = adapted(config, with_biases(copy.deepcopy(BASE)))
+    unmerged = maps_of(model)
+    assert (unmerged - maps_of(BASE)).abs().max() > 1e-4
     torch.testing.assert_close(maps_of(model.merge_and_unload()), unmerged, rtol=0, atol=1e-6)
 
 

@@ -285,7 +285,7 @@ def test_settings_come_from_the_configuration(tokenizer: PreTrainedTokenizerFast
         ({"threshold": 1.1}, "`threshold` is 1.1, but must be between 0 and 1"),
         ({"score": "median"}, "`score` is 'median', but must be one of 'cls', 'map_max', 'map_top1'"),
         ({"pixel_threshold": -0.5}, "`pixel_threshold` is -0.5"),
-        ({"image_size": 0}, "`image_size` is 0, but must be at least 1"),
+        ({"image_size": 0}, "`image_size` is 0, but must be a number of pixels, or a height and a width, from 1 on"),
         ({"prompt_length": 0}, "`prompt_length` is 0, but must be from 1 to 75"),
         ({"prompt_length": 5, "context_length": 6}, "`prompt_length` is 5, but must be from 1 to 4"),
         ({"image_processor": CLIPImageProcessorPil()}, "must resize to one height and width.*pass `image_size`"),

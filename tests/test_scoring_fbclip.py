@@ -9,7 +9,13 @@ from torch import Tensor
 
 from conftest import SHAPES, Shape, quick
 from modeling_fbclip import FBCLIPConfig
-from modeling_fbclip.scoring_fbclip import anomaly_logits, background_feature, split_scores, suppress_and_project
+from modeling_fbclip.scoring_fbclip import (
+    Background,
+    anomaly_logits,
+    background_feature,
+    split_scores,
+    suppress_and_project,
+)
 
 WIDTH, PROJECTED = 10, 6
 NUMBERS = {
@@ -30,6 +36,7 @@ def random(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 PROJECTION = random((PROJECTED, WIDTH), seed=1)
+BIAS = random((PROJECTED,), seed=4)  # an adapter may add one to CLIP's projection
 TEXT_FEATURES = F.normalize(random((2, PROJECTED), seed=2), dim=-1)
 SCALE_WEIGHTS = random((6,), seed=3)
 
@@ -40,16 +47,18 @@ def make_maps(shape: Shape, mean: float = 0) -> Tensor:
 
 
 def fast_scores(
-    maps: Tensor, grid: tuple[int, int], config: FBCLIPConfig, dtype: torch.dtype = torch.float64
+    maps: Tensor, grid: tuple[int, int], config: FBCLIPConfig, dtype: torch.dtype = torch.float64, bias: Tensor = BIAS
 ) -> tuple[Tensor, Tensor]:
-    maps, projection, text_features = maps.to(dtype), PROJECTION.to(dtype), TEXT_FEATURES.to(dtype)
-    background = background_feature(list(maps), config.background_fraction, config.background_max_weight)
-    background_projected = background @ projection.T
+    maps, weight, bias, text_features = (each.to(dtype) for each in (maps, PROJECTION, bias, TEXT_FEATURES))
+    feature = background_feature(list(maps), config.background_fraction, config.background_max_weight)
+
+    def projection(tokens: Tensor) -> Tensor:
+        return F.linear(tokens, weight, bias)
+
+    background = Background.of(feature, projection)
     logits = torch.zeros(())
     for index, tokens in enumerate(maps):
-        embeds = suppress_and_project(
-            tokens, background, background_projected, lambda t: t @ projection.T, config.suppression_weight
-        )
+        embeds = suppress_and_project(tokens, background, projection, config.suppression_weight)
         layer_weight = SCALE_WEIGHTS.to(dtype).softmax(dim=0)[index // 3]
         logits = logits + layer_weight * anomaly_logits(embeds, text_features, config.temperature)
     return split_scores(logits, grid)
@@ -57,7 +66,7 @@ def fast_scores(
 
 def literal_scores(maps: Tensor, grid: tuple[int, int], config: FBCLIPConfig) -> tuple[Tensor, Tensor]:
     background = reference.background_feature(list(maps), config)
-    embeds = [F.linear(reference.suppress_background(tokens, background, config), PROJECTION) for tokens in maps]
+    embeds = [F.linear(reference.suppress_background(tokens, background, config), PROJECTION, BIAS) for tokens in maps]
     return reference.scores(embeds, TEXT_FEATURES, grid, SCALE_WEIGHTS, config)
 
 
@@ -89,8 +98,8 @@ def test_zero_tokens_score_as_the_literal_ones_do(shape: Shape) -> None:
     maps = make_maps(shape)
     maps[:, :, ::2] = 0
     torch.testing.assert_close(fast_scores(maps, grid, config), literal_scores(maps, grid, config), rtol=0, atol=1e-10)
-    nothing = torch.zeros_like(maps)
-    torch.testing.assert_close(fast_scores(nothing, grid, config)[1], torch.full((len(maps[0]), *grid), 0.5).double())
+    _, nothing = fast_scores(torch.zeros_like(maps), grid, config, bias=torch.zeros_like(BIAS))
+    torch.testing.assert_close(nothing, torch.full((len(maps[0]), *grid), 0.5).double())
 
 
 def test_background_is_taken_from_the_first_half_of_the_tokens() -> None:
@@ -103,7 +112,8 @@ def test_background_is_taken_from_the_first_half_of_the_tokens() -> None:
 def test_a_token_like_the_background_is_halved_and_an_opposite_one_moves_away() -> None:
     tokens = torch.tensor([[[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]]])
     background = torch.tensor([[4.0, 0.0]])
-    suppressed = suppress_and_project(tokens, background, background, torch.nn.Identity(), weight=0.5)
+    identity = torch.nn.Identity()
+    suppressed = suppress_and_project(tokens, Background.of(background, identity), identity, weight=0.5)
     torch.testing.assert_close(suppressed, torch.tensor([[[1.0, 0.0], [-7.0, 0.0], [-2.0, 2.0]]]))
 
 

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 from modeling_fbclip import FBCLIPModel
 from modeling_fbclip.common.digests import image_digest
-from modeling_fbclip.common.provenance import TRAINING_RECORD
+from modeling_fbclip.common.provenance import CONVERSION_RECORD, TRAINING_RECORD
 from modeling_fbclip.evaluation import compute_metrics, evaluate
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES, mean_metrics
 
@@ -124,6 +124,29 @@ def test_trained_images_are_reported(model, processor, dataset, tmp_path, caplog
     (tmp_path / TRAINING_RECORD).write_text("[]")
     with pytest.raises(ValueError, match=TRAINING_RECORD):
         evaluate(FBCLIPModel.from_pretrained(tmp_path), processor, dataset, size=SIZE)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "categories", "warns"),
+    [
+        ("visa", ["candle", "pcb1"], True),
+        ("visa", ["candle", "bottle"], False),
+        ("visa", ["bottle", "cable"], False),
+        ("mvtec-ad", ["bottle", "cable"], True),
+        (None, ["bottle", "cable"], False),
+    ],
+)
+def test_a_converted_model_warns_on_the_set_that_it_was_trained_on(
+    model, processor, tmp_path, caplog, trained_on, categories, warns
+):
+    model.save_pretrained(tmp_path)
+    record = {"file": "released.pth", "sha256": "0" * 64, "trained_on": trained_on}
+    (tmp_path / CONVERSION_RECORD).write_text(json.dumps(record))
+    rows = make_dataset(make_row(index, name, index % 2) for index in range(2) for name in categories)
+    evaluate(FBCLIPModel.from_pretrained(tmp_path), processor, rows, size=SIZE)
+    title = {"visa": "VisA", "mvtec-ad": "MVTec AD"}.get(trained_on)
+    said = f"NOT ZERO-SHOT: these weights were trained on {title}, which has these categories."
+    assert (said in caplog.text) == ("NOT ZERO-SHOT" in caplog.text) == warns
 
 
 def test_training_overlap_is_unknown_if_the_record_cannot_be_looked_up(model, processor, dataset, tmp_path, caplog):
