@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from modeling_fbclip.common.digests import preprocessing_of, weights_digest
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.messages import one_line
 from modeling_fbclip.detection.detector import Detector, Outputs
@@ -14,6 +13,7 @@ from modeling_fbclip.detection.image_finder import absolute
 from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
 from modeling_fbclip.detection.rows import Row
 from modeling_fbclip.detection.sources import Item
+from modeling_fbclip.digests_fbclip import preprocessing_of, weights_digest
 
 OVERLAY_SUFFIX = ".overlay.png"
 MAP_SUFFIX = ".map.png"

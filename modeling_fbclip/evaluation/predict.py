@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
 
-from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.data.decoding import mask_name, open_image, row_name, undecoded
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import ALONE, Processes
 from modeling_fbclip.detection.run import read_ahead
 from modeling_fbclip.detection.sources import Item, in_batches
 from modeling_fbclip.detection.threads import THREADS
+from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.evaluation.metrics import BoolArray
 from modeling_fbclip.evaluation.ranking import FloatArray
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor

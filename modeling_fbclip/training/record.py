@@ -12,13 +12,13 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.common.provenance import UNKNOWN_BEFORE
 from modeling_fbclip.data.decoding import mask_name, open_image, row_name, undecoded
 from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
+from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.images_fbclip import load_mask
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
