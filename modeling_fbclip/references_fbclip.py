@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +19,7 @@ from .comparison_fbclip import Evidence, Judgement, Scale, gather, judge, measur
 from .digests_fbclip import preprocessing_of, settings_digest, weights_digest
 from .distances_fbclip import mean_of_nearest, nearest_distances, nearest_of_all, reach_in_patches, unit_tokens
 from .images_fbclip import ImageSource
+from .reference_bank_fbclip import Bank, coreset, features_of, pair_distances
 
 if TYPE_CHECKING:
     from .modeling_fbclip import FBCLIPModel
@@ -29,17 +30,6 @@ SETTINGS_NAME = "references.json"
 NEAR = 1 / 8  # of the image's sides: where the same place of the product may lie
 MIN_MUTUAL = 8  # images: of fewer, a single defective one is a large share
 SAME_IMAGE = 1e-4  # mean distance below which two images are copies; a copy tells nothing
-
-
-class Bank(NamedTuple):
-    """
-    What is kept of k reference images: unit patches `(k, L, h, w, D)` in float16, the distances of each to each other,
-    `(k, k, L, h, w)`, with those to its own patches on the diagonal, and the logits of the texts, `(k, 1 + h·w)`.
-    """
-
-    tokens: Tensor
-    pairs: Tensor
-    logits: Tensor
 
 
 class FBCLIPReferences:
@@ -76,6 +66,7 @@ class FBCLIPReferences:
         names: Sequence[str] | None = None,
         mutual: bool = False,
         reach: float = NEAR,
+        max_patches: int | None = None,
         on_image: Callable[[], object] | None = None,
     ) -> Self:
         r"""
@@ -92,6 +83,8 @@ class FBCLIPReferences:
             mutual (`bool`, defaults to `False`): Whether the images judge one another.
             reach (`float` in `(0, 1]`, defaults to 1/8): A patch is compared with those of the references that lie at
                 most this share of the sides away. 1 for products that lie in any place and direction.
+            max_patches (`int`, *optional*): How many patches to keep of all images, for banks that would not fit in
+                memory. Images cannot be added or removed then.
             on_image (callable, *optional*): Called after each image.
 
         Raises:
@@ -105,8 +98,9 @@ class FBCLIPReferences:
         if not given or (mutual and len(given) < MIN_MUTUAL):
             needed = f"{MIN_MUTUAL} images to judge one another" if mutual else "1 reference image"
             raise ValueError(f"Got {len(given)} images, but need at least {needed}; pass more.")
-        tokens, logits = _features(model, processor, given, known, on_image)
-        bank = Bank(tokens, _pairs(tokens, tokens, reach, offset=0), logits)
+        tokens, logits = features_of(model, processor, given, known, on_image)
+        pairs = pair_distances(tokens, tokens, reach, offset=0)
+        bank = Bank(tokens if max_patches is None else coreset(tokens, max_patches), pairs, logits)
         references = cls(bank, known, made_with(model, processor), mutual, reach)
         references._maker = model, processor
         return references
@@ -136,13 +130,14 @@ class FBCLIPReferences:
                 raise ValueError("These references were loaded from a folder; pass `model` and `processor` too.")
             model, processor = self._maker
         self.check(model, processor)
+        self._require_whole()
         given = list(images)
         new_names = _names(given, names, self.names)
-        tokens, logits = _features(model, processor, given, new_names, on_image)
+        tokens, logits = features_of(model, processor, given, new_names, on_image)
         old, count = self.bank, len(self)
         every = torch.cat([old.tokens, tokens])
-        below = _pairs(tokens, every, self.reach, offset=count)  # (new, all)
-        beside = _pairs(old.tokens, tokens, self.reach, offset=None)  # (old, new)
+        below = pair_distances(tokens, every, self.reach, offset=count)  # (new, all)
+        beside = pair_distances(old.tokens, tokens, self.reach, offset=None)  # (old, new)
         pairs = torch.cat([torch.cat([old.pairs, beside], dim=1), below])
         self._replace(Bank(every, pairs, torch.cat([old.logits, logits])), self.names + new_names)
 
@@ -153,6 +148,7 @@ class FBCLIPReferences:
         Raises:
             `ValueError`: There is no image of a name, or too few would be left. The references are then unchanged.
         """
+        self._require_whole()
         leaving = {names} if isinstance(names, str) else set(names)
         if missing := sorted(leaving - set(self.names)):
             raise ValueError(f"There is no reference {missing[0]!r}; there are {', '.join(self.names)}.")
@@ -251,6 +247,10 @@ class FBCLIPReferences:
         self.bank, self.names = bank, names
         self.scale = self._measure()
 
+    def _require_whole(self) -> None:
+        if len(self.bank.tokens) < len(self):
+            raise ValueError("Some patches of these references were left out by `max_patches`; make them again.")
+
     def _distance(self, distances: Tensor) -> Tensor:
         """The distance of an image, `(h, w)`, from those to each reference, `(k, L, h, w)`."""
         if not self.mutual:
@@ -274,41 +274,6 @@ class FBCLIPReferences:
 def made_with(model: "FBCLIPModel", processor: "FBCLIPProcessor") -> dict[str, str]:
     """Digests of a model and a processor."""
     return {"model": weights_digest(model), "processor": settings_digest(preprocessing_of(processor))}
-
-
-@torch.inference_mode()
-def _features(
-    model: "FBCLIPModel",
-    processor: "FBCLIPProcessor",
-    images: list[ImageSource],
-    names: list[str],
-    on_image: Callable[[], object] | None,
-) -> tuple[Tensor, Tensor]:
-    """Patches and logits of images, one by one: so they do not depend on the others."""
-    tokens, logits = [], []
-    for image, name in zip(images, names, strict=True):
-        pixel_values = processor(images=[processor.read_image(image, name)])["pixel_values"]
-        outputs = model(pixel_values.to(model.device, model.dtype), output_hidden_states=True)
-        tokens.append(unit_tokens(outputs.hidden_states, outputs.anomaly_maps.shape[1:]).cpu())
-        logits.append(outputs.logits.cpu())
-        if on_image is not None:
-            on_image()
-    return torch.cat(tokens), torch.cat(logits)
-
-
-def _pairs(images: Tensor, others: Tensor, reach: float, offset: int | None) -> Tensor:
-    """Distances of each image to each other one. `offset` is where the images stand among the others, if they do."""
-    near = reach_in_patches(reach, (images.shape[2], images.shape[3]))
-    rows = [
-        torch.stack(
-            [
-                nearest_distances(image, other, near, own=offset is not None and column == offset + row)
-                for column, other in enumerate(others)
-            ]
-        )
-        for row, image in enumerate(images)
-    ]
-    return torch.stack(rows)
 
 
 def _names(images: list[ImageSource], names: Sequence[str] | None, taken: list[str]) -> list[str]:
