@@ -9,7 +9,8 @@ IMAGES ?= demo/examples
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
-.PHONY: help detect demo test check chromium benchmark benchmark-tiny benchmark-finetuning card figure tiny clean
+.PHONY: help detect demo test fuzz check chromium lower-bounds benchmark benchmark-tiny benchmark-finetuning card \
+	figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
 	$(BIN)/fbclip detect $(IMAGES) --output outputs
@@ -19,6 +20,9 @@ demo: $(VENV)/demo.stamp  ## the page in the browser; PORT= for another port
 
 test: check chromium  ## the whole suite, after the linters
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+fuzz: $(VENV)/test.stamp  ## 10,000 odd inputs: each gives a result or one line; COUNT= for another number
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(if $(COUNT),--count $(COUNT))
 
 check: $(VENV)/test.stamp  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -30,6 +34,9 @@ chromium:  # for the demo's tests, where packages may be installed; else they ar
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && \
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(CHROMIUM) >/dev/null; fi || true
+
+lower-bounds: $(VENV)/test.stamp  ## the quick tests with the lowest version of every library, in an environment that goes again
+	$(BIN)/python tests/lower_bounds.py
 
 benchmark: $(VENV)/test.stamp  ## time and memory against the literal reference; SMALL=1 for a small model
 	$(BIN)/python tests/benchmark.py $(if $(SMALL),--small)

@@ -77,10 +77,14 @@ class Examiner:
         (outputs,) = self._run_model(model, [detector.prepare(picture)], ids)
         return detector.finish(outputs, size or (picture.height, picture.width))
 
+    def open(self, photo: Photo, model: str) -> Image.Image:
+        """The photograph as the model reads it; ValueError if it cannot be read."""
+        return decode(photo, self.models.get(model).processor)
+
     def find(self, photo: Photo, model: str, prompts: Prompts, longest_side: int) -> Finding:
         """The finding for one photograph. Its picture has at most `longest_side` pixels a side."""
         try:
-            picture = decode(photo)
+            picture = self.open(photo, model)
             small = picture.copy()
             small.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
             result = self.result(picture, model, prompts, size=(small.height, small.width))

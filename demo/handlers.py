@@ -12,7 +12,7 @@ from modeling_fbclip.detection.rendering import map_to_png16
 
 from .examiner import Examiner
 from .models import Models
-from .photos import Photo, decode
+from .photos import Photo
 from .sessions import Sessions, Tab
 from .uploads import Uploads
 from .views import View, message, show_many, show_one
@@ -92,7 +92,8 @@ class Handlers:
             with self.uploads.read([image] if image else []) as photos:
                 if not photos:
                     raise ValueError("No image was sent.")
-                result = self.examiner.result(decode(photos[0]), self.models.names[0])
+                model = self.models.names[0]
+                result = self.examiner.result(self.examiner.open(photos[0], model), model)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
         # Gradio deletes files of its own folder only after the client has had time to fetch them.

@@ -6,7 +6,6 @@ Hub, and its files are not trusted: only JSON, text and safetensors of limited s
 operator's token. They are loaded without running their code, then deleted. A visitor's name is never used as a path.
 """
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -17,12 +16,12 @@ import torch
 from huggingface_hub import HfApi, snapshot_download
 
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.messages import ArgumentError, one_line
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.loading import load_detector, on_device
 
 BUNDLED = "bundled (tiny)"
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 HUB_FILES = ("*.json", "*.txt", "*.safetensors")
 MAX_HUB_BYTES = 4_000_000_000
 MAX_IMAGE_SIZE = 1024  # pixels a side of a model's input
@@ -78,7 +77,7 @@ class Models:
 
 
 def _load_visitors(name: str) -> Detector:
-    if not HUB_ID.fullmatch(name):
+    if not is_hub_id(name):
         raise ValueError(f"{one_line(name)!r} is not in the list of models; a Hub id has the form owner/name.")
     try:
         with TemporaryDirectory(prefix="fbclip-model-") as folder:
@@ -104,7 +103,7 @@ def _load_from_hub(name: str, folder: Path) -> Detector:
 
 def _download(name: str, revision: str | None, folder: Path) -> None:
     """Downloads a model's files from the Hub, also if there is a folder of this name."""
-    if not HUB_ID.fullmatch(name):
+    if not is_hub_id(name):
         raise ValueError(f"{one_line(name)!r} is not a Hub id")
     info = HfApi().model_info(name, revision=revision, files_metadata=True, token=False)
     size = sum(file.size or 0 for file in info.siblings or [])

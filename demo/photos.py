@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip import FBCLIPProcessor
 
 MAX_BYTES = 10_000_000  # of one file
 MAX_PIXELS = 25_000_000  # of one photograph, checked before it is decoded
@@ -23,9 +23,9 @@ class Photo(NamedTuple):
     data: bytes
 
 
-def decode(photo: Photo) -> Image.Image:
+def decode(photo: Photo, processor: FBCLIPProcessor) -> Image.Image:
     """
-    The photograph, upright, in mode `"RGB"`.
+    The photograph as the model's processor reads it: upright, in mode `"RGB"`.
 
     Raises:
         ValueError: in one line, if it is not an image, is damaged or has more than `MAX_PIXELS` pixels.
@@ -38,4 +38,4 @@ def decode(photo: Photo) -> Image.Image:
     if pixels > MAX_PIXELS:
         limit = f"at most {MAX_PIXELS / 1e6:.0f} fit"
         raise ValueError(f"{photo.name}: {pixels / 1e6:.1f} megapixels are too many; {limit}.")
-    return load_rgb_image(image, photo.name)
+    return processor.read_image(image, photo.name)

@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 import gradio as gr
 from starlette.middleware import Middleware
 
+from modeling_fbclip.common.messages import ArgumentError
+
 from .app import build_app
 from .models import BUNDLED, Models
 from .photos import MAX_BYTES
@@ -44,22 +46,29 @@ def serving(offered: Sequence[str] = (), host: str | None = None, port: int | No
         uploads = Uploads()
         app = build_app(Models(offered), uploads)
         at_end.callback(app.close, verbose=False)
-        app.launch(
-            server_name=host,
-            server_port=port,
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            ssr_mode=False,
-            enable_monitoring=False,
-            run_history=False,
-            footer_links=["api", "settings"],
-            max_file_size=MAX_BYTES,
-            state_session_capacity=256,
-            app_kwargs={"middleware": [Middleware(UploadGuard, uploads=uploads)]},
-            theme=THEME,
-            css_paths=STYLE,
-        )
+        try:
+            app.launch(
+                server_name=host,
+                server_port=port,
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                ssr_mode=False,
+                enable_monitoring=False,
+                run_history=False,
+                footer_links=["api", "settings"],
+                max_file_size=MAX_BYTES,
+                state_session_capacity=256,
+                app_kwargs={"middleware": [Middleware(UploadGuard, uploads=uploads)]},
+                theme=THEME,
+                css_paths=STYLE,
+            )
+        except OSError as error:  # its own message speaks of Gradio's variables
+            if port is None:
+                raise
+            raise ArgumentError(
+                "port", f"the port {port} is in use, or cannot be listened on; name another"
+            ) from error
         yield app
 
 

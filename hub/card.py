@@ -6,6 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData, parse_local_safetensors_file_metadata
 
+from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.common.provenance import TRAINING_RECORD
 from modeling_fbclip.data.registry import identify
@@ -13,7 +14,6 @@ from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 
 from .card_tables import card_table, flatten
 from .evaluation_report import EVALUATION, TASK, EvaluationReport, model_index, read_report
-from .upload import is_hub_id
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TAGS = ["anomaly-detection", "anomaly-localization", "zero-shot", "clip", "fb-clip"]

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.common.provenance import RECORDS
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
@@ -23,7 +24,6 @@ from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 from .card import render_card
 from .evaluation_report import EVALUATION, eval_results_yaml, read_report
-from .upload import is_hub_id
 
 HANDLER = Path(__file__).with_name("handler.py")
 LICENSE_OF_CLONE = Path(__file__).parents[1] / "LICENSE"
@@ -130,7 +130,8 @@ def _save_model(model_dir: Path, target: Path) -> None:
 
 def _forget_folders(config: FBCLIPConfig, model_dir: Path) -> None:
     """Removes the folders of this machine: they are private, and do not exist elsewhere."""
-    if config.clip_name_or_path is not None and not is_hub_id(config.clip_name_or_path):
+    name = config.clip_name_or_path
+    if name is not None and (Path(name).is_dir() or not is_hub_id(name)):
         if not config.includes_clip:
             raise ValueError(
                 f"{model_dir}: holds the FB-CLIP parts alone, and their CLIP is a folder of this machine, "

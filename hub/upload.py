@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import parse_ratelimit_headers, validate_repo_id
+from huggingface_hub.utils import parse_ratelimit_headers
 
+from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.provenance import RECORDS
 
 from .evaluation_report import EVALUATION
@@ -116,21 +117,10 @@ def require_repo_id(repo_id: str) -> None:
     Raises:
         `HubError`: The name is not of the form `owner/name`, or has characters that the Hub does not allow.
     """
-    try:
-        validate_repo_id(repo_id)
-    except ValueError as error:
-        raise HubError(f"{repo_id}: not a valid Hub name: {error}") from None
-    if repo_id.count("/") != 1:
-        raise HubError(f"{repo_id}: not a valid Hub name; use the form owner/name.")
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether this is a possible name on the Hub and no folder of this machine."""
-    try:
-        require_repo_id(name)
-    except HubError:
-        return False
-    return not Path(name).is_dir()
+    if not is_hub_id(repo_id):
+        raise HubError(
+            f"{repo_id}: not a valid Hub name; use the form owner/name, of letters, digits, '.', '_' and '-'."
+        )
 
 
 @contextmanager

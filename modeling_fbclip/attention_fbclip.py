@@ -1,6 +1,8 @@
-"""Foreground-background attention, one module shared by the views of all layers."""
+"""Foreground-background attention, one module shared by the views of all layers.
 
-from dataclasses import dataclass
+Every weight is read by calling its module, which may have an adapter or hooks, be offloaded or quantised.
+"""
+
 from typing import Any
 
 import torch
@@ -13,27 +15,43 @@ from .configuration_fbclip import FBCLIPConfig
 from .scoring_fbclip import upcast
 
 
+def linear_part(linear: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
+    """What a linear layer makes of `(B, N, K)` features without its bias, and the bias, `(1, M)`."""
+    bias = linear(features.new_zeros(1, features.shape[-1]))
+    projected = linear(features)
+    if type(linear) is nn.Linear and linear.bias is None:  # nothing to take off
+        return projected, bias
+    return projected - bias, bias
+
+
+class FBCLIPStreamNorm(nn.LayerNorm):
+    """The gain and the bias of a layer norm. The views divide by their own standard deviations."""
+
+    def forward(self, centred: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """The centred tokens, `(B, N, D)`, times the gain, and the bias, `(D,)`."""
+        return centred * self.weight, self.bias
+
+
 class FBCLIPAttentionStream(nn.Module):
-    """Parameters of one of the two streams: layer norm, query-key-value and output maps, learnable scale."""
+    """One of the two streams: layer norm, query-key-value and output maps, learnable scale."""
 
     def __init__(self, config: FBCLIPConfig) -> None:
         super().__init__()
         width = config.clip_vision.hidden_size
         inner = config.attention_heads * config.attention_head_dim
-        self.norm = nn.LayerNorm(width, eps=config.attention_layer_norm_eps)
+        self.norm = FBCLIPStreamNorm(width, eps=config.attention_layer_norm_eps)
         self.qkv = nn.Linear(width, 3 * inner, bias=False)
         self.out = nn.Linear(inner, width)
         self.scale = nn.Parameter(torch.empty(()))  # replaces 1/√head_dim
 
-
-@dataclass
-class FoldedWeights:
-    """Weights of both streams, multiplied by the layer norms' gains and the scales."""
-
-    qkv_weight: Tensor  # (3 · streams · inner, D): query, key, value; each: foreground, background
-    qkv_bias: Tensor  # (3, streams, inner): from the layer norms' biases
-    out_weight: Tensor  # (D, streams · inner)
-    out_bias: Tensor  # (D,)
+    def forward(self, centred: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """
+        From centred tokens `(B, N, D)`: their query, key and value `(B, N, 3 · inner)`, linear in the tokens; what the
+        layer norm's bias adds to them, `(1, 3 · inner)`; and factors of query, key and value, `(3,)`.
+        """
+        gained, bias = self.norm(centred)
+        projected, _ = linear_part(self.qkv, gained)
+        return projected, self.qkv(bias.unsqueeze(0)), torch.stack([self.scale, *self.scale.new_ones(2)])
 
 
 class FBCLIPAttention(nn.Module):
@@ -52,57 +70,51 @@ class FBCLIPAttention(nn.Module):
     def __init__(self, config: FBCLIPConfig) -> None:
         super().__init__()
         width = config.clip_vision.hidden_size
+        hidden = width // config.gate_reduction
         self.config = config
         self.heads = (config.attention_heads, config.attention_head_dim)
+        inner = config.attention_heads * config.attention_head_dim
+        self.widths = (width, 6 * inner, hidden)  # of the parts of `project`
         self.foreground = FBCLIPAttentionStream(config)
         self.background = FBCLIPAttentionStream(config)
-        hidden = width // config.gate_reduction
         self.gate_hidden = nn.Linear(width, hidden)
         self.gate_output = nn.Linear(hidden, 1)
         self.norm = nn.LayerNorm(width, eps=config.attention_layer_norm_eps)
 
-    def fold(self) -> FoldedWeights:
-        """Computes once what is the same for all images, layers and views."""
-        weights, biases = [], []
-        for stream in (self.foreground, self.background):
-            query, key, value = stream.qkv.weight.chunk(3)
-            weight = torch.stack([query * stream.scale, key, value])  # (3, inner, D)
-            weights.append(weight * stream.norm.weight)
-            biases.append(weight @ stream.norm.bias)
-        return FoldedWeights(
-            torch.stack(weights, dim=1).flatten(0, 2),
-            torch.stack(biases, dim=1),
-            torch.cat([self.foreground.out.weight, self.background.out.weight], dim=1),
-            self.foreground.out.bias + self.background.out.bias,
-        )
-
-    def project(self, tokens: Tensor, folded: FoldedWeights) -> Tensor:
+    def project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         r"""
         The projections of a layer's tokens `(B, N, D)`, concatenated: the centred tokens (D), their query, key and
-        value in both streams (3 · streams · inner), and the gate's first layer. The gate's bias is added after the
-        view, because the weights of a view do not sum to 1.
+        value in both streams (2 · 3 · inner), and the gate's first layer. Then the constants that are added after a
+        view, because its weights do not sum to 1: biases of query, key and value, `(2, 3, inner)`, their factors,
+        `(2, 3, 1)`, and the bias of the gate.
         """
         centred = tokens - upcast(tokens).mean(dim=-1, keepdim=True).to(tokens.dtype)
-        return torch.cat(
-            [centred, F.linear(centred, folded.qkv_weight), F.linear(tokens, self.gate_hidden.weight)], dim=-1
+        streams = [stream(centred) for stream in (self.foreground, self.background)]
+        projected, biases, factors = zip(*streams, strict=True)
+        gate_hidden, gate_bias = linear_part(self.gate_hidden, tokens)
+        scales = torch.stack(factors).unsqueeze(-1)
+        return (
+            torch.cat([centred, *projected, gate_hidden], dim=-1),
+            torch.cat(biases).unflatten(-1, (3, -1)) * scales,
+            scales,
+            gate_bias,
         )
 
-    def forward(self, projections: Tensor, folded: FoldedWeights) -> Tensor:
-        """The attended map, `(B, N, D)`, from a view of the result of `project` and from that of `fold`."""
-        width, qkv_width = len(folded.out_weight), len(folded.qkv_weight)
-        centred, qkv, gate_hidden = projections.split([width, qkv_width, self.gate_hidden.out_features], dim=-1)
-        gate = self.gate_output(F.relu(gate_hidden + self.gate_hidden.bias)).sigmoid()
+    def forward(self, projections: Tensor, qkv_bias: Tensor, qkv_factors: Tensor, gate_bias: Tensor) -> Tensor:
+        """The attended map, `(B, N, D)`, from a view of the projections of `project`, and its constants."""
+        centred, qkv, gate_hidden = projections.split(self.widths, dim=-1)
+        gate = self.gate_output(F.relu(gate_hidden + gate_bias)).sigmoid()
         shares = upcast(torch.cat([gate, 1 - gate], dim=-1))  # (B, N, 2)
-        variance = upcast(centred).norm(dim=-1, keepdim=True).square() / width
-        factors = shares * torch.rsqrt(shares.square() * variance + self.norm.eps)
-        factors = factors.to(qkv.dtype)[:, :, None, :, None]  # (B, N, 1, 2, 1)
-        qkv = torch.addcmul(folded.qkv_bias, qkv.unflatten(-1, folded.qkv_bias.shape), factors)
-        heads, head_dim = self.heads
-        query, key, value = (
-            part.unflatten(-1, (heads, head_dim)).flatten(2, 3).transpose(1, 2) for part in qkv.unbind(dim=2)
-        )  # (B, 2 · heads, N, head_dim)
+        variance = upcast(centred).norm(dim=-1, keepdim=True).square() / centred.shape[-1]
+        shares = shares * torch.rsqrt(shares.square() * variance + self.config.attention_layer_norm_eps)
+        factors = (shares[..., None, None] * qkv_factors).to(qkv.dtype)  # (B, N, 2, 3, 1)
+        qkv = torch.addcmul(qkv_bias.to(qkv.dtype), qkv.unflatten(-1, (2, 3, -1)), factors)
         # Attention is faster on contiguous copies, and copies of all three let autograd free `qkv`.
-        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+        query, key, value = (
+            part.unflatten(-1, self.heads).permute(0, 2, 3, 1, 4).contiguous().flatten(1, 2)
+            for part in qkv.unbind(dim=3)
+        )  # (B, 2 · heads, N, head_dim)
         attend: Any = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         attended, _ = attend(self, query, key, value, None, scaling=1.0, dropout=0.0)  # (B, N, 2 · heads, head_dim)
-        return self.norm(F.linear(attended.flatten(2), folded.out_weight, folded.out_bias))
+        foreground, background = attended.flatten(2).chunk(2, dim=-1)
+        return self.norm(self.foreground.out(foreground) + self.background.out(background))

@@ -1,9 +1,15 @@
-"""CLIP's own towers, run as FB-CLIP needs them. There are no parameters here."""
+"""CLIP's own towers, run as FB-CLIP needs them. There are no parameters here.
+
+Every weight is read by calling its module, which may have an adapter or hooks, be offloaded or quantised.
+"""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPVisionModel
+from transformers.models.clip.modeling_clip import CLIPVisionEmbeddings
 
 from .scoring_fbclip import upcast
 
@@ -24,15 +30,7 @@ def vision_layer_tokens(
         `list[torch.Tensor]`: one of shape `(batch_size, 1 + num_patches, hidden_size)` for each layer, CLS token
         first, patches row by row.
     """
-    embeddings = vision_model.embeddings
-    patches = embeddings.patch_embedding(pixel_values.to(embeddings.patch_embedding.weight.dtype))
-    grid_height, grid_width = patches.shape[-2:]
-    patches = patches.flatten(2).transpose(1, 2)  # (B, h·w, D)
-    class_token = embeddings.class_embedding.expand(len(patches), 1, -1)
-    hidden_states = torch.cat([class_token, patches], dim=1)  # (B, N, D)
-    positions = interpolate_position_embeddings(embeddings.position_embedding.weight, grid_height, grid_width)
-    hidden_states = vision_model.pre_layrnorm(hidden_states + positions)
-
+    hidden_states = vision_model.pre_layrnorm(embed_images(vision_model.embeddings, pixel_values))
     layer_tokens = []
     for number, layer in enumerate(vision_model.encoder.layers[: feature_layers[-1]], start=1):
         hidden_states = layer(hidden_states, attention_mask=None)
@@ -41,18 +39,29 @@ def vision_layer_tokens(
     return layer_tokens
 
 
-def interpolate_position_embeddings(weight: Tensor, grid_height: int, grid_width: int) -> Tensor:
+def embed_images(embeddings: CLIPVisionEmbeddings, pixel_values: Tensor) -> Tensor:
+    """Class token and patches of images, with their positions resized to the images' grid. `(B, N, D)`."""
+    # Patches have no bias, so a grey image of the pretraining size becomes class token and positions alone.
+    side: Any = embeddings.config.image_size
+    origin = embeddings(pixel_values.new_zeros(1, pixel_values.shape[1], side, side))  # (1, 1 + side², D)
+    patches = embeddings.patch_embedding(pixel_values.to(origin.dtype))  # (B, D, h, w)
+    positions = resize_positions(origin[:, 1:], patches.shape[-2], patches.shape[-1])
+    class_token = origin[:, :1].expand(patches.shape[0], -1, -1)
+    return torch.cat([class_token, patches.flatten(2).transpose(1, 2) + positions], dim=1)
+
+
+def resize_positions(positions: Tensor, grid_height: int, grid_width: int) -> Tensor:
     r"""
-    Position embeddings `(1 + grid_height * grid_width, hidden_size)` from those of the CLS token and the square
-    pretraining grid, `(1 + side * side, hidden_size)`. Bilinear, as FB-CLIP was trained; transformers' own
-    interpolation is bicubic.
+    Position embeddings `(1, grid_height * grid_width, hidden_size)` from those of the square pretraining grid,
+    `(1, side * side, hidden_size)`. Bilinear, as FB-CLIP was trained; transformers' own interpolation is bicubic.
     """
-    side = round((len(weight) - 1) ** 0.5)
-    if (grid_height, grid_width) == (side, side):
-        return weight
-    grid = upcast(weight[1:]).T.reshape(1, -1, side, side)
+    side = round(positions.shape[1] ** 0.5)
+    # A graph for every size does not ask for this one. Resizing to the same size changes nothing.
+    if not torch.compiler.is_compiling() and (grid_height, grid_width) == (side, side):
+        return positions
+    grid = upcast(positions).transpose(1, 2).unflatten(2, (side, side))
     grid = F.interpolate(grid, size=(grid_height, grid_width), mode="bilinear", align_corners=False)
-    return torch.cat([weight[:1], grid.flatten(2)[0].T.to(weight.dtype)])
+    return grid.flatten(2).transpose(1, 2).to(positions.dtype)
 
 
 def text_hidden_states(text_model: CLIPTextModel, prompt_embeds: Tensor) -> Tensor:
@@ -61,7 +70,7 @@ def text_hidden_states(text_model: CLIPTextModel, prompt_embeds: Tensor) -> Tens
     embeddings without positions to states after the final layer norm, both of shape
     `(num_prompts, context_length, text_width)`.
     """
-    hidden_states = prompt_embeds + text_model.embeddings.position_embedding.weight[: prompt_embeds.shape[1]]
+    hidden_states = text_model.embeddings(inputs_embeds=prompt_embeds)
     for layer in text_model.encoder.layers:
         hidden_states = layer(hidden_states, attention_mask=None)
     return text_model.final_layer_norm(hidden_states)

@@ -3,12 +3,9 @@
 import logging
 
 import numpy as np
-from PIL import Image
 
 logger = logging.getLogger(__name__)
 
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of a TIFF file
-MIN_IS_WHITE = 0
 WHITE_OF_16_BITS = 65535
 OUTLIERS = 1e-3  # share of the pixels that may lie outside of the range, and is clipped
 DARK = 1 / 4  # of the range: a 16-bit image with no value above it gets a warning
@@ -26,8 +23,8 @@ def to_8_bits(values: np.ndarray, name: str, white: float | None = None) -> np.n
         values (`np.ndarray`): `bool`, integers or floating-point numbers.
         name (`str`): Name of the image in messages.
         white (`float`, *optional*): The value of white in integers of more than 8 bits and in floating-point numbers.
-            Defaults to 65535, and to 1 for floating-point numbers. Integers of more than 16 bits declare no white: it
-            is 255 if that holds all but a thousandth of the pixels, else 65535.
+            Defaults to 65535, to 32767 if they are signed, and to 1 for floating-point numbers. Integers of more than
+            16 bits declare no white: it is 255 if that holds all but a thousandth of the pixels, else 65535.
 
     Returns:
         `np.ndarray` of `uint8`, of the same shape.
@@ -59,33 +56,19 @@ def _usual_white(values: np.ndarray, name: str) -> float:
         return 1
     if values.dtype.itemsize > 2:
         return WHITE_OF_16_BITS if exceeds(values, 255) else 255
-    if values.max(initial=0) < DARK * WHITE_OF_16_BITS and not _warned:
+    white = WHITE_OF_16_BITS if values.dtype.kind == "u" else WHITE_OF_16_BITS // 2
+    if values.max(initial=0) < DARK * white and not _warned:
         _warned.add(name)
         logger.warning(
             "%s: 16 bits, but no value above %d, so it is nearly black. If the white of such images is less than "
-            "65535, pass it as `white_level` (--white-level), such as 4095 for 12 bits.",
+            "%d, pass it as `white_level` (--white-level), such as 4095 for 12 bits, or --white-level auto.",
             name,
             values.max(initial=0),
+            white,
         )
-    return WHITE_OF_16_BITS
+    return white
 
 
 def exceeds(values: np.ndarray, white: float) -> bool:
     """Whether more than a few values are brighter than this white."""
     return bool(np.mean(values > white * (1 + FLOAT_TOLERANCE)) > OUTLIERS)
-
-
-def declared_white(picture: Image.Image) -> int | None:
-    """The white that a TIFF file declares by 9 to 15 bits per sample, which Pillow stores in 16."""
-    bits = _tag(picture, BITS_PER_SAMPLE)
-    return 2**bits - 1 if bits is not None and 8 < bits < 16 else None
-
-
-def min_is_white(picture: Image.Image) -> bool:
-    """Whether a TIFF file declares 0 as white. Pillow inverts such images itself up to 8 bits."""
-    return _tag(picture, PHOTOMETRIC) == MIN_IS_WHITE
-
-
-def _tag(picture: Image.Image, tag: int) -> int | None:
-    value = getattr(picture, "tag_v2", {}).get(tag)
-    return value[0] if isinstance(value, tuple) else value

@@ -1,86 +1,78 @@
 """Reads images and masks of every kind; resizes and smooths anomaly maps."""
 
 import os
-from pathlib import Path
+from io import IOBase
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from .depth_fbclip import WHITE_OF_16_BITS, declared_white, exceeds, min_is_white, to_8_bits
+from .deep_fbclip import Deep
+from .depth_fbclip import exceeds, to_8_bits
+from .files_fbclip import MAX_MEGAPIXELS, open_picture, shortened
+from .medical_fbclip import MEDICAL_SUFFIXES
 
-ImageSource = str | os.PathLike | Image.Image | np.ndarray | Tensor
+ImageSource = str | os.PathLike | bytes | bytearray | IOBase | Image.Image | np.ndarray | Tensor
 
-# Files in a folder that are taken for images: photographs and scans in a format that Pillow reads.
-IMAGE_SUFFIXES = frozenset(
-    {".apng", ".avif", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf"}
-    | {
-        ".jpg",
-        ".jpx",
-        ".mpo",
-        ".pbm",
-        ".pfm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".qoi",
-        ".tga",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
+# How the names of files in a folder end that are taken for images: photographs and scans.
+IMAGE_SUFFIXES = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc"),
+    *(".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga"),
+    *(".tif", ".tiff", ".webp"),
+    *MEDICAL_SUFFIXES,
 )
 NUM_CHANNELS = (1, 3, 4)
-FORMATS_OF_16_BITS = ("JPEG2000", "PNG", "PPM")  # Pillow may hold their values in 32 bits
+WHITE_OF_8_BITS = 255
 
 
-def load_rgb_image(image: ImageSource, name: str = "image", white_level: float | None = None) -> Image.Image:
+def load_rgb_image(
+    image: ImageSource, name: str = "image", white_level: float | None = None, max_megapixels: float = MAX_MEGAPIXELS
+) -> Image.Image:
     r"""
     Reads an image of any kind as 8-bit RGB, upright as its EXIF data says.
 
     Transparent pixels become white, unless all are transparent. Of an animation or a stack of pages, the first one is
-    read. Values of more than 8 bits are scaled by what the file declares: its number type, the bits per sample of a
-    TIFF file, and whether 0 is white. See [`to_8_bits`].
+    read. Values of more than 8 bits are scaled by what the file declares, such as the bits per sample of a TIFF file,
+    else by `white_level`, else by the number type. See [`to_8_bits`].
 
     Args:
-        image (`str`, `os.PathLike`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
-            A path, a PIL image, or an array of shape `(height, width)`, `(height, width, channels)` or
-            `(channels, height, width)` with 1, 3 or 4 channels. Arrays hold `uint8`, `uint16` or `bool`, or
-            floating-point numbers in `[0, 1]`. If both layouts fit, the channels of a NumPy array are last,
-            those of a tensor first.
+        image (path, `bytes`, open file, base64 text, data URI, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
+            A path may end with `#n`: page, frame or slice `n`, from 0. An array is of shape `(height, width)`,
+            `(height, width, channels)` or `(channels, height, width)` with 1, 3 or 4 channels. Arrays hold `uint8`,
+            `uint16` or `bool`, or floating-point numbers in `[0, 1]`. If both layouts fit, the channels of a NumPy
+            array are last, those of a tensor first.
         name (`str`, *optional*, defaults to `"image"`):
             Name in error messages for an image without a file name.
         white_level (`float`, *optional*):
-            The value of white in images of more than 8 bits and in floating-point numbers. Defaults to what the file
-            or the number type declares.
+            The value of white in integers of more than 8 bits and in floating-point numbers above 1, where the file
+            does not declare it.
+        max_megapixels (`float`, *optional*, defaults to 200): A larger image is refused before it is decoded.
 
     Returns:
         `PIL.Image.Image`: The image in mode `"RGB"`.
 
     Raises:
         `ValueError`: In one line that names the file: it is missing, empty, cut off, damaged, too large or not an
-        image, or the array has another shape, type or range.
+        image, it needs a library that is not installed, or the array has another shape, type or range.
     """
     if isinstance(image, np.ndarray | Tensor):
-        return _flatten(_picture_from_array(image, name, white_level))
-    picture, name = _read(image, name)
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        return _deep_to_8_bits(picture, name, white_level).convert("RGB")
-    return _flatten(picture)
+        return _flatten(_picture_from_array(image, shortened(name), white_level))
+    picture, name = open_picture(image, name, max_megapixels)
+    if isinstance(picture, Image.Image):
+        return _flatten(picture)
+    return _flatten(_deep_to_8_bits(picture, name, white_level))
 
 
-def load_mask(mask: ImageSource, name: str = "mask") -> np.ndarray:
+def load_mask(mask: ImageSource, name: str = "mask", max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     r"""
     Reads a mask of any kind. Black and transparent pixels are normal, all others anomalous.
 
     Args:
-        mask (`str`, `os.PathLike`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
-            As in [`load_rgb_image`], but an array has at most one channel. Its numbers above 0 are anomalous.
-        name (`str`, *optional*, defaults to `"mask"`):
-            Name in error messages for a mask without a file name.
+        mask (as `image` of [`load_rgb_image`]): An array has at most one channel. Its numbers above 0 are anomalous.
+        name (`str`, *optional*, defaults to `"mask"`): Name in error messages for a mask without a file name.
+        max_megapixels (`float`, *optional*, defaults to 200): As for [`load_rgb_image`].
 
     Returns:
         `np.ndarray` of shape `(height, width)`: Booleans, true where anomalous.
@@ -89,73 +81,47 @@ def load_mask(mask: ImageSource, name: str = "mask") -> np.ndarray:
         `ValueError`: As [`load_rgb_image`].
     """
     if isinstance(mask, np.ndarray | Tensor):
-        values = _to_numpy(mask)
+        name = shortened(name)
+        values = _to_numpy(mask, name)
         axis = _channel_axis(mask, (1,))
         values = values if axis is None else values.squeeze(axis)
         if values.ndim != 2 or values.size == 0:
             raise ValueError(f"{name}: array of shape {values.shape}, but a mask has (height, width).")
     else:
-        picture, name = _read(mask, name)
-        if picture.mode == "P" or len(picture.getbands()) > 1 or picture.has_transparency_data:
+        picture, name = open_picture(mask, name, max_megapixels)
+        if isinstance(picture, Deep):
+            values = picture.values if picture.values.ndim == 2 else picture.values.max(axis=2)
+            values = values * (picture.alpha > 0) if picture.alpha is not None and picture.alpha.any() else values
+        elif picture.mode == "P" or len(picture.getbands()) > 1 or picture.has_transparency_data:
             # The colour counts: index 0 of a palette may have any colour.
             # Through RGB, as Pillow does not convert every mode to RGBA.
             picture = picture if picture.has_transparency_data else picture.convert("RGB")
             *colours, alpha = np.moveaxis(np.asarray(picture.convert("RGBA")), 2, 0)
             return np.any(colours, axis=0) & ((alpha > 0) | (alpha.max() == 0))
-        values = np.asarray(picture)
+        else:
+            values = np.asarray(picture)
     if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
         raise ValueError(f"{name}: a mask holds finite numbers, 0 where normal and above 0 where anomalous.")
     return values > 0
 
 
-def _read(image: object, name: str) -> tuple[Image.Image, str]:
-    """The upright picture, and its name in error messages."""
-    try:
-        if isinstance(image, Image.Image):
-            name = getattr(image, "filename", "") or name
-            image.load()
-            return _upright(image), name
-        if isinstance(image, str | os.PathLike):
-            name = os.fspath(image)
-            return _read_file(name), name
-    except Exception as error:  # Pillow raises errors of all kinds for damaged files
-        raise ValueError(f"{name}: {_explain(error)}.") from error
-    raise ValueError(f"{name}: {type(image).__name__} is no image; pass a path, a PIL image, an array or a tensor.")
+def undeclared_maximum(image: ImageSource, max_megapixels: float = MAX_MEGAPIXELS) -> int | None:
+    r"""
+    The largest value of an image whose white only `white_level` can tell: integers of more than 8 bits, in a file that
+    does not declare their white. `None` for other images.
 
-
-def _read_file(path: str) -> Image.Image:
-    if path.startswith(("http://", "https://")):
-        raise ValueError("URLs are not fetched; download the image and pass its path")
-    file = Path(path)
-    if file.is_dir():
-        raise ValueError("is a folder; pass the images in it")
-    if not file.is_file():
-        raise ValueError("no such file")
-    if file.stat().st_size == 0:
-        raise ValueError("the file is empty")
-    with file.open("rb") as stream, Image.open(stream) as image:
-        image.load()
-        return _upright(image)
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or in a format that Pillow cannot read"
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read ({error.strerror})"
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    if isinstance(error, ValueError | Image.DecompressionBombError):
-        return reason
-    return f"the image is damaged or cut off ({reason})"
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """The picture, turned as its EXIF data say. Damaged EXIF data are ignored."""
-    try:
-        turns = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return ImageOps.exif_transpose(image) if turns else image
-    except Exception:  # Pillow raises errors of all kinds for damaged EXIF data
-        return image
+    Raises:
+        `ValueError`: As [`load_rgb_image`].
+    """
+    if isinstance(image, np.ndarray | Tensor):
+        values, white = _to_numpy(image, "image"), None
+    else:
+        picture, _ = open_picture(image, "image", max_megapixels)
+        if isinstance(picture, Image.Image):
+            return None
+        values, white = picture.values, picture.white
+    is_deep = values.dtype.kind in "iu" and values.dtype.itemsize > 1
+    return int(values.max(initial=0)) if white is None and is_deep else None
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
@@ -166,20 +132,22 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _deep_to_8_bits(picture: Image.Image, name: str, white_level: float | None) -> Image.Image:
-    """For Pillow's deep modes: 16 or 32 bits, integers or floating-point numbers."""
-    values = np.asarray(picture)
-    if picture.mode == "I" and picture.format in FORMATS_OF_16_BITS:
-        values = values.clip(0, WHITE_OF_16_BITS).astype(np.uint16)
-    white = white_level or declared_white(picture)
-    if white is None and picture.mode == "F" and exceeds(values, 1):
-        white = 255  # as in what Pillow itself makes of an 8-bit image
-    pixels = to_8_bits(values, name, white)
-    return Image.fromarray(255 - pixels if min_is_white(picture) else pixels)
+def _deep_to_8_bits(deep: Deep, name: str, white_level: float | None) -> Image.Image:
+    values, white = deep.values, deep.white
+    if deep.black is not None and white is not None:
+        values, white = (values - deep.black).clip(0, white - deep.black), white - deep.black
+    elif white is None and values.dtype.kind == "f":
+        # Pillow itself makes numbers up to 255 of an 8-bit image.
+        white = (white_level or WHITE_OF_8_BITS) if exceeds(values, 1) else 1
+    pixels = to_8_bits(values, name, white or white_level)
+    picture = Image.fromarray(255 - pixels if deep.inverted else pixels)
+    if deep.alpha is not None:
+        picture.putalpha(Image.fromarray(deep.alpha))
+    return picture
 
 
 def _picture_from_array(image: np.ndarray | Tensor, name: str, white_level: float | None) -> Image.Image:
-    values = _to_numpy(image)
+    values = _to_numpy(image, name)
     axis = _channel_axis(image, NUM_CHANNELS)
     if values.size == 0 or (values.ndim != 2 and axis is None):
         raise ValueError(
@@ -189,12 +157,14 @@ def _picture_from_array(image: np.ndarray | Tensor, name: str, white_level: floa
     if axis is not None:
         values = np.moveaxis(values, axis, 2)
         values = values[:, :, 0] if values.shape[2] == 1 else values
-    if white_level is None and values.dtype.kind in "iu" and values.dtype not in (np.uint8, np.uint16):
+    kind, is_known = values.dtype.kind, values.dtype in (np.uint8, np.uint16)
+    if white_level is None and kind in "iu" and not is_known:
         raise ValueError(
             f"{name}: {values.dtype} values from {values.min()} to {values.max()}, but an array holds uint8, uint16 "
-            "or bool, or floating-point numbers from 0 to 1."
+            "or bool, or floating-point numbers from 0 to 1; other integers need the value of white as `white_level`."
         )
-    return Image.fromarray(np.ascontiguousarray(to_8_bits(values, name, white_level)))
+    white = 1 if kind == "f" and not exceeds(values, 1) else white_level
+    return Image.fromarray(np.ascontiguousarray(to_8_bits(values, name, white)))
 
 
 def _channel_axis(image: np.ndarray | Tensor, num_channels: tuple[int, ...]) -> int | None:
@@ -202,11 +172,14 @@ def _channel_axis(image: np.ndarray | Tensor, num_channels: tuple[int, ...]) -> 
     return next((axis for axis in axes if image.ndim == 3 and image.shape[axis] in num_channels), None)
 
 
-def _to_numpy(image: np.ndarray | Tensor) -> np.ndarray:
-    if isinstance(image, Tensor):
-        image = image.detach().cpu()
-        return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
-    return image
+def _to_numpy(image: np.ndarray | Tensor, name: str) -> np.ndarray:
+    if not isinstance(image, Tensor):
+        return image
+    try:
+        image = image.detach().cpu().resolve_conj().resolve_neg()
+        return (image.float() if image.is_floating_point() and image.dtype != torch.float64 else image).numpy()
+    except (RuntimeError, TypeError, NotImplementedError) as error:  # sparse, quantised, on "meta"
+        raise ValueError(f"{name}: {image.dtype} values that cannot be read; pass a plain tensor.") from error
 
 
 def smooth_maps(maps: Tensor, sigma: float) -> Tensor:

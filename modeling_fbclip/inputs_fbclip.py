@@ -1,9 +1,18 @@
 """Checks of the arguments of the model. An error names the wrong shape or value and the right one."""
 
+import torch
 from torch import Tensor
 
 from .configuration_fbclip import FBCLIPConfig
 from .loss_fbclip import IGNORE_INDEX
+
+
+def check_outputs(config: FBCLIPConfig, output_attentions: bool | None) -> None:
+    if config.output_attentions if output_attentions is None else output_attentions:
+        raise ValueError(
+            "`output_attentions` is not supported: FB-CLIP attends to three views of each layer and keeps no weights; "
+            "`output_stages=True` returns the attended maps."
+        )
 
 
 def check_images(
@@ -13,7 +22,8 @@ def check_images(
     grid: tuple[int, int] | None,
 ) -> tuple[int, tuple[int, int]]:
     r"""
-    Checks `pixel_values` or `layer_tokens`, of which exactly one must be given.
+    Checks `pixel_values` or `layer_tokens`, of which exactly one must be given. Nothing is asked of sizes while
+    exporting, since the graph is for all of them.
 
     Returns:
         `tuple[int, tuple[int, int]]`: number of images, and grid height and width in patches.
@@ -23,6 +33,8 @@ def check_images(
     if pixel_values is None:
         return _check_tokens(config, layer_tokens or [], grid)
     shape, patch_size, num_channels = tuple(pixel_values.shape), config.patch_size, config.clip_vision.num_channels
+    if torch.compiler.is_exporting():
+        return shape[0], (shape[2] // patch_size, shape[3] // patch_size)
     if len(shape) != 4 or shape[1] != num_channels:
         raise ValueError(f"`pixel_values` has shape {shape}, but must be (batch_size, {num_channels}, height, width).")
     if min(shape) == 0 or shape[2] % patch_size or shape[3] % patch_size:
@@ -50,16 +62,20 @@ def _check_tokens(
 
 
 def check_targets(batch_size: int, labels: Tensor | None, mask_labels: Tensor | None) -> None:
+    """Values are checked where that stops no graph."""
+    reads_values = not torch.compiler.is_compiling()
     if labels is None and mask_labels is not None:
         raise ValueError("`mask_labels` are given without `labels`; give both, or `labels` alone.")
-    if labels is not None and (tuple(labels.shape) != (batch_size,) or not ((labels == 0) | (labels == 1)).all()):
+    if labels is not None and (
+        tuple(labels.shape) != (batch_size,) or (reads_values and not ((labels == 0) | (labels == 1)).all())
+    ):
         raise ValueError(
             f"`labels` of shape {tuple(labels.shape)} must be of shape ({batch_size},), 0 or 1 for each image."
         )
     if mask_labels is not None and (
         mask_labels.ndim != 3
-        or len(mask_labels) != batch_size
-        or not ((mask_labels == 0) | (mask_labels == 1) | (mask_labels == IGNORE_INDEX)).all()
+        or mask_labels.shape[0] != batch_size
+        or (reads_values and not ((mask_labels == 0) | (mask_labels == 1) | (mask_labels == IGNORE_INDEX)).all())
     ):
         raise ValueError(
             f"`mask_labels` of shape {tuple(mask_labels.shape)} must be of shape ({batch_size}, height, width), 0 or "
@@ -68,11 +84,11 @@ def check_targets(batch_size: int, labels: Tensor | None, mask_labels: Tensor | 
 
 
 def check_prompts(config: FBCLIPConfig, prompt_input_ids: Tensor) -> None:
+    """Values are checked where that neither stops a graph nor waits for a device."""
     text = config.clip_text
-    if (
-        tuple(prompt_input_ids.shape) != (2, text.max_position_embeddings)
-        or prompt_input_ids.min() < 0
-        or prompt_input_ids.max() >= text.vocab_size
+    reads_values = prompt_input_ids.device.type == "cpu" and not torch.compiler.is_compiling()
+    if tuple(prompt_input_ids.shape) != (2, text.max_position_embeddings) or (
+        reads_values and (prompt_input_ids.min() < 0 or prompt_input_ids.max() >= text.vocab_size)
     ):
         raise ValueError(
             f"`prompt_input_ids` of shape {tuple(prompt_input_ids.shape)} must be of shape "

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPModel
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from .attention_fbclip import FBCLIPAttention, FoldedWeights
+from .attention_fbclip import FBCLIPAttention
 from .backbone_fbclip import vision_layer_tokens
 from .configuration_fbclip import FBCLIPConfig
-from .inputs_fbclip import check_images, check_prompts, check_targets, check_text_embeds
+from .inputs_fbclip import check_images, check_outputs, check_prompts, check_targets, check_text_embeds
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
 from .scoring_fbclip import background_feature, score_map, split_scores
-from .text_fbclip import FBCLIPTextBranch, TextEmbedsCache
+from .text_fbclip import FBCLIPTextBranch, TextFeaturesCache, embed_prompts
 from .vision_fbclip import LayerViews, View, build_views
 
 
@@ -40,6 +41,8 @@ class FBCLIPOutput(ModelOutput):
             Probability that a patch is anomalous, neither resized nor smoothed.
         text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`):
             Text features of the normal and the anomalous state, unit length.
+        hidden_states (`tuple[torch.FloatTensor]`, *optional*, returned when `output_hidden_states=True`):
+            CLIP's tokens after each feature layer, of shape `(batch_size, 1 + num_patches, hidden_size)`.
         stages (`dict[str, torch.Tensor]`, *optional*, returned when `output_stages=True`):
             Intermediate tensors by name: `prompt_embeds`, `text_features`, `layer{i}.tokens`, `layer{i}.foreground`,
             `layer{i}.semantic`, `layer{i}.spatial`, `layer{i}.{ID,SEM,SPA}.attended`, `background`,
@@ -54,6 +57,7 @@ class FBCLIPOutput(ModelOutput):
     image_scores: Tensor | None = None
     anomaly_maps: Tensor | None = None
     text_embeds: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
     stages: dict[str, Tensor] | None = None
 
 
@@ -85,15 +89,23 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         self.text_branch = FBCLIPTextBranch(config)
         self.attention = FBCLIPAttention(config)
         self.scale_weights = nn.Parameter(torch.empty(config.num_scale_weights))
-        self._text_embeds_cache = TextEmbedsCache()
+        self.register_buffer("prompt_input_ids", torch.tensor(config.prompt_input_ids), persistent=False)
+        self._text_features = TextFeaturesCache(self.text_branch, self.clip)
         self.gradient_checkpointing = False
         self.post_init()
         self.clip.requires_grad_(False)
 
+    def get_input_embeddings(self) -> nn.Module:
+        """CLIP's patch embedding."""
+        return self.clip.vision_model.embeddings.patch_embedding
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.clip.vision_model.embeddings.patch_embedding = value  # type: ignore[assignment]
+
     def get_text_features(self, prompt_input_ids: Tensor | None = None) -> Tensor:
         r"""
-        The text features. They depend on the weights and the prompts only, so in evaluation mode without gradients
-        they are kept until one of these changes.
+        The text features. They depend on the weights and the prompts only. On a CPU, in evaluation mode without
+        gradients, they are kept until one of these changes; elsewhere, pass them to `forward` to compute them once.
 
         Args:
             prompt_input_ids (`torch.LongTensor` of shape `(2, context_length)`, *optional*): As for `forward`.
@@ -104,8 +116,9 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         Raises:
             `ValueError`: the ids have the wrong shape or are out of range.
         """
-        return self._text_embeds_cache(self.text_branch, self.clip, self._prompts(prompt_input_ids))
+        return self._text_features(self.text_branch, self.clip, self._prompts(prompt_input_ids))
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor | None = None,
@@ -116,6 +129,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         layer_tokens: list[Tensor] | None = None,
         grid: tuple[int, int] | None = None,
         text_embeds: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> FBCLIPOutput:
         r"""
         Args:
@@ -139,43 +154,42 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
                 `image_size`.
             text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`, *optional*):
                 Replaces `prompt_input_ids`: the result of `get_text_features`.
+            output_hidden_states (`bool`, *optional*):
+                Whether to return the feature layers' tokens. Defaults to that of the configuration.
+            output_attentions (`bool`, *optional*):
+                Not supported: attention is computed on views of shared projections, three times a layer.
+            return_dict (`bool`, *optional*):
+                `False` for a plain tuple. Defaults to that of the configuration.
 
         Returns:
-            [`FBCLIPOutput`]
+            [`FBCLIPOutput`] or `tuple`
 
         Raises:
             `ValueError`: an argument has the wrong shape; the message has the shape and the right one.
         """
         if mask_labels is not None and mask_labels.ndim == 4 and mask_labels.shape[1] == 1:
             mask_labels = mask_labels.squeeze(1)
-        batch_size, grid = check_images(self.config, pixel_values, layer_tokens, grid)
+        config = self.config
+        check_outputs(config, output_attentions)
+        batch_size, grid = check_images(config, pixel_values, layer_tokens, grid)
         check_targets(batch_size, labels, mask_labels)
-        check_text_embeds(self.config, text_embeds, prompt_input_ids)
-        config, folded = self.config, self.attention.fold()
-        logits, pooled_embeds, stages = [], [], []
+        check_text_embeds(config, text_embeds, prompt_input_ids)
+        with_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
 
         # 1. Text features, (2, P).
         if text_embeds is None:
             text_embeds = self.get_text_features(prompt_input_ids)
 
-        # 2. Vision tokens, L × (B, N, D). A GPU gets all images at once; a CPU is faster with one at a time.
+        # 2. Vision tokens, L × (B, N, D). 3. to 5. Views, attention, scores.
+        results, hidden_states = [], []
         for tokens in self._vision_tokens(pixel_values, layer_tokens):
-            # 3. Three views of each layer's tokens: identity, semantic, spatial.
-            views = build_views(tokens, grid, config)
+            results.append(self._examine(tokens, grid, text_embeds, output_stages))
+            if with_hidden_states:
+                hidden_states.append(tokens)
+        found = {name: torch.cat([result[name] for result in results]) for name in results[0]}
 
-            # 4. Attention on each view, 3·L × (B, N, D), and the image's background, (B, D).
-            attended = self._attend(tokens, views, folded)
-            background = background_feature(attended, config.background_fraction, config.background_max_weight)
-
-            # 5. Scores: suppress the background, compare with the texts, sum over all views.
-            map_logits, last_embeds = self._score(attended, background, text_embeds)
-            logits.append(map_logits)
-            pooled_embeds.append(last_embeds.mean(dim=1))
-            if output_stages:
-                stages.append(_image_stages(tokens, views, attended, background, last_embeds))
-
-        image_scores, anomaly_maps = split_scores(torch.cat(logits), grid)
-        embeds = torch.cat(pooled_embeds)
+        image_scores, anomaly_maps = split_scores(found.pop("logits"), grid)
+        embeds = found.pop("pooled_embeds")
         losses: dict[str, Any] = {}
         if labels is not None:
             losses = fbclip_losses(image_scores, anomaly_maps, embeds, text_embeds, labels, mask_labels, config)
@@ -184,62 +198,76 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             image_scores=image_scores,
             anomaly_maps=anomaly_maps,
             text_embeds=text_embeds,
-            stages=self._all_stages(stages, text_embeds, prompt_input_ids, embeds) if output_stages else None,
+            hidden_states=tuple(map(torch.cat, zip(*hidden_states, strict=True))) or None,
+            stages=found | self._other_stages(text_embeds, prompt_input_ids, embeds) if output_stages else None,
         )
 
     def _prompts(self, prompt_input_ids: Tensor | None) -> Tensor:
         if prompt_input_ids is None:
-            return torch.tensor(self.config.prompt_input_ids, device=self.scale_weights.device)
+            return self.prompt_input_ids
         check_prompts(self.config, prompt_input_ids)
         return prompt_input_ids
 
     def _vision_tokens(self, pixel_values: Tensor | None, layer_tokens: list[Tensor] | None) -> Iterator[list[Tensor]]:
+        """The feature layers' tokens: of one image after the other where that is faster, else of all at once."""
         if pixel_values is not None:
             layers = list(self.config.feature_layers)
-            for images in pixel_values.split(_images_at_once(pixel_values)):
+            for images in _parts(pixel_values):
                 yield vision_layer_tokens(self.clip.vision_model, images, layers)
         else:
-            given = [tokens.to(self.scale_weights.dtype) for tokens in layer_tokens or []]
-            yield from map(list, zip(*(tokens.split(_images_at_once(tokens)) for tokens in given), strict=True))
+            given = [tokens.to(self.dtype) for tokens in layer_tokens or []]
+            yield from map(list, zip(*map(_parts, given), strict=True))
 
-    def _attend(self, layer_tokens: list[Tensor], views: list[LayerViews], folded: FoldedWeights) -> list[Tensor]:
+    def _examine(
+        self, layer_tokens: list[Tensor], grid: tuple[int, int], text_embeds: Tensor, with_stages: bool
+    ) -> dict[str, Tensor]:
+        """`logits`, `(B, N)`, `pooled_embeds`, `(B, P)`, and the stages of images, from their tokens."""
+        # 3. Three views of each layer's tokens: identity, semantic, spatial.
+        views = build_views(layer_tokens, grid, self.config)
+
+        # 4. Attention on each view, 3·L × (B, N, D), and the image's background, (B, D).
+        attended = self._attend(layer_tokens, views)
+        background = background_feature(attended, self.config.background_fraction, self.config.background_max_weight)
+
+        # 5. Scores: suppress the background, compare with the texts, sum over all views.
+        logits, last_embeds = self._score(attended, background, text_embeds)
+        stages = _image_stages(layer_tokens, views, attended, background, last_embeds) if with_stages else {}
+        return {"logits": logits, "pooled_embeds": last_embeds.mean(dim=1)} | stages
+
+    def _attend(self, layer_tokens: list[Tensor], views: list[LayerViews]) -> list[Tensor]:
         """The attended maps, layer by layer. Within a layer they have the order of its views."""
         attended = []
         for tokens, layer in zip(layer_tokens, views, strict=True):
-            projections = self.attention.project(tokens, folded)  # shared by the layer's views
+            projections, *constants = self.attention.project(tokens)  # shared by the layer's views
             for view in layer.views.values():
-                attended.append(self._checkpoint(self._attend_view, projections, view, folded))
+                attended.append(self._checkpoint(self._attend_view, view, projections, *constants))
         return attended
 
-    def _attend_view(self, projections: Tensor, view: View, folded: FoldedWeights) -> Tensor:
-        return self.attention(view(projections), folded)
+    def _attend_view(self, view: View, projections: Tensor, *constants: Tensor) -> Tensor:
+        return self.attention(view(projections), *constants)
 
     def _score(self, attended: list[Tensor], background: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of "anomalous", `(B, N)`, and the projected tokens of the last map, `(B, N, P)`."""
-        config, projection = self.config, self.clip.visual_projection.weight
-        background_projected = background @ projection.T
+        config, projection = self.config, self.clip.visual_projection
+        background_projected = projection(background)
         layer_weights = self.scale_weights.softmax(dim=0)
         maps_a_layer = len(attended) // len(config.feature_layers)
-        logits = torch.zeros((), device=projection.device)
+        logits = torch.zeros((), device=background.device)
         for index, tokens in enumerate(attended):
             map_logits, embeds = self._checkpoint(
-                score_map, tokens, background, background_projected, projection, text_embeds, config
+                score_map, tokens, background, background_projected, text_embeds, projection, config
             )
             logits = logits + layer_weights[index // maps_a_layer] * map_logits
         return logits, embeds
 
-    def _all_stages(
-        self,
-        parts: list[dict[str, Tensor]],
-        text_embeds: Tensor,
-        prompt_input_ids: Tensor | None,
-        pooled_embeds: Tensor,
+    def _other_stages(
+        self, text_embeds: Tensor, prompt_input_ids: Tensor | None, pooled_embeds: Tensor
     ) -> dict[str, Tensor]:
-        stages = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        stages["text_features"] = text_embeds
-        stages["prompt_embeds"] = self.text_branch.embed_prompts(self.clip, self._prompts(prompt_input_ids))
-        stages["consistency_loss"] = consistency_loss(pooled_embeds, text_embeds, self.config)
-        return stages
+        return {
+            "text_features": text_embeds,
+            "prompt_embeds": embed_prompts(self.text_branch, self.clip, self._prompts(prompt_input_ids)),
+            "consistency_loss": consistency_loss(pooled_embeds, text_embeds, self.config),
+        }
 
     def _checkpoint(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The function's value. With gradient checkpointing, the backward pass computes it again."""
@@ -248,8 +276,10 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         return function(*arguments)
 
 
-def _images_at_once(batch: Tensor) -> int:
-    return 1 if batch.device.type == "cpu" else len(batch)
+def _parts(batch: Tensor) -> tuple[Tensor, ...]:
+    """A CPU is faster with one image at a time. Other devices, and a graph for every batch, take all at once."""
+    one_by_one = batch.device.type == "cpu" and not torch.compiler.is_compiling()
+    return batch.split(1) if one_by_one else (batch,)
 
 
 def _image_stages(

@@ -1,12 +1,13 @@
 """The pipeline "zero-shot-anomaly-detection": images in, scores and anomaly maps out."""
 
 import os
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Sized
 from typing import Any
 
 from torch import Tensor
 from transformers import Pipeline
 
+from .files_fbclip import is_table
 from .images_fbclip import ImageSource
 from .processing_fbclip import FBCLIPProcessor
 
@@ -59,8 +60,8 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         Detects anomalies in one image or in many.
 
         Args:
-            inputs (path, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor`, or a list, data set column or iterator of
-                them): Images, as [`load_rgb_image`] reads them. URLs are not fetched.
+            inputs (path, `bytes`, open file, base64 text, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor`, or a list,
+                data set column or iterator of them): Images, as [`load_rgb_image`] reads them. URLs are not fetched.
             threshold (`float` in `[0, 1]`, *optional*): An image is anomalous from this score on.
             pixel_threshold (`float` in `[0, 1]`, *optional*): A pixel is anomalous from this value on.
             prompts (`tuple[str, str]`, *optional*): What a faultless and what a faulty image shows.
@@ -75,7 +76,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
             `ValueError`: An image cannot be read (the message names it), or `prompts` are given without a tokenizer.
         """
         is_list = isinstance(inputs, list) and len(inputs) > 0
-        if is_list or not isinstance(inputs, Iterable) or isinstance(inputs, ImageSource | Mapping):
+        if is_list or not isinstance(inputs, Iterable) or isinstance(inputs, ImageSource) or is_table(inputs):
             return super().__call__(inputs, **kwargs)
         # The base class takes only lists and generators for many inputs, so others become a generator.
         results = super().__call__((image for image in inputs), **kwargs)

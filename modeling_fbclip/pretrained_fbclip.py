@@ -42,6 +42,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     config: FBCLIPConfig
     clip: CLIPModel
     scale_weights: nn.Parameter
+    prompt_input_ids: Tensor
     loaded_from: dict[str, Any] | None = None
     """`name` (folder or Hub id) of the model's checkpoint, and `revision`, `subfolder`, `cache_dir`, `token` and
     `local_files_only` if they were given. Never saved; `None` for a model made in memory."""
@@ -71,6 +72,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             init.constant_(module.scale, self.config.attention_head_dim**-0.5)
         elif isinstance(module, FBCLIPPreTrainedModel):
             init.ones_(module.scale_weights)
+            init.copy_(module.prompt_input_ids, torch.tensor(self.config.prompt_input_ids))
 
     @classmethod
     def from_clip(cls, clip: CLIPModel | str | Path, **config_overrides: Any) -> Self:
@@ -130,7 +132,8 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
 
         Raises:
             `OSError`: there is no such checkpoint, or its CLIP cannot be fetched.
-            `ValueError`: weights are missing or of the wrong shape (the message names them), or would be offloaded.
+            `ValueError`: weights are missing or of the wrong shape (the message names them), or would be split over
+                several devices.
         """
         source = path = pretrained_model_name_or_path
         place = {"name": str(source)} | {name: kwargs[name] for name in PLACE_ARGUMENTS if name in kwargs}
@@ -147,10 +150,11 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             problems += [f"has {key} of shape {tuple(s)}, not {tuple(t)}" for key, s, t in info["mismatched_keys"]]
         if problems:
             raise ValueError(f"{source}: no fitting checkpoint; it {', '.join(sorted(problems))}.")
-        if any(parameter.is_meta for parameter in model.parameters()):
+        devices = set(map(str, getattr(model, "hf_device_map", {}).values())) - {"cpu", "disk"}
+        if len(devices) > 1:
             raise ValueError(
-                f"`device_map={kwargs.get('device_map')!r}` would offload weights, which FB-CLIP does not support; "
-                "give one device that holds the model, such as 'cuda' or 'cpu'."
+                f"`device_map={kwargs.get('device_map')!r}` would split FB-CLIP over {', '.join(sorted(devices))}; "
+                "give the one it computes on, such as 'cuda:0'. Parts may be offloaded to 'cpu' and 'disk'."
             )
         model.clip.requires_grad_(False)  # loading replaces the parameters
         align_weights(model)

@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, BatchFeature, CLIPImageProcessorPil, Pre
 from transformers.utils import cached_file
 
 from .configuration_fbclip import PADDING_ID, FBCLIPConfig
+from .files_fbclip import MAX_MEGAPIXELS, is_table
 from .images_fbclip import ImageSource, load_mask, load_rgb_image, resize_maps, smooth_maps
 
 Size = tuple[int, int]  # height and width in pixels
@@ -48,7 +49,8 @@ class FBCLIPProcessor(ProcessorMixin):
         prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
         white_level (`float`, *optional*): The value of white in images of more than 8 bits, such as 4095 for a camera
-            of 12 bits. Defaults to what the file declares.
+            of 12 bits, where the file does not declare it. Defaults to that of the number type.
+        max_megapixels (`float`, defaults to 200): Images with more pixels are refused before they are decoded.
 
     Raises:
         `ValueError`: A number is out of its range, or `image_processor` crops or keeps the aspect ratio.
@@ -69,6 +71,7 @@ class FBCLIPProcessor(ProcessorMixin):
         prompt_length: int = 12,
         context_length: int = 77,
         white_level: float | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         if image_processor is None or image_size is not None:
             image_processor = _resized(image_processor, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
@@ -99,6 +102,9 @@ class FBCLIPProcessor(ProcessorMixin):
         if white_level is not None and not 0 < white_level < math.inf:
             raise ValueError(f"`white_level` is {white_level}, but must be above 0 and finite.")
         self.white_level = white_level
+        if not max_megapixels > 0:
+            raise ValueError(f"`max_megapixels` is {max_megapixels}, but must be above 0.")
+        self.max_megapixels = float(max_megapixels)
 
     @classmethod
     def from_config(cls, config: FBCLIPConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> "FBCLIPProcessor":
@@ -146,10 +152,11 @@ class FBCLIPProcessor(ProcessorMixin):
         Prepares images, masks or both.
 
         Args:
-            images (path, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them, *optional*): Images of any
-                sizes, as [`load_rgb_image`] reads them. An array of four dimensions is a batch.
+            images (path, `bytes`, open file, base64 text, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of
+                them, *optional*): Images of any sizes, as [`load_rgb_image`] reads them. An array of four dimensions
+                is a batch.
             masks (as `images`, *optional*): Ground truth, anomalous above 0; `None` in the list for a normal image.
-                An array of three dimensions is a batch.
+                An array of three dimensions is a batch, unless the last one is a single channel.
             return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"` for PyTorch, `"np"` for NumPy.
 
         Returns:
@@ -176,12 +183,12 @@ class FBCLIPProcessor(ProcessorMixin):
 
     def read_image(self, image: ImageSource, name: str = "image") -> Image.Image:
         r"""
-        Reads an image as [`load_rgb_image`] does, with the processor's `white_level`.
+        Reads an image as [`load_rgb_image`] does, with the processor's `white_level` and `max_megapixels`.
 
         Raises:
             `ValueError`: It cannot be read; the message names it.
         """
-        return load_rgb_image(image, name, self.white_level)
+        return load_rgb_image(image, name, self.white_level, self.max_megapixels)
 
     def _pixel_values(self, index: int, image: ImageSource) -> np.ndarray:
         # Resized here, because the image processor would first copy a large photograph several times.
@@ -192,7 +199,7 @@ class FBCLIPProcessor(ProcessorMixin):
     def _mask_labels(self, index: int, mask: ImageSource | None) -> np.ndarray:
         if mask is None:
             return np.zeros(self.image_size, dtype=np.float32)
-        picture = Image.fromarray(load_mask(mask, f"masks[{index}]").astype(np.float32))
+        picture = Image.fromarray(load_mask(mask, f"masks[{index}]", self.max_megapixels).astype(np.float32))
         resized = picture.resize(self.image_size[::-1], Image.Resampling.BILINEAR)  # antialiased
         return (np.asarray(resized) > 0.5).astype(np.float32)
 
@@ -363,6 +370,7 @@ def _probability(name: str, value: float) -> float:
 
 def _as_list(values: Any, batch_dims: int) -> list[Any]:
     if isinstance(values, np.ndarray | Tensor):
-        return list(values) if values.ndim >= batch_dims else [values]
-    is_many = isinstance(values, Iterable) and not isinstance(values, str | bytes | os.PathLike)
-    return list(values) if is_many else [values]
+        is_mask = batch_dims == values.ndim == 3 and values.shape[2] == 1  # with a channel
+        return list(values) if values.ndim >= batch_dims and not is_mask else [values]
+    is_one = isinstance(values, ImageSource) or is_table(values) or not isinstance(values, Iterable)
+    return [values] if is_one else list(values)

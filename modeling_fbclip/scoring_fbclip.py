@@ -1,5 +1,7 @@
 """Background suppression and scores: attended tokens and text features in, probabilities out. Pure functions."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,26 +20,29 @@ def background_feature(token_maps: list[Tensor], fraction: float, max_weight: fl
     over the first tokens of all maps. `fraction` is the share of the tokens, CLS included, and `max_weight` the share
     of the maximum; the rest is the mean.
     """
-    count = max(int(token_maps[0].shape[1] * fraction), 1)
+    count = torch.sym_max(torch.sym_int(token_maps[0].shape[1] * fraction), 1)
     leading = [tokens[:, :count] for tokens in token_maps]
     mean = torch.stack([upcast(tokens).mean(dim=1) for tokens in leading]).mean(dim=0)
     maximum = torch.stack([upcast(tokens).amax(dim=1) for tokens in leading]).amax(dim=0)
     return ((1 - max_weight) * mean + max_weight * maximum).to(token_maps[0].dtype)
 
 
+Projection = Callable[[Tensor], Tensor]  # CLIP's visual projection, (…, D) → (…, P)
+
+
 def suppress_and_project(
-    tokens: Tensor, background: Tensor, background_projected: Tensor, projection: Tensor, weight: float
+    tokens: Tensor, background: Tensor, background_projected: Tensor, projection: Projection, weight: float
 ) -> Tensor:
     """
-    Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection
-    `(P, D)`: `(B, N, P)` in float32 or wider. t are the tokens of an attended map, `(B, N, D)`, and b is the
-    background, `(B, D)`. The projection is linear, so b is projected once for all maps, `(B, P)`.
+    Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection:
+    `(B, N, P)` in float32 or wider. t are the tokens of an attended map, `(B, N, D)`, and b is the background,
+    `(B, D)`. The projection is linear, so b is projected once for all maps, `(B, P)`.
     """
     direction = F.normalize(upcast(background), dim=-1).unsqueeze(-1)  # (B, D, 1)
     wide = upcast(tokens)
     similarity = (wide @ direction) / wide.norm(dim=-1, keepdim=True).clamp(min=1e-12)  # (B, N, 1)
     suppression = weight * (1 - similarity)
-    projected = upcast(F.linear(tokens, projection))
+    projected = upcast(projection(tokens))
     shift = suppression * upcast(background_projected).unsqueeze(1)
     return torch.addcmul(-shift, projected, 1 - weight + suppression)
 
@@ -46,8 +51,8 @@ def score_map(
     tokens: Tensor,
     background: Tensor,
     background_projected: Tensor,
-    projection: Tensor,
     text_embeds: Tensor,
+    projection: Projection,
     config: FBCLIPConfig,
 ) -> tuple[Tensor, Tensor]:
     """A map's [`anomaly_logits`] and its tokens after [`suppress_and_project`]."""

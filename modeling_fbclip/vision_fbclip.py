@@ -1,10 +1,9 @@
 """Foreground mask and the three views of a layer's tokens, in fast forms with the paper's exact numbers.
 
-The semantic and the spatial view are *linear in the tokens*: their weights depend on the frozen tokens only. So a view
-is a small object that mixes rows: those of the tokens, or of projections that all views share.
+The semantic and the spatial view are *linear in the tokens* once their weights are known, which depend on CLIP's
+tokens only. So a view is a small object that mixes rows: those of the tokens, or of projections that all views share.
 """
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +65,7 @@ def box_filter(values: Tensor, window: int) -> Tensor:
     """Moving average along each row of `(B, l)`, reflected at the ends (the end itself is not repeated)."""
     length = values.shape[-1]
     positions = torch.arange(-(window // 2), length + window // 2, device=values.device)
-    period = max(2 * (length - 1), 1)
+    period = torch.sym_max(2 * (length - 1), 1)
     positions = positions.remainder(period)
     positions = torch.minimum(positions, period - positions).clamp(max=length - 1)
     return values[:, positions].unfold(-1, window, 1).mean(dim=-1)
@@ -86,7 +85,7 @@ class LayerViews:
 def build_views(layer_tokens: list[Tensor], grid: tuple[int, int], config: FBCLIPConfig) -> list[LayerViews]:
     """The views of each layer, from the layers' tokens `(B, N, D)` and `(grid_height, grid_width)`."""
     layers: list[LayerViews] = []
-    for tokens, previous_tokens in zip(layer_tokens, [None, *layer_tokens], strict=False):
+    for tokens, previous_tokens in zip(layer_tokens, [None, *layer_tokens[:-1]], strict=True):
         foreground = foreground_mask(tokens, previous_tokens, config)
         views: dict[str, View] = {
             "ID": identity_view,
@@ -114,7 +113,6 @@ class SemanticView:
     set_means: Tensor  # (B, 3, N): rows that compute these three; zero for an empty set
 
     @classmethod
-    @torch.no_grad()
     def build(cls, tokens: Tensor, foreground: Tensor, config: FBCLIPConfig) -> "SemanticView":
         cls_token, patches = split_cls(upcast(tokens))
         similarity = cosine(patches, cls_token)  # (B, l)
@@ -148,15 +146,13 @@ class SpatialView:
     """
     Spatial view: each patch becomes a weighted sum over the window of patches around it; CLS stays unchanged.
 
-    `weights` are those of all patches in the block of `rows` grid rows around a patch. The block is as high as the
-    window. At the upper and lower edge, for `reach` rows, it is moved inside the image.
+    `weights` are those of all patches in the `window` grid rows around a patch. Rows outside the image are zero.
     """
 
-    weights: Tensor  # (B, h, w, rows · w)
-    reach: int
+    weights: Tensor  # (B, h, w, window · w)
+    window: int
 
     @classmethod
-    @torch.no_grad()
     def build(cls, tokens: Tensor, foreground: Tensor, grid: tuple[int, int], config: FBCLIPConfig) -> "SpatialView":
         taps = spatial_tap_weights(upcast(tokens), foreground, grid, config.spatial_window)
         return cls.from_taps(taps.to(tokens.dtype))
@@ -164,59 +160,80 @@ class SpatialView:
     @classmethod
     def from_taps(cls, taps: Tensor) -> "SpatialView":
         """From the weights of all windows, `(B, h, w, window, window)`; those outside the image do not count."""
-        batch_size, height, width, window, _ = taps.shape
-        reach, rows = window // 2, min(window, height)
-        steps, y, x = (torch.arange(length, device=taps.device) for length in (window, height, width))
-        # Each tap's place in its patch's block. Taps outside the image fall into a margin, which is cut off.
-        block_start = (y - reach).clamp(0, height - rows)
-        tap_y = (y - block_start)[:, None, None, None] + steps[:, None]
-        tap_x = x[:, None, None] + steps
-        band = taps.new_zeros(batch_size, height, width, rows + 2 * reach, width + 2 * reach)
-        band[:, y[:, None, None, None], x[:, None, None], tap_y, tap_x] = taps
-        return cls(band[..., reach : reach + rows, reach : reach + width].flatten(-2), reach)
+        _, _, width, window, _ = taps.shape
+        band_width = width + window - 1
+        # The taps of column x belong x places to the right: rows with `width` zeros behind, read one place shorter.
+        rows = F.pad(taps.transpose(2, 3), (0, width)).flatten(-2)
+        band = rows.narrow(-1, 0, width * band_width).unflatten(-1, (width, band_width))  # (B, h, window, w, …)
+        inside = band.narrow(-1, window // 2, width)
+        return cls(inside.transpose(2, 3).flatten(-2), window)
 
     def __call__(self, features: Tensor) -> Tensor:
-        mixed: Tensor = SpatialMix.apply(features, self.weights, self.reach)
+        if torch.compiler.is_compiling():
+            return self.mix_row_by_row(features)
+        mixed: Tensor = SpatialMix.apply(features, self.weights, self.window)
         return mixed
+
+    def mix_row_by_row(self, features: Tensor) -> Tensor:
+        """The same in steps that make one graph for every size: a product for each row of the window."""
+        cls_token, patches = split_cls(features)
+        _, height, width, _ = self.weights.shape
+        rows = pad_rows(patches, self.weights, self.window).unflatten(1, (-1, width))  # (B, h + window - 1, w, K)
+        weights = self.weights.unflatten(3, (self.window, width)).unbind(3)
+        mixed = sum(own @ rows.narrow(1, row, height) for row, own in enumerate(weights))
+        return torch.cat([cls_token, mixed.flatten(1, 2)], dim=1)  # type: ignore[union-attr]
+
+
+def pad_rows(patches: Tensor, weights: Tensor, window: int) -> Tensor:
+    """Patches `(B, h · w, K)` with grid rows of zeros above and below, as many as a window reaches."""
+    margin = window // 2 * weights.shape[2]
+    return F.pad(patches, (0, 0, margin, margin))
+
+
+def row_blocks(padded: Tensor, weights: Tensor) -> Tensor:
+    """The overlapping blocks of grid rows, one around each row, without a copy: `(B, h, window · w, K)`."""
+    return padded.unfold(1, weights.shape[3], weights.shape[2]).transpose(2, 3)
 
 
 class SpatialMix(torch.autograd.Function):
     """The computation of [`SpatialView`]. Autograd of its single steps would copy every block of grid rows."""
 
     @staticmethod
-    def forward(features: Tensor, weights: Tensor, reach: int) -> Tensor:
+    def forward(features: Tensor, weights: Tensor, window: int) -> Tensor:
         cls_token, patches = split_cls(features)
-        _, height, width, block = weights.shape
-        # Overlapping blocks of grid rows, without a copy: (B, h - rows + 1, rows · w, K)
-        blocks = patches.unfold(1, block, width).transpose(2, 3)
-        above = min(reach, height)
-        centred = min(blocks.shape[1], height - above)
-        top, middle, bottom = weights.split_with_sizes([above, centred, height - above - centred], dim=1)
-        mixed = (
-            top.flatten(1, 2) @ blocks[:, 0],
-            (middle @ blocks[:, :centred]).flatten(1, 2),
-            bottom.flatten(1, 2) @ blocks[:, -1],
-        )
-        return torch.cat([cls_token, *mixed], dim=1)
+        blocks = row_blocks(pad_rows(patches, weights, window), weights)
+        mixed = torch.empty_like(features)
+        mixed[:, :1] = cls_token
+        weights = weights.to(features.dtype)  # autocast may give another dtype
+        for image, own_weights, own_blocks in zip(mixed[:, 1:], weights, blocks, strict=True):  # no copy of blocks
+            torch.bmm(own_weights, own_blocks, out=image.unflatten(0, weights.shape[1:3]))
+        return mixed
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:  # noqa: ARG004
-        ctx.save_for_backward(inputs[1])  # the weights depend on frozen tokens only and get no gradient
-        ctx.reach = inputs[2]
+        features, weights, ctx.window = inputs
+        # The weights depend on CLIP's tokens only. They get a gradient if CLIP is trained too.
+        ctx.save_for_backward(weights, features if ctx.needs_input_grad[1] else None)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None]:
         gradient = gradients[0]
-        weights = ctx.saved_tensors[0].to(gradient.dtype)  # autocast may give another dtype
+        saved_weights, features = ctx.saved_tensors
+        weights = saved_weights.to(gradient.dtype)
         _, height, width, block = weights.shape
+        margin = ctx.window // 2 * width
         cls_gradient, patch_gradients = split_cls(gradient)
         rows = patch_gradients.unflatten(1, (height, width))
-        result = torch.zeros_like(gradient)
-        result[:, :1] = cls_gradient
+        padded = gradient.new_zeros(len(gradient), 2 * margin + height * width, gradient.shape[-1])
         for row in range(height):
-            start = 1 + width * min(max(row - ctx.reach, 0), height - block // width)
-            result[:, start : start + block].baddbmm_(weights[:, row].transpose(1, 2), rows[:, row])
-        return result, None, None
+            start = row * width
+            padded[:, start : start + block].baddbmm_(weights[:, row].transpose(1, 2), rows[:, row])
+        weights_gradient = None
+        if features is not None:
+            blocks = row_blocks(pad_rows(features[:, 1:], weights, ctx.window), weights)
+            products = [rows[:, row] @ blocks[:, row].transpose(1, 2).to(rows.dtype) for row in range(height)]
+            weights_gradient = torch.stack(products, dim=1).to(saved_weights.dtype)
+        return torch.cat([cls_gradient, padded.narrow(1, margin, height * width)], dim=1), weights_gradient, None
 
 
 def spatial_tap_weights(tokens: Tensor, foreground: Tensor, grid: tuple[int, int], window: int) -> Tensor:
@@ -226,7 +243,7 @@ def spatial_tap_weights(tokens: Tensor, foreground: Tensor, grid: tuple[int, int
     but their weights have no effect, because their vectors are zero.
     """
     cls_token, patches = split_cls(tokens)
-    as_grid = (len(tokens), *grid)
+    as_grid = (tokens.shape[0], *grid)
     inside = windows(foreground.view(as_grid), window)  # (B, h, w, window²), 0 outside the image
     complement = 1 - inside
     mean = SpatialView.from_taps(inside.unflatten(-1, (window, window)) / window**2)(tokens)[:, 1:]
@@ -244,15 +261,17 @@ def spatial_tap_weights(tokens: Tensor, foreground: Tensor, grid: tuple[int, int
 
 def tap_distances(padded: Tensor, mean: Tensor, window: int) -> Tensor:
     """Distances of the taps of padded patches from the windows' means `(B, h, w, D)`: `(B, h, w, window²)`."""
-    _, height, width, _ = mean.shape
-    rows_at_once = ROWS_IN_CACHE if padded.device.type == "cpu" else height
-    blocks = []
-    for start in range(0, height, rows_at_once):
-        center = mean[:, start : start + rows_at_once]
-        shifts = itertools.product(range(start, start + window), range(window))
-        taps = (padded[:, y : y + center.shape[1], x : x + width] for y, x in shifts)
-        blocks.append(torch.stack([(tap - center).norm(dim=-1) for tap in taps], dim=-1))
-    return torch.cat(blocks, dim=1)
+    if padded.device.type == "cpu" and not torch.compiler.is_compiling() and mean.shape[1] > ROWS_IN_CACHE:
+        blocks = []
+        for start in range(0, mean.shape[1], ROWS_IN_CACHE):
+            own = mean[:, start : start + ROWS_IN_CACHE]
+            blocks.append(tap_distances(padded[:, start : start + own.shape[1] + window - 1], own, window))
+        return torch.cat(blocks, dim=1)
+    _, height, _, _ = mean.shape
+    rows = [padded.narrow(1, y, height).unfold(2, window, 1) for y in range(window)]  # (B, h, w, D, window) each
+    if torch.compiler.is_compiling():  # columns and taps have the same stride, which would ask for the larger
+        rows = [row.contiguous() for row in rows]
+    return torch.stack([(taps - mean.unsqueeze(-1)).norm(dim=3) for taps in rows], dim=-2).flatten(-2)
 
 
 def windows(values: Tensor, window: int) -> Tensor:

@@ -91,11 +91,11 @@ class Methods:
             for name in VIEWS
             if name in kept
         }
-        config, projection = model.config, model.clip.visual_projection.weight
+        config, projection = model.config, model.clip.visual_projection
         background = background_feature(list(maps.values()), config.background_fraction, config.background_max_weight)
         weights, logits = model.scale_weights.softmax(0), torch.zeros(())
         for (layer, _), tokens in maps.items():
-            embeds = suppress_and_project(tokens, background, background @ projection.T, projection, suppression)
+            embeds = suppress_and_project(tokens, background, projection(background), projection, suppression)
             logits = logits + weights[layer] * anomaly_logits(embeds, text, config.temperature)
         return logits * len(VIEWS) / len(kept)
 

@@ -174,7 +174,6 @@ def test_array_becomes_the_right_picture(array: object, expected: object) -> Non
         (row_image(-1, 3, mode="I"), "int32 values from -1 to 3"),
         (row_image(0, 70000, mode="I"), "from 0 to 70000"),
         (None, "NoneType is no image; pass a path"),
-        (b"\x89PNG", "bytes is no image"),
     ],
 )
 def test_objects_that_are_not_images_are_refused(image: object, reason: str) -> None:
@@ -226,13 +225,6 @@ def test_cut_off_image_opened_by_the_caller_is_named_in_the_error(tmp_path: Path
         load_rgb_image(image)
 
 
-def test_decompression_bomb_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.new("L", (100, 100)).save(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ValueError, match=r"bomb\.png: Image size \(10000 pixels\) exceeds limit"):
-        load_rgb_image(tmp_path / "bomb.png")
-
-
 def test_url_is_not_fetched() -> None:
     with pytest.raises(ValueError, match=r"^https://example\.org/a\.png: URLs are not fetched; download"):
         load_rgb_image("https://example.org/a.png")
@@ -271,6 +263,7 @@ def test_reading_does_not_change_the_callers_image() -> None:
         np.array([[False, True, True]]),
         torch.tensor([[[-1.0, 0.1, 2.0]]]),
         np.array([[[0], [1], [1]]]),
+        np.array([[[0, 1, 1]]]),
     ],
     ids=lambda mask: getattr(mask, "mode", None) or f"{mask.dtype}-{tuple(mask.shape)}",
 )

@@ -288,6 +288,31 @@ def test_the_loss_comes_first_when_there_is_one(tiny_model) -> None:
     assert output[0] is output.loss
 
 
+@pytest.mark.parametrize("from_config", [True, False])
+def test_outputs_come_as_a_tuple_on_request(from_config, tiny_model) -> None:
+    expected = tiny_model(PIXELS)
+    tiny_model.config.return_dict = not from_config
+    found = tiny_model(PIXELS) if from_config else tiny_model(PIXELS, return_dict=False)
+    assert isinstance(found, tuple)
+    torch.testing.assert_close(found, (expected.image_scores, expected.anomaly_maps, expected.text_embeds))
+
+
+@pytest.mark.parametrize("from_config", [True, False])
+def test_hidden_states_are_the_feature_layers_tokens(from_config, tiny_model) -> None:
+    expected = tiny_model(PIXELS, output_stages=True).stages
+    assert tiny_model(PIXELS).hidden_states is None
+    tiny_model.config.output_hidden_states = from_config
+    found = tiny_model(PIXELS) if from_config else tiny_model(PIXELS, output_hidden_states=True)
+    assert len(found.hidden_states) == 3
+    for index, tokens in enumerate(found.hidden_states):
+        assert torch.equal(tokens, expected[f"layer{index}.tokens"])
+
+
+def test_attention_weights_are_refused_with_the_reason(tiny_model) -> None:
+    with pytest.raises(ValueError, match="`output_attentions` is not supported: FB-CLIP attends to three views"):
+        tiny_model(PIXELS, output_attentions=True)
+
+
 def test_training_a_deep_copy_does_not_change_the_model(tiny_model) -> None:
     before = maps_of(tiny_model)
     twin = copy.deepcopy(tiny_model)

@@ -1,13 +1,17 @@
 """The pipeline: every kind of input, batches, options, and loading it from a folder."""
 
+import base64
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -79,6 +83,24 @@ def test_every_kind_of_single_image_gives_the_same_result(detect, images, tmp_pa
     tensor = torch.from_numpy(images[0]).permute(2, 0, 1)
     for image in (str(tmp_path / "image.png"), tmp_path / "image.png", Image.fromarray(images[0]), tensor):
         assert_same(detect(image), expected, tolerance=0)
+
+
+def test_bytes_and_base64_text_are_images_and_tables_say_what_to_pass(detect, images) -> None:
+    file = io.BytesIO()
+    Image.fromarray(images[0]).save(file, "PNG")
+    text = base64.b64encode(file.getvalue()).decode()
+    expected = detect(images[0])
+    for source in (file.getvalue(), bytearray(file.getvalue()), file, text, f"data:image/png;base64,{text}"):
+        assert_same(detect(source), expected)
+        (result,) = detect([source])
+        assert_same(result, expected)
+    for table, remedy in (
+        ({"image": images[0]}, "dict is no image"),
+        (pd.DataFrame({"path": []}), "list(table['path"),
+    ):
+        for inputs in (table, [table]):
+            with pytest.raises(ValueError, match=re.escape(remedy)):
+                detect(inputs)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 8])

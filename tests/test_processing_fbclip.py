@@ -113,6 +113,16 @@ def test_faint_mask_values_count_and_none_is_normal(tmp_path: Path) -> None:
     assert inputs["mask_labels"].tolist() == [[[1, 1], [1, 1]], [[0, 0], [0, 0]]]
 
 
+def test_a_mask_may_have_a_channel() -> None:
+    mask = np.zeros((16, 12, 1), np.uint8)
+    mask[4:12, 3:9] = 1
+    processor = FBCLIPProcessor(image_size=16)
+    expected = processor(masks=mask[:, :, 0])["mask_labels"]
+    assert expected.sum() > 0
+    for masks in (mask, [mask], mask[None], torch.from_numpy(mask).permute(2, 0, 1), torch.from_numpy(mask)[None]):
+        assert torch.equal(processor(masks=masks)["mask_labels"], expected)
+
+
 def test_numbers_of_images_and_masks_must_be_equal() -> None:
     processor = FBCLIPProcessor(image_size=8)
     with pytest.raises(ValueError, match="Got 2 images, but 1 masks; pass None"):

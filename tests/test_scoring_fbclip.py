@@ -47,7 +47,9 @@ def fast_scores(
     background_projected = background @ projection.T
     logits = torch.zeros(())
     for index, tokens in enumerate(maps):
-        embeds = suppress_and_project(tokens, background, background_projected, projection, config.suppression_weight)
+        embeds = suppress_and_project(
+            tokens, background, background_projected, lambda t: t @ projection.T, config.suppression_weight
+        )
         layer_weight = SCALE_WEIGHTS.to(dtype).softmax(dim=0)[index // 3]
         logits = logits + layer_weight * anomaly_logits(embeds, text_features, config.temperature)
     return split_scores(logits, grid)
@@ -101,7 +103,7 @@ def test_background_is_taken_from_the_first_half_of_the_tokens() -> None:
 def test_a_token_like_the_background_is_halved_and_an_opposite_one_moves_away() -> None:
     tokens = torch.tensor([[[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]]])
     background = torch.tensor([[4.0, 0.0]])
-    suppressed = suppress_and_project(tokens, background, background, torch.eye(2), weight=0.5)
+    suppressed = suppress_and_project(tokens, background, background, torch.nn.Identity(), weight=0.5)
     torch.testing.assert_close(suppressed, torch.tensor([[[1.0, 0.0], [-7.0, 0.0], [-2.0, 2.0]]]))
 
 

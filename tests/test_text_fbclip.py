@@ -1,18 +1,22 @@
 """The text branch agrees with its literal form, and its features are cached until something changes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import reference
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.ao.quantization import quantize_dynamic
+from torch.nn.utils import parametrize
 from transformers import CLIPModel
 
 from conftest import TINY_OVERRIDES, TINY_PROMPT_IDS, make_tiny_clip, quick, randomize
-from modeling_fbclip import FBCLIPConfig
-from modeling_fbclip.text_fbclip import FBCLIPTextBranch, TextEmbedsCache
+from modeling_fbclip import FBCLIPConfig, text_fbclip
+from modeling_fbclip.text_fbclip import FBCLIPTextBranch, TextFeaturesCache, embed_prompts, text_features
 
 CLIP = make_tiny_clip().requires_grad_(False)  # read only
 IDS = torch.tensor(TINY_PROMPT_IDS)
@@ -57,7 +61,7 @@ def test_text_features_and_gradients_equal_the_literal_ones(
     normal = [7] + [2] * prompt_length + words[::-1] + [11]
     ids = torch.tensor([row + [0] * (77 - len(row)) for row in (normal, anomalous)])
 
-    actual = branch(clip, ids)
+    actual = text_features(branch, clip, ids)
     config = FBCLIPConfig(clip_config=clip.config, **(TINY_OVERRIDES | numbers))
     expected = reference.text_features(clip, official_parameters(branch), ids, config)
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
@@ -71,7 +75,7 @@ def test_text_features_and_gradients_equal_the_literal_ones(
 
 def test_prompt_vectors_replace_the_placeholders_only() -> None:
     branch = make_branch(CLIP, seed=0)
-    embeds = branch.embed_prompts(CLIP, IDS)
+    embeds = embed_prompts(branch, CLIP, IDS)
     words = CLIP.text_model.embeddings.token_embedding(IDS)
     torch.testing.assert_close(embeds[:, 1:5], branch.prompt_embeddings, rtol=0, atol=0)
     torch.testing.assert_close(embeds[:, :1], words[:, :1], rtol=0, atol=0)
@@ -81,59 +85,70 @@ def test_prompt_vectors_replace_the_placeholders_only() -> None:
 def test_padding_changes_the_features() -> None:
     branch = make_branch(CLIP, seed=0)
     padded_with_end = IDS.masked_fill(IDS == 0, 8)
-    assert (branch(CLIP, IDS) - branch(CLIP, padded_with_end)).abs().max() > 1e-3
+    features = text_features(branch, CLIP, IDS)
+    assert (features - text_features(branch, CLIP, padded_with_end)).abs().max() > 1e-3
 
 
 def test_features_are_unit_rows() -> None:
-    torch.testing.assert_close(make_branch(CLIP, seed=0)(CLIP, IDS).norm(dim=-1), torch.ones(2))
+    features = text_features(make_branch(CLIP, seed=0), CLIP, IDS)
+    torch.testing.assert_close(features.norm(dim=-1), torch.ones(2))
 
 
-class CountedBranch:
-    """A cache around a branch that counts how often the features are computed."""
+class Counted:
+    """A cache of a branch's text features that counts how often they are computed."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clip = make_tiny_clip()
         self.branch = make_branch(self.clip, seed=0)
-        self.cache = TextEmbedsCache()
+        self.cache = TextFeaturesCache(self.branch, self.clip)
         self.count = 0
-        self.branch.register_forward_hook(self._increase)
+        monkeypatch.setattr(text_fbclip, "text_features", self._compute)
 
-    def _increase(self, *_: object) -> None:
+    def _compute(self, *arguments: Any) -> Tensor:
         self.count += 1
+        return text_features(*arguments)
 
     def __call__(self, ids: Tensor = IDS) -> Tensor:
         return self.cache(self.branch, self.clip, ids)
 
 
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    return Counted(monkeypatch)
+
+
 @torch.no_grad()
-def test_features_are_computed_once_while_nothing_changes() -> None:
-    counted = CountedBranch()
+def test_features_are_computed_once_while_nothing_changes(counted: Counted) -> None:
     first, second = counted(), counted()
     assert counted.count == 1
     torch.testing.assert_close(second, first, rtol=0, atol=0)
 
 
-def change_in_place(counted: CountedBranch) -> None:
+def change_in_place(counted: Counted) -> None:
     counted.branch.token_selector[0].weight.mul_(2)
 
 
-def change_through_data(counted: CountedBranch) -> None:
+def change_through_data(counted: Counted) -> None:
     counted.branch.prompt_embeddings.data.mul_(3)
 
 
-def change_one_entry(counted: CountedBranch) -> None:
+def change_one_entry(counted: Counted) -> None:
     counted.branch.projection_mlp[2].bias[3] += 1
 
 
-def load_other_weights(counted: CountedBranch) -> None:
+def load_other_weights(counted: Counted) -> None:
     counted.branch.load_state_dict(make_branch(counted.clip, seed=9).state_dict())
 
 
-def change_clip(counted: CountedBranch) -> None:
+def change_clip(counted: Counted) -> None:
     counted.clip.text_model.encoder.layers[0].mlp.fc1.weight.mul_(2)
 
 
-def change_token_embedding(counted: CountedBranch) -> None:
+def change_clip_through_data(counted: Counted) -> None:
+    counted.clip.text_projection.weight.data.add_(0.1)
+
+
+def change_token_embedding(counted: Counted) -> None:
     counted.clip.text_model.embeddings.token_embedding.weight[5].mul_(3)
 
 
@@ -145,32 +160,57 @@ def change_token_embedding(counted: CountedBranch) -> None:
         change_one_entry,
         load_other_weights,
         change_clip,
+        change_clip_through_data,
         change_token_embedding,
     ],
 )
 @torch.no_grad()
-def test_features_follow_a_change_of_weights(change: Callable[[CountedBranch], None]) -> None:
-    counted = CountedBranch()
+def test_features_follow_a_change_of_weights(change: Callable[[Counted], None], counted: Counted) -> None:
     before = counted()
     change(counted)
     after = counted()
     assert (after - before).abs().max() > 1e-6
-    torch.testing.assert_close(after, counted.branch(counted.clip, IDS), rtol=0, atol=0)
+    torch.testing.assert_close(after, text_features(counted.branch, counted.clip, IDS), rtol=0, atol=0)
 
 
 @torch.no_grad()
-def test_features_follow_the_prompts() -> None:
-    counted = CountedBranch()
+def test_features_follow_the_prompts(counted: Counted) -> None:
     before = counted()
     assert (counted(IDS.flip(0)) - before).abs().max() > 1e-3
 
 
-def test_features_are_never_kept_while_training() -> None:
-    counted = CountedBranch()
+def test_features_are_never_kept_while_training(counted: Counted) -> None:
     with torch.no_grad():
         counted()
     assert counted().requires_grad  # in evaluation mode, but gradients are wanted
     counted.branch.train()
     with torch.no_grad():
         counted()
+    assert counted.count == 3
+
+
+def add_hook(counted: Counted) -> None:
+    counted.clip.text_projection.register_forward_hook(lambda *_: None)
+
+
+def add_parametrisation(counted: Counted) -> None:
+    parametrize.register_parametrization(counted.clip.text_projection, "weight", torch.nn.Identity())
+
+
+def add_device_hook(counted: Counted) -> None:
+    add_hook_to_module(counted.clip.text_model.encoder.layers[0].mlp, ModelHook())
+
+
+def quantise(counted: Counted) -> None:
+    quantize_dynamic(counted.branch, {torch.nn.Linear}, inplace=True)
+
+
+@pytest.mark.parametrize("change", [add_hook, add_parametrisation, add_device_hook, quantise])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@torch.no_grad()
+def test_features_are_never_kept_with_changed_modules(change: Callable[[Counted], None], counted: Counted) -> None:
+    counted()
+    change(counted)
+    counted()
+    counted()
     assert counted.count == 3

@@ -12,7 +12,7 @@ from torch import Tensor
 from conftest import SHAPES, Shape, in_official_names, make_tiny_clip, quick, randomize
 from modeling_fbclip import FBCLIPConfig
 from modeling_fbclip.attention_fbclip import FBCLIPAttention
-from modeling_fbclip.backbone_fbclip import interpolate_position_embeddings, vision_layer_tokens
+from modeling_fbclip.backbone_fbclip import resize_positions, vision_layer_tokens
 from modeling_fbclip.vision_fbclip import SemanticView, SpatialView, View, foreground_mask, identity_view
 
 WIDTH = 12
@@ -106,9 +106,8 @@ def test_vision_blocks_above_the_last_feature_layer_do_not_run() -> None:
 
 
 def test_position_embedding_between_two_patches_is_their_bilinear_mean() -> None:
-    weight = torch.tensor([[9.0], [0.0], [1.0], [0.0], [1.0]])  # CLS, then rows (0 1), (0 1)
-    resized = interpolate_position_embeddings(weight, 1, 4)
-    torch.testing.assert_close(resized, torch.tensor([[9.0], [0.0], [0.25], [0.75], [1.0]]))
+    positions = torch.tensor([[[0.0], [1.0], [0.0], [1.0]]])  # rows (0 1), (0 1)
+    torch.testing.assert_close(resize_positions(positions, 1, 4), torch.tensor([[[0.0], [0.25], [0.75], [1.0]]]))
 
 
 @every_kind
@@ -191,9 +190,8 @@ def test_gradients_flow_through_the_views(name: str) -> None:
 
 def attend_to_views(attention: FBCLIPAttention, layer: Layer) -> dict[str, Tensor]:
     """The attended map of each view, from projections that the views share."""
-    folded = attention.fold()
-    projections = attention.project(layer.tokens, folded)
-    return {name: attention(view(projections), folded) for name, view in build_views(layer).items()}
+    projections, *constants = attention.project(layer.tokens)
+    return {name: attention(view(projections), *constants) for name, view in build_views(layer).items()}
 
 
 def literal_attend_to_views(attention: FBCLIPAttention, layer: Layer) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,15 +10,22 @@ from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import (
     BatchSize,
     Category,
+    ChosenSplit,
     Device,
     Dtype,
     Force,
     Layout,
+    MaxMegapixels,
     Model,
-    Split,
+    Score,
     WhiteLevel,
-    require_empty,
+    choose_white_level,
+    require_free,
 )
+from modeling_fbclip.cli.stdout import printing, take_each
+
+if TYPE_CHECKING:
+    from modeling_fbclip.evaluation import Calibration
 
 
 def calibrate(
@@ -29,8 +36,9 @@ def calibrate(
     output: Annotated[Path, typer.Option(file_okay=False, help="Folder to save the calibrated model to.")],
     model: Model = None,
     target_fpr: Annotated[
-        float, typer.Option(help="Share of good images that may be called anomalous, with 'conformal'.")
-    ] = 0.01,
+        float | None,
+        typer.Option(help="Share of good images that may be called anomalous, with 'conformal'.", show_default="0.01"),
+    ] = None,
     criterion: Annotated[
         Literal["conformal", "f1_max", "youden"],
         typer.Option(help="'conformal' needs good images only, the others labels: best F1, best Youden's J."),
@@ -38,13 +46,15 @@ def calibrate(
     per_category: Annotated[
         bool, typer.Option("--per-category", help="Thresholds for each category too, beside those for all.")
     ] = False,
-    split: Split = "test",
+    split: ChosenSplit = None,
     layout: Layout = None,
     category: Category = None,
     batch_size: BatchSize = 4,
     device: Device = None,
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
+    score: Score = None,
+    max_megapixels: MaxMegapixels = None,
     force: Force = False,
 ) -> None:
     """
@@ -52,40 +62,68 @@ def calibrate(
 
     With 'conformal', a new good image is called anomalous, or shows an anomalous pixel, with a probability of
     --target-fpr at most. This needs 99 good images for 0.01, 19 for 0.05. Of a labelled data set, only the good
-    images are used. If --output is the model's own folder, only its processor is replaced. Otherwise the model
-    and the records of its training are copied.
+    images are used, those for training if there are any. If --output is the model's own folder, only its
+    processor is replaced. Otherwise the model and the records of its training are copied.
 
     \b
     Example:
       fbclip calibrate good_parts/ --target-fpr 0.02 --output calibrated
     """
     in_place = model is not None and Path(model).is_dir() and output.resolve() == Path(model).resolve()
-    require_empty(output, force or in_place)
+    require_free(output, force or in_place)
+    if target_fpr is not None and criterion != "conformal":
+        raise typer.BadParameter(f"has no effect with --criterion {criterion}", param_hint="--target-fpr")
     with blamed_on("DATA"):
-        from modeling_fbclip.data import holds_good_images_only, load_anomaly_dataset
+        from modeling_fbclip.data import holds_good_images_only, load_fitting_split
 
         if layout is None and holds_good_images_only(data):
             layout = "good-only"
             if per_category or criterion != "conformal":
                 raise ValueError(f"{data} holds images without labels, which only --criterion conformal takes")
-        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category)
+        labels = (0,) if criterion == "conformal" else (0, 1)
+        dataset, read = load_fitting_split(data, labels, split, layout, category)
 
-    from modeling_fbclip.common.files import written_aside
     from modeling_fbclip.common.progress import progress_bar
-    from modeling_fbclip.common.provenance import copy_records
     from modeling_fbclip.detection.loading import load_detector
-    from modeling_fbclip.evaluation import calibrate_dataset
+    from modeling_fbclip.detection.white_level import images_of
+    from modeling_fbclip.evaluation import calibrate_dataset, save_calibrated
 
-    detector = load_detector(model, device, dtype, white_level)
-    network, processor = detector.model, detector.processor
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset))
+    own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    detector = load_detector(model, device, dtype, own)
+    rate = 0.01 if target_fpr is None else target_fpr
+    digests: set[str] = set()
     with progress_bar(None, "calibrate") as progress:
-        tell = partial(progress.update, 1)
-        found = calibrate_dataset(network, processor, dataset, criterion, target_fpr, per_category, batch_size, tell)
-    with written_aside(output) as aside:
-        if not in_place:
-            network.save_pretrained(aside)
-            copy_records(network, aside)
-        processor.save_pretrained(aside)
-    for name, (threshold, pixel_threshold, count) in found.items():
-        print(f"{name}: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from {count} images")
+        found = calibrate_dataset(
+            detector.model,
+            detector.processor,
+            dataset,
+            criterion,
+            rate,
+            per_category,
+            batch_size,
+            on_image=partial(progress.update, 1),
+            digests=digests,
+        )
+    about: dict[str, str | float | None] = {
+        "hub_id": None if Path(data).exists() else data,
+        "split": read,
+        "criterion": criterion,
+    }
+    if criterion == "conformal":
+        about["target_fpr"] = rate
+
+    def save() -> None:
+        with blamed_on("--output"):
+            save_calibrated(detector, digests, output, about, in_place)
+
+    take_each(partial(_print, found), save)
+    if layout != "good-only":
+        typer.echo(f"the thresholds come from the split {read!r} of {data}", err=True)
     typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
+
+
+def _print(found: "dict[str, Calibration]") -> None:
+    with printing():
+        for name, (threshold, pixel_threshold, count) in found.items():
+            print(f"{name}: threshold {threshold:.4f}, pixel threshold {pixel_threshold:.4f}, from {count} images")

@@ -1,12 +1,13 @@
 """`fbclip convert`: the authors' checkpoint in, a transformers folder out."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modeling_fbclip.cli.options import Force, require_empty
+from modeling_fbclip.cli.options import Force, require_free
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,7 +55,7 @@ def convert(
     Example:
       fbclip convert x.pth --clip openai/clip-vit-large-patch14-336 --output out
     """
-    require_empty(output, force)
+    require_free(output, force)
     overrides = {
         "feature_layers": _layers(feature_layers),
         "image_size": image_size,
@@ -64,12 +65,14 @@ def convert(
 
     from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
     from modeling_fbclip.common.files import written_aside
+    from modeling_fbclip.common.hub import asking_hub
     from modeling_fbclip.detection.loading import quieten_libraries, require_folder_or_hub_id
 
     quieten_libraries()
     require_folder_or_hub_id(clip)
-    model = FBCLIPModel.from_official_checkpoint(checkpoint, clip=clip, **given)
-    processor = FBCLIPProcessor.from_config(model.config, tokenizer=_tokenizer(clip))
+    with nullcontext() if Path(clip).is_dir() else asking_hub(clip):
+        model = FBCLIPModel.from_official_checkpoint(checkpoint, clip=clip, **given)
+        processor = FBCLIPProcessor.from_config(model.config, tokenizer=_tokenizer(clip))
     with written_aside(output) as aside:
         model.save_pretrained(aside, include_clip=include_clip)
         processor.save_pretrained(aside)

@@ -1,12 +1,14 @@
 """`fbclip datasets`: the data sets of the paper, and a check of one on a disk."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import Format
+from modeling_fbclip.cli.options import Format, MaxMegapixels, WhiteLevel, choose_white_level
+from modeling_fbclip.cli.stdout import printing
 from modeling_fbclip.cli.tables import print_csv, print_json, print_table, printable
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def check(
         str | None, typer.Option(help="Layout to read it by.", show_default="the one recognised")
     ] = None,
     form: FormatOption = "table",
+    white_level: WhiteLevel = None,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """
     Show the layout of a data set, count its images and masks, and list what is odd in it.
@@ -67,13 +71,28 @@ def check(
     """
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.data.check import check_anomaly_dataset
+    from modeling_fbclip.files_fbclip import MAX_MEGAPIXELS
 
-    with blamed_on("PATH"), progress_bar(None, "check") as progress:
-        findings = check_anomaly_dataset(path, layout, on_image=partial(progress.update, 1))
+    with blamed_on("PATH"):
+        white = choose_white_level(white_level, max_megapixels, _images(path, layout))
+        with progress_bar(None, "check") as progress:
+            tell = partial(progress.update, 1)
+            most = max_megapixels or MAX_MEGAPIXELS
+            findings = check_anomaly_dataset(path, layout, tell, white, most)
     _write_findings(findings, form)
     typer.echo(_summary(findings), err=True)
     if findings.oddities:
         raise typer.Exit(1)
+
+
+def _images(path: str, layout: str | None) -> Iterator[Callable[[], Any]]:
+    """Functions that give the images of all splits, in the order of the check."""
+    from modeling_fbclip.data import load_anomaly_dataset
+    from modeling_fbclip.data.check import find_splits
+    from modeling_fbclip.detection.white_level import images_of
+
+    for split in find_splits(path, layout)[0]:
+        yield from images_of(load_anomaly_dataset(path, split, layout=layout, streaming=True))
 
 
 def _write_findings(findings: "Findings", form: Format) -> None:
@@ -85,7 +104,8 @@ def _write_findings(findings: "Findings", form: Format) -> None:
         print_csv(CHECKED, [[row.get(name, "") for name in CHECKED] for row in counts + oddities])
     else:
         known = f", {findings.known_as}" if findings.known_as else ""
-        print(f"{printable(findings.path)}: layout {findings.layout}{known}")
+        with printing():
+            print(f"{printable(findings.path)}: layout {findings.layout}{known}")
         for rows in filter(None, (counts, oddities)):
             print_table(list(rows[0]), [list(row.values()) for row in rows], NUMBERS)
 

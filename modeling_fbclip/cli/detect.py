@@ -1,7 +1,7 @@
 """`fbclip detect`: images in; a score, an overlay and a map of each out."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Device, Dtype, Model, Split, Streaming, WhiteLevel
+from modeling_fbclip.cli.options import (
+    BatchSize,
+    Device,
+    Dtype,
+    MaxMegapixels,
+    Model,
+    Score,
+    Streaming,
+    WhiteLevel,
+    choose_white_level,
+)
+from modeling_fbclip.common.files import require_writable
 
 if TYPE_CHECKING:
     from modeling_fbclip.detection.processes import Processes
@@ -27,12 +38,14 @@ FILES = ("jsonl", "parquet")
 def detect(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH", help="Images, folders of images, or globs.", show_default=False),
+        typer.Argument(
+            metavar="PATH", help="Images, folders of images, or globs. scan.tif#3: page 3, from 0.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder or Hub id of a data set, in place of PATH.", show_default="none")
     ] = None,
-    split: Split = "test",
+    split: Annotated[str | None, typer.Option(help="Split of the data set.", show_default="test")] = None,
     layout: Annotated[
         str | None, typer.Option(help="Layout to read the data set by.", show_default="the one recognised")
     ] = None,
@@ -60,6 +73,8 @@ def detect(
     device: Device = None,
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
+    score: Score = None,
+    max_megapixels: MaxMegapixels = None,
     form: Annotated[
         RowFormat | None,
         typer.Option(
@@ -78,7 +93,8 @@ def detect(
     Score images and mark what is anomalous in them.
 
     For each image, an overlay (blue is 0, red is 1, a white line around the anomalous pixels) and the map
-    itself as a 16-bit PNG are written. The exit status is 1 if an image could not be read.
+    itself as a 16-bit PNG are written. The exit status is 1 if an image could not be read, or a picture not
+    be saved; its row then has the score and the error.
 
     Kill it at any time: the same command with --resume continues. Several devices: accelerate launch -m
     modeling_fbclip.cli detect … writes one file of rows a process. Together they hold the rows of a single
@@ -90,13 +106,16 @@ def detect(
       fbclip detect --data user/parts --streaming --no-maps --resume
       find . -name '*.png' -size +1k | fbclip detect --stdin
     """
-    from modeling_fbclip.detection.processes import join_processes
+    from modeling_fbclip.detection.processes import ALONE, join_processes
 
     if stdin:
         paths = [*(paths or []), *filter(None, (line.rstrip("\r\n") for line in sys.stdin))]
     processes = join_processes()
     form = _choose_format(form, resume or processes.size > 1)
-    _require_one_kind(paths, data, category, layout, streaming)
+    of_data = {"--split": split, "--layout": layout, "--streaming": streaming}
+    _require_one_kind(paths, data, category, of_data, recursive)
+    with blamed_on("--output"):
+        require_writable(output)
 
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.detection.results import Results
@@ -107,8 +126,11 @@ def detect(
         source = _open_paths(paths or [], recursive, output, category, batch_size)
     else:
         with blamed_on("--data"):
-            source = open_data(data, split, category, layout, streaming, batch_size)
-    detector = load_detector(model, device or processes.device, dtype, white_level)
+            source = open_data(data, split or "test", category, layout, streaming, batch_size)
+    images = (item.source for batch in source.batches(ALONE) for item in batch)
+    white = choose_white_level(white_level, max_megapixels, images, processes.is_main)
+    own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    detector = load_detector(model, device or processes.device, dtype, own)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
     detector.thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:
@@ -117,14 +139,14 @@ def detect(
     results = Results(detector, source.folder, output, overlays, maps)
     with blamed_on("--output"):
         output.mkdir(parents=True, exist_ok=True)
-        images = {"data": data, "split": split if data else None, "category": category, "layout": layout}
-        settings = {"batch_size": batch_size} | images
+        where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
+        settings = {"batch_size": batch_size} | where
         with _writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
             seen = detect_all(source, results, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
         typer.echo(_summary(seen, results, form), err=True)
-    if seen.labels["error"]:
+    if seen.outcomes["error"]:
         raise typer.Exit(1)
 
 
@@ -144,16 +166,22 @@ def _choose_format(form: RowFormat | None, to_files: bool) -> RowFormat:
 
 
 def _require_one_kind(
-    paths: list[str] | None, data: str | None, category: list[str] | None, layout: str | None, streaming: bool
+    paths: list[str] | None,
+    data: str | None,
+    category: list[str] | None,
+    of_data: Mapping[str, object],
+    recursive: bool,
 ) -> None:
     """Raises typer.BadParameter unless there are either images or a data set, with fitting options."""
     if data is not None:
         if paths:
             raise typer.BadParameter("name images or a data set, not both", param_hint="--data")
+        if recursive:
+            raise typer.BadParameter("is for folders named by PATH", param_hint="--recursive")
         return
     if not paths:
         raise typer.BadParameter("name images, or a data set by --data", param_hint="PATH")
-    for option, given in (("--streaming", streaming), ("--layout", layout)):
+    for option, given in of_data.items():
         if given:
             raise typer.BadParameter("is for a data set, by --data", param_hint=option)
     if category is not None and len(category) > 1:
@@ -207,10 +235,10 @@ def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[], obje
 
 def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
     detector = results.detector
-    total, processor = seen.labels.total(), detector.processor
-    counts = [f"{total} image{'s' * (total != 1)}", f"{seen.labels['anomalous']} anomalous"]
-    if seen.labels["error"]:
-        counts.append(f"{seen.labels['error']} failed")
+    total, processor = seen.categories.total(), detector.processor
+    counts = [f"{total} image{'s' * (total != 1)}", f"{seen.outcomes['anomalous']} anomalous"]
+    if seen.outcomes["error"]:
+        counts.append(f"{seen.outcomes['error']} failed")
     limit = f"score from {detector.thresholds.get('threshold', processor.threshold):.3f} on"
     known = set(processor.category_thresholds or {})
     if "threshold" not in detector.thresholds and known.intersection(seen.categories):

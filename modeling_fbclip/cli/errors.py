@@ -1,5 +1,6 @@
 """A user's mistake as one line: the only place where errors become messages of the command line."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,14 @@ EXTRAS = {
     "starlette": "demo",
 }
 
+# Options that are not named after their argument.
+FLAGS = {"output_dir": "--output", "num_workers": "--workers"}
+
+
+def option_of(argument: str) -> str:
+    """The option of an argument by its Python name."""
+    return FLAGS.get(argument, f"--{argument.replace('_', '-')}")
+
 
 def is_mistake(error: Exception) -> bool:
     """Whether the user can correct this error."""
@@ -33,7 +42,9 @@ def explain(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return f"needs the library {error.name!r}: pip install 'modeling-fbclip[{EXTRAS[error.name]}]'"
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        return one_line(f"{error.filename}: {error.strerror}")
+    if isinstance(error, ArgumentError):  # it writes the Python names of arguments in backquotes
+        return re.sub(r"`([a-z_]+)`", lambda name: option_of(name[1]), one_line(error))
     return one_line(error)
 
 
@@ -51,11 +62,9 @@ def blamed_on(argument: str | None) -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:  # who reads stdout has enough
-        raise
     except Exception as error:
         if not is_mistake(error):
             raise
         if isinstance(error, ArgumentError):
-            argument = f"--{error.argument.replace('_', '-')}"
+            argument = option_of(error.argument)
         raise typer.BadParameter(explain(error), param_hint=argument) from error

@@ -1,22 +1,35 @@
 """`fbclip evaluate`: a labelled data set in; the paper's metrics out, by category and on average."""
 
+import csv
+import io
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import BatchSize, Category, Device, Dtype, Layout, Model, Split, Streaming, WhiteLevel
-from modeling_fbclip.cli.tables import make_table
-from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.cli.options import (
+    BatchSize,
+    Category,
+    Device,
+    Dtype,
+    Layout,
+    MaxMegapixels,
+    Model,
+    Score,
+    Split,
+    Streaming,
+    WhiteLevel,
+    choose_white_level,
+)
+from modeling_fbclip.cli.stdout import printing, take_each
+from modeling_fbclip.cli.tables import print_table
+from modeling_fbclip.common.files import require_writable, written_aside
 from modeling_fbclip.common.markdown import markdown_table
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 COLUMNS = {
     "image_auroc": "image AUROC",
@@ -30,6 +43,7 @@ COLUMNS = {
     "pixel_aupimo": "AUPIMO",
 }
 TITLE = "Percent; AUPRO up to a false positive rate of 0.3, exact, and as published: 200 thresholds, rescaled"
+ROW_COLUMNS = ("path", "category", "defect", "label", "score", "figure")
 
 ReportFormat = Literal["table", "json", "markdown"]
 
@@ -39,6 +53,10 @@ def evaluate(
     model: Model = None,
     output: Annotated[
         Path | None, typer.Option(dir_okay=False, help="JSON file for the report.", show_default="none")
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="CSV or JSON file for a row an image, misses marked.", show_default="none"),
     ] = None,
     split: Split = "test",
     layout: Layout = None,
@@ -56,10 +74,14 @@ def evaluate(
     device: Device = None,
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
+    score: Score = None,
+    max_megapixels: MaxMegapixels = None,
     form: Annotated[ReportFormat, typer.Option("--format", help="Form of the report on stdout.")] = "table",
     plots: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Folder for curves, histograms and misses.", show_default="none"),
+        typer.Option(
+            file_okay=False, help="Folder for curves, histograms, overlays of misses, misses.csv.", show_default="none"
+        ),
     ] = None,
 ) -> None:
     """
@@ -72,6 +94,12 @@ def evaluate(
     Example:
       fbclip evaluate data/mvtec --output report.json --plots figures
     """
+    for option, target in (("--output", output), ("--rows", rows), ("--plots", plots)):
+        if target is not None:
+            with blamed_on(option):
+                require_writable(target)
+    if rows is not None and rows.suffix.lower() not in (".csv", ".json"):
+        raise typer.BadParameter(f"{rows} must end in .csv or .json", param_hint="--rows")
     with blamed_on("DATA"):
         from modeling_fbclip.data import load_anomaly_dataset
 
@@ -80,15 +108,18 @@ def evaluate(
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.detection.processes import join_processes
+    from modeling_fbclip.detection.white_level import images_of
     from modeling_fbclip.evaluation import evaluate as evaluate_model
 
     processes = join_processes()
-    detector = load_detector(model, device or processes.device, dtype, white_level)
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)  # an impossible path is found before the work
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset), processes.is_main)
+    own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    detector = load_detector(model, device or processes.device, dtype, own)
     total = None if streaming else -(-len(dataset) // processes.size)
-    aside = written_aside(plots, owner=processes.is_main) if plots is not None else nullcontext()
-    with aside as figures, progress_bar(total, "evaluate", visible=processes.is_main) as progress:
+    with ExitStack() as unfinished, progress_bar(total, "evaluate", visible=processes.is_main) as progress:
+        figures = None
+        if plots is not None:
+            figures = unfinished.enter_context(written_aside(plots, owner=processes.is_main))
         report = evaluate_model(
             detector.model,
             detector.processor,
@@ -99,38 +130,65 @@ def evaluate(
             num_workers=workers,
             plots=figures,
             on_image=partial(progress.update, 1),
+            with_rows=True,
         )
-    if processes.is_main:
-        _write(report, output)
-        _print(report, form)
+        finished = unfinished.pop_all()
+    images = report.pop("rows")
+    as_rows = _to_csv if rows is not None and rows.suffix.lower() == ".csv" else _to_json
+    if not processes.is_main:
+        finished.close()
+        return
+    take_each(
+        partial(_print, report, form),
+        partial(_write, "--output", output, _to_json(report)),
+        partial(_write, "--rows", rows, as_rows(images)),
+        partial(_keep, finished, figures, images),
+    )
+    if problems := report.get("problems"):
+        raise typer.BadParameter("; ".join(problems), param_hint="--plots")
 
 
-def _write(report: dict[str, Any], output: Path | None) -> None:
-    if output is not None:
-        with written_aside(output) as aside:
-            aside.write_text(_to_json(report), encoding="utf-8")
+def _write(option: str, target: Path | None, text: str) -> None:
+    if target is not None:
+        with blamed_on(option), written_aside(target) as aside:
+            aside.write_text(text, encoding="utf-8")
+
+
+def _keep(finished: ExitStack, figures: Path | None, images: list[dict[str, Any]]) -> None:
+    with blamed_on("--plots"), finished:
+        if figures is not None:
+            misses = [image for image in images if image["figure"]]
+            figures.mkdir(parents=True, exist_ok=True)
+            (figures / "misses.csv").write_text(_to_csv(misses), encoding="utf-8")
 
 
 def _print(report: dict[str, Any], form: ReportFormat) -> None:
-    if form == "json":
-        print(_to_json(report), end="")
-    elif form == "markdown":
-        print(_markdown(report))
+    if form == "table":
+        header, *rows, mean = _rows(report)
+        print_table(header, rows, header[1:], mean, _title(report))
     else:
-        from rich.console import Console
-
-        # A narrower table would be wrapped. A pipe has no width.
-        console = Console(width=max(Console().width, 132))
-        console.print(_table(report))
-
-
-def _to_json(report: dict[str, Any]) -> str:
-    return json.dumps(report, indent=2, allow_nan=False) + "\n"
+        with printing():
+            print(_to_json(report) if form == "json" else _markdown(report) + "\n", end="")
+    few = [name for name, metrics in report["categories"].items() if _has_too_few_pixels(metrics)]
+    if few and form != "json":
+        said = "AUPIMO needs 100000 pixels of normal images, more images or a larger --size; n/a for"
+        typer.echo(f"{said} {', '.join(few)}", err=True)
 
 
-def _table(report: dict[str, Any]) -> "Table":
-    header, *rows, mean = _rows(report)
-    return make_table(header, rows, header[1:], mean, _title(report))
+def _has_too_few_pixels(metrics: dict[str, float | None]) -> bool:
+    return metrics["pixel_aupimo"] is None and metrics["pixel_auroc"] is not None
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def _to_csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ROW_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _markdown(report: dict[str, Any]) -> str:
@@ -139,12 +197,15 @@ def _markdown(report: dict[str, Any]) -> str:
 
 
 def _title(report: dict[str, Any]) -> str:
-    overlap = report["training_overlap"]
-    if overlap and overlap.get("images"):
-        return f"NOT ZERO-SHOT: trained on {overlap['images']} of these {overlap['of']} images. {TITLE}"
-    if overlap and "unknown" in overlap:
-        return f"It is unknown whether the model was trained on these images. {TITLE}"
-    return TITLE
+    trained, calibrated = report["training_overlap"] or {}, report["calibration_overlap"] or {}
+    said = []
+    if trained.get("images"):
+        said.append(f"NOT ZERO-SHOT: trained on {trained['images']} of these {trained['of']} images.")
+    if "unknown" in trained:
+        said.append("It is unknown whether the model was trained on these images.")
+    if calibrated.get("images"):
+        said.append(f"Thresholds were set on {calibrated['images']} of these {calibrated['of']} images.")
+    return " ".join([*said, TITLE])
 
 
 def _rows(report: dict[str, Any]) -> Iterator[list[str]]:

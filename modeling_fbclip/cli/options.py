@@ -1,12 +1,20 @@
 """Options that several commands share."""
 
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from modeling_fbclip.cli.errors import blamed_on
+
 Model = Annotated[str | None, typer.Option(help="Folder or Hub id of a model.", show_default="the bundled one")]
 Split = Annotated[str, typer.Option(help="Split of the data set.")]
+ChosenSplit = Annotated[
+    str | None,
+    typer.Option(help="Split of the data set.", show_default="train if it has what is needed, else test"),
+]
 Layout = Annotated[str | None, typer.Option(help="Layout to read DATA by.", show_default="the one recognised")]
 Category = Annotated[list[str] | None, typer.Option(help="A category to use; may be repeated.", show_default="all")]
 Streaming = Annotated[
@@ -16,21 +24,66 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Images that go through the 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps …", show_default="an accelerator if there is one")]
 Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Number type of the weights.")]
 WhiteLevel = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        min=1, help="Value of white in images of more than 8 bits.", show_default="the processor's, or the file's"
+        metavar="<N|auto>",
+        help="Value of white in images of more than 8 bits that do not declare it; auto: by the first 100 images.",
+        show_default="the processor's, or the number type's",
     ),
 ]
+MaxMegapixels = Annotated[
+    float | None,
+    typer.Option(min=0.001, help="Larger images are refused.", show_default="the processor's, else 200"),
+]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
+Score = Annotated[
+    Literal["cls", "map_max", "map_top1"] | None,
+    typer.Option(
+        help="Score of an image: of the CLS token, or of the map: its largest value, or the mean of its largest 1 %.",
+        show_default="the processor's",
+    ),
+]
 Format = Literal["table", "json", "csv"]
 
 
-def require_empty(output: Path, force: bool) -> None:
+def choose_white_level(
+    given: str | None, max_megapixels: float | None, images: Iterable[Callable[[], Any]], is_main: bool = True
+) -> float | None:
+    """
+    The number that `--white-level` gives, or that `auto` finds in the first of the images and prints.
+
+    Raises:
+        typer.BadParameter: if it is neither a number from 1 on nor `auto`.
+    """
+    if given is None:
+        return None
+    if given == "auto":
+        from modeling_fbclip.detection.white_level import find_white_level
+        from modeling_fbclip.files_fbclip import MAX_MEGAPIXELS
+
+        return find_white_level(
+            images, max_megapixels or MAX_MEGAPIXELS, lambda line: typer.echo(line, err=True) if is_main else None
+        )
+    try:
+        white_level = float(given)
+    except ValueError:
+        white_level = math.nan
+    if not 1 <= white_level < math.inf:
+        raise typer.BadParameter(
+            f"{given!r} is neither a number from 1 on, such as 4095, nor auto", param_hint="--white-level"
+        )
+    return white_level
+
+
+def require_free(output: Path, force: bool) -> None:
     """
     Raises:
-        typer.BadParameter: if there is something in the folder, unless `--force` is given.
+        typer.BadParameter: if the folder cannot be written to, or if there is something in it, unless `--force` is
+            given.
     """
-    from modeling_fbclip.common.files import is_empty
+    from modeling_fbclip.common.files import is_empty, require_writable
 
-    if not force and not is_empty(output):
-        raise typer.BadParameter(f"{output} is not empty; choose another folder, or --force", param_hint="--output")
+    with blamed_on("--output"):
+        if not force and not is_empty(output):
+            raise ValueError(f"{output} is not empty; choose another folder, or --force")
+        require_writable(output)

@@ -9,11 +9,17 @@ from contextlib import AbstractContextManager, contextmanager
 
 import typer
 
+from modeling_fbclip.cli.stdout import printing
 from modeling_fbclip.cli.tables import printable
 from modeling_fbclip.common.progress import print_beside_bar
 from modeling_fbclip.detection.rows import Row
 
 WriteRow = Callable[[Row], None]
+
+
+def _say(text: str) -> None:
+    with printing():
+        print_beside_bar(text)
 
 
 def open_report(form: str) -> AbstractContextManager[WriteRow]:
@@ -26,18 +32,16 @@ def _table() -> Iterator[WriteRow]:
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def write(row: Row) -> None:
-        if row.error is not None:
-            score, label, colour, result = "-", "error", typer.colors.YELLOW, row.error
-        else:
-            colour = typer.colors.RED if row.label == "anomalous" else typer.colors.GREEN
-            score, label, result = f"{row.score:.3f}", str(row.label), str(row.overlay)
-        label = f"{label:<9}"
-        print_beside_bar(
+        score = "-" if row.score is None else f"{row.score:.3f}"
+        label = f"{row.label or 'error':<9}"
+        colour = typer.colors.RED if row.label == "anomalous" else typer.colors.GREEN
+        colour = typer.colors.YELLOW if row.error else colour
+        _say(
             f"{score:>5}  {typer.style(label, fg=colour) if coloured else label}  "
-            f"{printable(row.path)} → {printable(result)}"
+            f"{printable(row.path)} → {printable(row.error or str(row.overlay))}"
         )
 
-    print_beside_bar(f"{'score':>5}  {'label':<9}  image → overlay")
+    _say(f"{'score':>5}  {'label':<9}  image → overlay")
     yield write
 
 
@@ -47,21 +51,21 @@ def _json() -> Iterator[WriteRow]:
 
     def write(row: Row) -> None:
         nonlocal comma
-        print_beside_bar(comma + json.dumps(row._asdict(), allow_nan=False))
+        _say(comma + json.dumps(row._asdict(), allow_nan=False))
         comma = ","
 
-    print_beside_bar("[")
+    _say("[")
     try:
         yield write
     finally:
-        print_beside_bar("]")  # so that a broken run leaves a valid JSON document too
+        _say("]")  # so that a broken run leaves a valid JSON document too
 
 
 @contextmanager
 def _csv() -> Iterator[WriteRow]:
     def write(row: Sequence[object]) -> None:
-        writer.writerow(row)
-        sys.stdout.flush()
+        with printing():
+            writer.writerow(row)
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     write(Row._fields)

@@ -1,24 +1,28 @@
 """Results on stdout: a table for a reader, CSV or JSON for a program."""
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from modeling_fbclip.cli.stdout import printing
+
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
 WIDE = 10_000  # characters: a table on a pipe is not wrapped
 
 
 def print_json(value: object) -> None:
-    print(json.dumps(value, indent=2))
+    with printing():
+        print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def print_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
+    with printing():
+        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
 
 
 def print_table(
@@ -26,23 +30,10 @@ def print_table(
     rows: Iterable[Sequence[object]],
     numeric: Collection[str] = (),
     total: Sequence[object] = (),
-) -> None:
-    """A table as wide as the terminal, or as wide as it needs on a pipe; the arguments are those of `make_table`."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else WIDE)
-    console.print(make_table(header, rows, numeric, total))
-
-
-def make_table(
-    header: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    numeric: Collection[str] = (),
-    total: Sequence[object] = (),
     title: str | None = None,
-) -> "Table":
+) -> None:
     """
-    A table to print with rich.
+    A table as wide as the terminal, or as wide as it needs on a pipe.
 
     Args:
         header: the names of the columns.
@@ -52,6 +43,7 @@ def make_table(
         title: a line above the table, which then has a frame.
     """
     from rich import box
+    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.HEAVY_HEAD if title else box.SIMPLE_HEAD)
@@ -62,7 +54,12 @@ def make_table(
     if total:
         table.add_section()
         table.add_row(*map(_cell, total), style="bold")
-    return table
+    # rich would end in its own way when the reader has gone, and take 80 columns where TERM is dumb.
+    on_terminal, text = sys.stdout.isatty(), io.StringIO()
+    width = Console().width if on_terminal else WIDE
+    Console(file=text, force_terminal=on_terminal, width=width, height=25).print(table)
+    with printing():
+        print(text.getvalue(), end="")
 
 
 def printable(text: str) -> str:

@@ -8,11 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import Category, Layout, Model, Split, WhiteLevel
+from modeling_fbclip.cli.errors import blamed_on, option_of
+from modeling_fbclip.cli.options import (
+    Category,
+    ChosenSplit,
+    Layout,
+    MaxMegapixels,
+    Model,
+    WhiteLevel,
+    choose_white_level,
+)
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
 
-FLAGS = {"output_dir": "--output", "num_workers": "--workers"}
 # Types on the command line, where they differ from the field's.
 TYPES = {"output_dir": Path, "cache_features": Path | None, "resume": str | None, "report_to": list[str]}
 
@@ -33,7 +40,7 @@ def _option(argument: Field[Any]) -> inspect.Parameter:
     allowed = argument.metadata.get("allowed")
     default = inspect.Parameter.empty if argument.default is MISSING else argument.default
     option = typer.Option(
-        FLAGS.get(name, f"--{name.replace('_', '-')}"),
+        option_of(name),
         help=argument.metadata["help"],
         min=allowed.low if allowed is not None and kind in (int, int | None) else None,
         file_okay=False,
@@ -52,20 +59,22 @@ def _option(argument: Field[Any]) -> inspect.Parameter:
 def train(
     data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or Hub id of a data set.", show_default=False)],
     model: Model = None,
-    split: Split = "test",
+    split: ChosenSplit = None,
     layout: Layout = None,
     category: Category = None,
     white_level: WhiteLevel = None,
+    max_megapixels: MaxMegapixels = None,
     **arguments: Any,
 ) -> None:
     """
     Fine-tune a model on a labelled data set. The defaults are the published recipe.
 
-    Images without masks train the image score alone. With --synthetic, DATA may also be a folder of good images.
-    The model keeps its thresholds: set new ones with fbclip calibrate.
+    Images without masks train the score of the CLS token alone, which then becomes the processor's, or the best
+    of its kinds on the held-out share. With --synthetic, DATA may also be a folder of good images, and those for
+    training are used if there are any. The model keeps its thresholds: set new ones with fbclip calibrate.
     DATA is read whole, never streamed: the number of steps depends on its length.
-    Kill it at any time: the same command with --resume auto continues, to the same result. Several devices:
-    accelerate launch -m modeling_fbclip.cli train …
+    Kill it at any time: the same command with --resume auto continues, to the same result; with more --epochs
+    it goes on from there. Several devices: accelerate launch -m modeling_fbclip.cli train …
 
     \b
     Example:
@@ -73,23 +82,33 @@ def train(
     """
     args = FBCLIPTrainingArguments(**arguments)
     with blamed_on("DATA"):
-        from modeling_fbclip.data import holds_good_images_only, load_anomaly_dataset
+        from modeling_fbclip.data import holds_good_images_only, load_fitting_split
 
         if args.synthetic and layout is None and holds_good_images_only(data):
             layout = "good-only"
-        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category)
+        labels = (0,) if args.synthetic else (0, 1)
+        dataset, read = load_fitting_split(data, labels, split, layout, category)
 
     from accelerate import PartialState
 
     from modeling_fbclip import training
     from modeling_fbclip.detection.loading import load_detector
+    from modeling_fbclip.detection.processes import is_launched_as_main
+    from modeling_fbclip.detection.white_level import images_of
 
-    loaded = load_detector(model, "cpu", white_level=white_level)
-    training.train(loaded.model, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
+    white = choose_white_level(white_level, max_megapixels, images_of(dataset), is_launched_as_main())
+    loaded = load_detector(model, "cpu", own={"white_level": white, "max_megapixels": max_megapixels})
+    try:
+        training.train(loaded.model, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
+    except KeyboardInterrupt:
+        if is_launched_as_main():
+            typer.echo("stopped; the same command with --resume auto continues", err=True)
+        raise
     if PartialState().is_main_process:
         output = args.output_dir
         typer.echo(
-            f"saved to {output}, with the thresholds that the model had before; set its own by: "
+            f"saved to {output}, with the thresholds that the model had before; trained on the split {read!r}; "
+            f"set its own thresholds by: "
             f"fbclip calibrate good_parts/ --model {output} --output {output}",
             err=True,
         )

@@ -1,10 +1,12 @@
 """Files and folders that are whole or not there."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 PARTIAL = ".partial"
 
@@ -16,6 +18,8 @@ def written_aside(target: Path, owner: bool = True, writer: str = "") -> Iterato
     folder that exists, files of the same names are replaced and the others stay. What a killed run has left is
     removed by the next one with the same target and writer.
 
+    A device, such as `/dev/stdout`, is written itself.
+
     Args:
         target: the file or folder to write.
         owner: of several processes that write to the temporary path, the owner renames it.
@@ -23,7 +27,10 @@ def written_aside(target: Path, owner: bool = True, writer: str = "") -> Iterato
     """
     target = target.absolute()  # "." has no name
     # Inside a folder that exists, as its parent may be another file system.
-    aside = target / PARTIAL if target.is_dir() else target.with_name(f".{target.name}{writer}.partial")
+    aside = target / PARTIAL if target.is_dir() else target.with_name(f".{target.name[:50]}{writer}.partial")
+    if target.exists() and not (target.is_dir() or target.is_file()):
+        yield target
+        return
     if owner:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove(aside)
@@ -34,6 +41,25 @@ def written_aside(target: Path, owner: bool = True, writer: str = "") -> Iterato
     finally:
         if owner:
             _remove(aside)
+
+
+def require_writable(target: Path) -> None:
+    """
+    Tries whether a file or a folder can be written, before the work that fills it. Nothing stays of the try.
+
+    Raises:
+        OSError: it cannot.
+    """
+    if target.exists() and not (target.is_dir() or target.is_file()):  # a device
+        return
+    folder = next(path for path in (target.absolute(), *target.absolute().parents) if path.exists())
+    if not folder.is_dir() and folder != target.absolute():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
+    try:
+        with TemporaryDirectory(dir=folder if folder.is_dir() else folder.parent):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 def is_empty(folder: Path) -> bool:

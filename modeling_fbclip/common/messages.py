@@ -3,6 +3,7 @@
 import re
 
 LONGEST = 400  # characters; what a terminal shows at a glance
+LONG_NAME = re.compile(r"\S{200,}")  # of a file; its middle is left out
 # How huggingface_hub's strict dataclasses introduce an error of one of our own checks.
 CLASS_VALIDATION = re.compile(r"^Class validation error for validator '\w+': \w+Error: ")
 FIELD_VALIDATION = re.compile(r"^Validation error for field '(\w+)': \w+Error: ")
@@ -23,7 +24,8 @@ class ArgumentError(ValueError):
 
 
 def one_line(message: object) -> str:
-    """A library's message on one line, cut at `LONGEST` characters."""
+    """A library's message on one line, long names without their middle, cut at `LONGEST` characters."""
     text = CLASS_VALIDATION.sub("", " ".join(str(message).split()))
     text = FIELD_VALIDATION.sub(r"`\1`: ", text)
+    text = LONG_NAME.sub(lambda name: f"{name[0][:80]}…{name[0][-80:]}", text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -1,11 +1,12 @@
 """The record of how a model came about: the files beside its weights that hold it, read and copied."""
 
-import json
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.common.messages import one_line
 
 if TYPE_CHECKING:
@@ -15,14 +16,21 @@ logger = logging.getLogger(__name__)
 
 # {"image_digests": ["…", …], …}, written by `fbclip train`. Each image trained on has a digest.
 TRAINING_RECORD = "training_record.json"
+# As that, written by `fbclip calibrate`, of the images that the thresholds were set on.
+CALIBRATION_RECORD = "calibration_record.json"
 # In the record of a model whose base's record could not be looked up: why not.
 UNKNOWN_BEFORE = "earlier_images_unknown"
-RECORDS = (TRAINING_RECORD, "recipe.json")
+RECORDS = (TRAINING_RECORD, "recipe.json", CALIBRATION_RECORD)
+WEIGHTS = "model.safetensors"
 
 
-def trained_images(model: "FBCLIPModel") -> frozenset[str] | str | None:
+def recorded_images(model: "FBCLIPModel", name: str = TRAINING_RECORD) -> frozenset[str] | str | None:
     r"""
     Digests of the images that a model was trained on, from the record in the place that it was loaded from.
+
+    Args:
+        model ([`FBCLIPModel`]): The model.
+        name (`str`): The record's name; `CALIBRATION_RECORD` for the images that its thresholds were set on.
 
     Returns:
         `frozenset[str]`; `None` if there is no record or the model was made in memory; the reason, which is logged as
@@ -32,24 +40,25 @@ def trained_images(model: "FBCLIPModel") -> frozenset[str] | str | None:
         `ValueError`: The record is damaged.
     """
     try:
-        file = _find(model, TRAINING_RECORD)
+        file = _find(model, name)
     except OSError as error:
-        logger.warning("It is unknown which images the model was trained on. %s", error)
+        work = "trained" if name == TRAINING_RECORD else "calibrated"
+        logger.warning("It is unknown which images the model was %s on. %s", work, error)
         return str(error)
     if file is None:
         return None
+    record = read_record(file)
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
         if UNKNOWN_BEFORE in record:
             logger.warning("It is unknown which images the model was trained on earlier. %s", record[UNKNOWN_BEFORE])
         return frozenset(record["image_digests"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: no record of training images ({error}); remove it or train again.") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file}: has no digests of images ({error}); remove it or make it again.") from error
 
 
-def copy_records(model: "FBCLIPModel", folder: Path) -> None:
+def copy_records(model: "FBCLIPModel", folder: Path, names: Sequence[str] = RECORDS) -> None:
     """Copies a model's records from the place that it was loaded from. Warns if the Hub cannot be asked for one."""
-    for name in RECORDS:
+    for name in names:
         try:
             file = _find(model, name)
         except OSError as error:
@@ -57,6 +66,21 @@ def copy_records(model: "FBCLIPModel", folder: Path) -> None:
             continue
         if file is not None:
             shutil.copyfile(file, folder / name)
+
+
+def copy_weights(model: "FBCLIPModel", folder: Path) -> bool:
+    """Copies the files of a model's weights, bit for bit. Whether there are any: a model may be made in memory."""
+    for first in (WEIGHTS, f"{WEIGHTS}.index.json"):
+        try:
+            file = _find(model, first)
+        except OSError:  # the Hub cannot be asked; the local copy has one of the two
+            continue
+        if file is not None:
+            parts = [] if first == WEIGHTS else sorted(set(read_record(file)["weight_map"].values()))
+            for name in (first, *parts):
+                shutil.copyfile(_find(model, name) or file, folder / name)
+            return True
+    return False
 
 
 def _find(model: "FBCLIPModel", file_name: str) -> Path | None:

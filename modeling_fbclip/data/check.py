@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
 from modeling_fbclip.data.loading import find_folder, load_anomaly_dataset
 from modeling_fbclip.data.registry import identify
+from modeling_fbclip.files_fbclip import MAX_MEGAPIXELS, shortened
 from modeling_fbclip.images_fbclip import load_mask
 
 
@@ -44,6 +45,8 @@ def check_anomaly_dataset(
     name_or_path: str | Path,
     layout: str | None = None,
     on_image: Callable[[], None] | None = None,
+    white_level: float | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Findings:
     r"""
     Reads every file of a data set, one at a time, and counts.
@@ -52,6 +55,7 @@ def check_anomaly_dataset(
         name_or_path (`str` or `Path`): As in [`load_anomaly_dataset`].
         layout (`str`, *optional*): As there.
         on_image (callable, *optional*): Called after each image.
+        white_level, max_megapixels (`float`, *optional*): As in [`FBCLIPProcessor`].
 
     Returns:
         `Findings`: The layout, the counts of each split and category, and every oddity: a file that cannot be read, an
@@ -61,8 +65,8 @@ def check_anomaly_dataset(
     Raises:
         `ValueError`: If the data set as a whole cannot be read.
     """
-    splits, found_layout = _splits(name_or_path, layout)
-    tally = _Tally()
+    splits, found_layout = find_splits(name_or_path, layout)
+    tally = _Tally(white_level, max_megapixels)
     for split in splits:
         dataset: Any = load_anomaly_dataset(name_or_path, split, layout=layout, streaming=True)
         for row in undecoded(dataset):
@@ -77,7 +81,8 @@ def check_anomaly_dataset(
     return Findings(str(name_or_path), found_layout, title, tally.counts(), tally.all_oddities() + lacking)
 
 
-def _splits(name_or_path: str | Path, layout: str | None) -> tuple[list[str], str]:
+def find_splits(name_or_path: str | Path, layout: str | None) -> tuple[list[str], str]:
+    """The splits of a data set, and the name of its layout."""
     folder = find_folder(name_or_path, layout)
     if folder is not None:
         return list(folder.splits), folder.layout.name
@@ -89,7 +94,9 @@ def _splits(name_or_path: str | Path, layout: str | None) -> tuple[list[str], st
 class _Tally:
     """Counts and oddities so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, white_level: float | None, max_megapixels: float) -> None:
+        self.white_level = white_level
+        self.max_megapixels = max_megapixels
         self.images: dict[tuple[str, str], Counter[str]] = {}
         self.oddities: list[Oddity] = []
         self.without_mask: list[Oddity] = []
@@ -99,7 +106,8 @@ class _Tally:
         counter = self.images.setdefault((split, category), Counter())
         counter["anomalous" if row["label"] else "normal"] += 1
         counter["masks"] += row["mask"] is not None
-        self.oddities += (Oddity(split, category, file, problem) for file, problem in _problems(row))
+        problems = _problems(row, self.white_level, self.max_megapixels)
+        self.oddities += (Oddity(split, category, file, problem) for file, problem in problems)
         if row["label"] and row["mask"] is None:
             self.without_mask.append(Oddity(split, category, path, "anomalous, but has no mask"))
 
@@ -115,19 +123,19 @@ class _Tally:
         return self.oddities + (self.without_mask if has_masks else [])
 
 
-def _problems(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _problems(row: Mapping[str, Any], white_level: float | None, max_megapixels: float) -> Iterator[tuple[str, str]]:
     """The damaged or odd files of a row, each with its problem."""
     image_path = row["path"]
     size = None
     try:
-        size = read_rgb(row["image"], image_path).size
+        size = read_rgb(row["image"], image_path, white_level, max_megapixels).size
     except ValueError as error:
         yield image_path, _reason(error, image_path)
     if row["mask"] is None:
         return
     mask_path = row["mask"]["path"] or image_path
     try:
-        mask = load_mask(open_image(row["mask"], mask_path))
+        mask = load_mask(open_image(row["mask"], mask_path), mask_path, max_megapixels)
     except ValueError as error:
         yield mask_path, _reason(error, mask_path)
         return
@@ -139,4 +147,4 @@ def _problems(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _reason(error: ValueError, path: str) -> str:
-    return str(error).removeprefix(f"{path}: ").rstrip(".")
+    return str(error).removeprefix(f"{shortened(path)}: ").rstrip(".")

@@ -18,6 +18,8 @@ from datasets import (
 )
 from datasets.exceptions import DatasetGenerationError, DatasetsError
 
+from modeling_fbclip.common.hub import asking_hub
+from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.data.decoding import marks_anything
 from modeling_fbclip.data.layouts.base import ANOMALY, GOOD, is_normal
 
@@ -125,7 +127,7 @@ def load_columns(
         return rows
     if missing := sorted(set(categories) - set(rows["category"])):
         known = ", ".join(dict.fromkeys(rows["category"]))
-        raise ValueError(f"{name}: has no category {missing[0]!r} in {split!r}, but {known}.")
+        raise ArgumentError("category", f"{name}: has no category {missing[0]!r} in {split!r}, but {known}.")
     return rows.select([index for index, category in enumerate(rows["category"]) if category in categories])
 
 
@@ -148,9 +150,15 @@ def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) ->
     try:
         if (saved := _load_saved(name)) is not None:
             if split not in saved:
-                raise ValueError(f"has no split {split!r}, but {', '.join(map(repr, saved))}")
+                has = ", ".join(map(repr, saved))
+                raise ArgumentError("split", f"{name}: has no split {split!r}, but {has}.")
             return saved[split].to_iterable_dataset() if streaming else saved[split]
-        return load_dataset(name, split=split, streaming=streaming, **options)
+        if Path(name).is_dir():
+            return load_dataset(name, split=split, streaming=streaming, **options)
+        with asking_hub(name):
+            return load_dataset(name, split=split, streaming=streaming, **options)
+    except ArgumentError:
+        raise
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         cause = (isinstance(error, DatasetGenerationError) and error.__cause__) or error
         reason = " ".join(str(cause).split()).rstrip(".")

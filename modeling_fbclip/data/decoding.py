@@ -1,11 +1,11 @@
 """Reads the images of a data set. The errors of `datasets` do not name the file; these do."""
 
 from collections.abc import Mapping
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image as PILImage
 
+from modeling_fbclip.files_fbclip import MAX_MEGAPIXELS
 from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
 
 if TYPE_CHECKING:
@@ -40,35 +40,35 @@ def mask_name(row: Mapping[str, Any], index: int) -> str:
 
 def open_image(value: Any, name: str) -> Any:
     """
-    A row's image as a path or as a PIL image, which `load_rgb_image` and `load_mask` can read.
+    A row's image as `load_rgb_image` and `load_mask` can read it: a path, bytes or a PIL image.
 
     Args:
         value: the image in an undecoded or a decoded row.
         name: what an error calls the image.
 
     Raises:
-        ValueError: if the bytes in the table are no image.
+        ValueError: if a streamed file cannot be read.
     """
     if not isinstance(value, dict):
         return value
-    if value["bytes"] is None and "://" not in (value["path"] or ""):
+    if value["bytes"] is not None:
+        return value["bytes"]
+    if "://" not in (value["path"] or ""):
         return value["path"]
+    from datasets.utils.file_utils import xopen
+
     try:
-        if value["bytes"] is not None:
-            return PILImage.open(BytesIO(value["bytes"]))
-        from datasets.utils.file_utils import xopen
-
         with xopen(value["path"], "rb") as file:  # a streamed file
-            return PILImage.open(BytesIO(file.read()))
-    except PILImage.DecompressionBombError as error:
-        raise ValueError(f"{name}: {error}") from error
+            return file.read()
     except OSError as error:
-        raise ValueError(f"{name}: not an image, or in a format that Pillow cannot read.") from error
+        raise ValueError(f"{name}: cannot be read ({error}).") from error
 
 
-def read_rgb(value: Any, name: str) -> PILImage.Image:
+def read_rgb(
+    value: Any, name: str, white_level: float | None = None, max_megapixels: float = MAX_MEGAPIXELS
+) -> PILImage.Image:
     """A row's image in RGB; ValueError with its name if it cannot be read."""
-    return load_rgb_image(open_image(value, name), name)
+    return load_rgb_image(open_image(value, name), name, white_level, max_megapixels)
 
 
 def marks_anything(mask: Any, name: str) -> bool:

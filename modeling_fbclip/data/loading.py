@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modeling_fbclip.common.hub import is_hub_id
+from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.data.layouts import LAYOUTS, Folder, UnknownLayoutError, recognise
 from modeling_fbclip.data.layouts.base import has_images
 from modeling_fbclip.data.registry import KNOWN_DATASETS
@@ -99,10 +101,10 @@ def find_folder(name_or_path: str | Path, layout: str | None = None) -> Folder |
             f"{known.name}: is not downloaded automatically; get {known.title} from {known.source}, "
             "and pass its folder."
         )
-    if str(name_or_path).count("/") != 1 or str(name_or_path).startswith((".", "/", "~")):
+    if not is_hub_id(str(name_or_path)):
         raise ValueError(f"{name_or_path}: no such folder, and a Hub name is of the form user/name.")
     if layout is not None:
-        raise ValueError(f"{name_or_path}: layout={layout!r} is for folders, and there is no such folder.")
+        raise ArgumentError("layout", f"{name_or_path}: layout={layout!r} is for folders; there is no such folder.")
     return None
 
 
@@ -137,10 +139,12 @@ def _require_datasets() -> None:
 def _choose(folder: Folder, name: str | Path, split: str, wanted: Sequence[str] | None) -> list[str]:
     """The categories to read, by the names of their folders."""
     if split not in folder.splits:
-        raise ValueError(f"{name}: has no split {split!r}, but {', '.join(map(repr, folder.splits))}.")
+        raise ArgumentError("split", f"{name}: has no split {split!r}, but {', '.join(map(repr, folder.splits))}.")
     by_title = {folder.title(category): category for category in folder.splits[split]}
     if missing := [title for title in wanted or [] if title not in by_title]:
-        raise ValueError(f"{name}: has no category {missing[0]!r} in {split!r}, but {', '.join(by_title)}.")
+        raise ArgumentError(
+            "category", f"{name}: has no category {missing[0]!r} in {split!r}, but {', '.join(by_title)}."
+        )
     return [by_title[title] for title in (by_title if wanted is None else wanted)]
 
 

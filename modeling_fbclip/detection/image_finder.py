@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from modeling_fbclip.files_fbclip import split_page
 from modeling_fbclip.images_fbclip import IMAGE_SUFFIXES
 
 
@@ -25,11 +26,11 @@ class ImageFinder(NamedTuple):
     result_suffixes: tuple[str, ...]
 
     def find(self, argument: str) -> Iterator[Path]:
-        """The images of one argument. An existing file is taken whatever its suffix and place."""
+        """The images of one argument. An existing file, or a page of it, is taken whatever its suffix and place."""
         path = Path(argument)
         if path.is_dir():
             yield from self._walk(path, self._in_output(path))
-        elif path.exists() or path.is_symlink():
+        elif _names_a_file(argument):
             yield path
         else:
             in_output = self._in_output(fixed_folder(argument))
@@ -72,7 +73,7 @@ class ImageFinder(NamedTuple):
 
     def _wanted(self, paths: Iterable[Path], from_output: bool) -> Iterator[Path]:
         for path in paths:
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
+            if not path.name.lower().endswith(IMAGE_SUFFIXES):
                 continue
             is_result = path.name.endswith(self.result_suffixes) or not from_output
             if not (is_result and self._in_output(path.parent)):
@@ -87,13 +88,18 @@ def fixed_folder(argument: str) -> Path:
     path = Path(argument)
     if path.is_dir():
         return path
-    if path.exists() or path.is_symlink():
+    if _names_a_file(argument):
         return path.parent
     parts = path.parts
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     if ".." in parts[fixed:]:
         raise ValueError(f"{argument}: '..' after a wildcard is not understood; write the folder out")
     return Path(*parts[:fixed])
+
+
+def _names_a_file(argument: str) -> bool:
+    """Whether it is a file's path, also one that cannot be read, or a page of a file as in `scan.tif#3`."""
+    return os.path.lexists(argument) or Path(split_page(argument)[0]).is_file()
 
 
 def common_folder(arguments: Sequence[str]) -> Path:

@@ -1,7 +1,9 @@
 """Loads a model with its processor: for the command line, the demo, the Hub and the benchmarks."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import torch
@@ -10,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.common.hub import asking_hub, is_hub_id
 from modeling_fbclip.common.messages import ArgumentError, one_line
 from modeling_fbclip.detection.detector import Detector
 
@@ -44,7 +47,7 @@ def load_detector(
     model_name: str | None = None,
     device: str | None = None,
     dtype: str = "float32",
-    white_level: float | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Detector:
     r"""
     A model with its processor, ready to be used.
@@ -53,7 +56,7 @@ def load_detector(
         model_name: a folder or a Hub id; `None` for the bundled model.
         device: torch's name of one, or `None` for the accelerator if there is one.
         dtype: torch's name of the weights' number type.
-        white_level: in place of the processor's.
+        own: settings in place of the processor's, by name; `None` keeps the processor's.
 
     Raises:
         `ArgumentError`: there is no such model or device; `argument` is `"model"` or `"device"`.
@@ -67,7 +70,9 @@ def load_detector(
         raise ArgumentError("model", f"{title} cannot be loaded: {one_line(error)}") from error
     if model.dtype is torch.bfloat16 and not computes_bfloat16(target.type):
         logger.warning("bfloat16 is very slow here: this processor has no instructions for it; take float32.")
-    processor.white_level = processor.white_level if white_level is None else white_level
+    for name, value in (own or {}).items():
+        if value is not None:
+            setattr(processor, name, value)
     return Detector(on_device(model, target), processor)
 
 
@@ -95,17 +100,18 @@ def require_folder_or_hub_id(name: str) -> None:
         raise ValueError("an empty name names no model")
     if Path(name).is_file():
         raise ValueError("it is a file; pass the folder that a model was saved to")
-    if not Path(name).is_dir() and name.count("/") != 1:
+    if not Path(name).is_dir() and not is_hub_id(name):
         raise ValueError(f"{name}: no such folder, and a Hub id is of the form user/name")
 
 
-def require_fbclip(name: str | Path) -> None:
-    """Raises ValueError if a model's `config.json` is of another kind of model."""
+def require_fbclip(name: str | Path) -> dict[str, Any]:
+    """The `config.json` of a model. ValueError if there is none, or it is of another kind of model."""
     if Path(name).is_dir() and not Path(name, "config.json").is_file():
         raise ValueError("it holds no config.json; pass the folder that a model was saved to")
-    kind = FBCLIPConfig.get_config_dict(name)[0].get("model_type")
-    if kind != FBCLIPConfig.model_type:
-        raise ValueError(f"it holds a {kind!r} model, not an FB-CLIP")
+    config = FBCLIPConfig.get_config_dict(name)[0]
+    if config.get("model_type") != FBCLIPConfig.model_type:
+        raise ValueError(f"it holds a {config.get('model_type')!r} model, not an FB-CLIP")
+    return config
 
 
 def _load(model_name: str | None, dtype: torch.dtype) -> tuple[FBCLIPModel, FBCLIPProcessor]:
@@ -113,7 +119,24 @@ def _load(model_name: str | None, dtype: torch.dtype) -> tuple[FBCLIPModel, FBCL
         model, processor = load_bundled()
         return torch.nn.Module.to(model, dtype), processor  # `model.to` has no types in transformers
     require_folder_or_hub_id(model_name)
-    require_fbclip(model_name)
+    if Path(model_name).is_dir():
+        config = require_fbclip(model_name)
+        if config.get("includes_clip", True) or Path(str(config.get("clip_name_or_path"))).is_dir():
+            return _load_both(model_name, dtype)
+    with asking_hub(model_name) as answers:
+        try:
+            require_fbclip(model_name)
+            model, processor = _load_both(model_name, dtype)
+        except OSError as error:
+            if answers:
+                raise
+            raise OSError("the Hub does not answer, and there is no complete local copy") from error
+    if not answers and model.loaded_from is not None:
+        model.loaded_from["local_files_only"] = True  # its records are not asked for either
+    return model, processor
+
+
+def _load_both(model_name: str, dtype: torch.dtype) -> tuple[FBCLIPModel, FBCLIPProcessor]:
     return FBCLIPModel.from_pretrained(model_name, dtype=dtype), FBCLIPProcessor.from_pretrained(model_name)
 
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-# Environment variables in which launchers say how many processes there are: torchrun and accelerate, Intel MPI and
-# MPICH, Open MPI, MVAPICH.
+# Environment variables in which launchers say how many processes there are, and which one this is: torchrun and
+# accelerate, Intel MPI and MPICH, Open MPI, MVAPICH.
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 # Shares may end hours apart; torch's default time-out of ten minutes would stop the processes that wait.
 PATIENCE = timedelta(days=30)
 
@@ -77,6 +78,11 @@ class Processes(NamedTuple):
 
 
 ALONE = Processes()
+
+
+def is_launched_as_main() -> bool:
+    """Whether this is the process that prints, as the launcher says before the processes join each other."""
+    return all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
 def join_processes() -> Processes:

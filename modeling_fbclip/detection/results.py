@@ -1,6 +1,7 @@
 """What becomes of an image: its row, and the pictures in the output folder."""
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,21 +63,31 @@ class Results(NamedTuple):
         }
 
     def row(self, found: Found) -> Row:
-        """One image's row, once its pictures are written."""
+        """One image's row, once its pictures are written. It has the score even if they cannot be."""
         item, picture, outputs, error = found
         if picture is None or outputs is None:
             return Row(item.path, error=error, category=item.category)
-        overlay_path = map_path = None
         try:
             result = self.detector.finish(outputs, (picture.height, picture.width), item.category)
-            if self.overlays:
-                overlay = render_overlay(picture, result["anomaly_map"], result["mask"])
-                overlay_path = self._save(item, OVERLAY_SUFFIX, overlay)
-            if self.maps:
-                map_path = self._save(item, MAP_SUFFIX, map_to_png16(result["anomaly_map"]))
-        except (OSError, ValueError) as problem:
+        except ValueError as problem:
             return Row(item.path, error=one_line(problem), category=item.category)
-        return Row(item.path, result["score"], result["label"], None, overlay_path, map_path, item.category)
+        saved: dict[str, str] = {}
+        error = None
+        for suffix, made in self._pictures(picture, result):
+            try:
+                saved[suffix] = self._save(item, suffix, made)
+            except (OSError, ValueError) as problem:  # the disk is full, or the name too long with its suffix
+                reason = getattr(problem, "strerror", None) or one_line(problem)
+                error = f"{suffix[1:]} cannot be saved in {self.output}: {reason}"
+        files = saved.get(OVERLAY_SUFFIX), saved.get(MAP_SUFFIX)
+        return Row(item.path, result["score"], result["label"], error, *files, item.category)
+
+    def _pictures(self, picture: Image.Image, result: dict[str, Any]) -> Iterator[tuple[str, Image.Image]]:
+        """The pictures to write, each with the suffix of its name."""
+        if self.overlays:
+            yield OVERLAY_SUFFIX, render_overlay(picture, result["anomaly_map"], result["mask"])
+        if self.maps:
+            yield MAP_SUFFIX, map_to_png16(result["anomaly_map"])
 
     def _save(self, item: Item, suffix: str, picture: Image.Image) -> str:
         relative = absolute(Path(item.path)).relative_to(self.inputs)

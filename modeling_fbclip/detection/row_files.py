@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.detection.processes import Processes
-from modeling_fbclip.detection.rows import Row
+from modeling_fbclip.detection.rows import Row, outcome
 from modeling_fbclip.detection.sources import Item
 
 LINES, TABLE = ".jsonl", ".parquet"
@@ -96,9 +97,9 @@ class Done:
         self._rows = iter(rows)
         self._row = next(self._rows, None)
 
-    def label(self, item: Item) -> str | None:
+    def outcome(self, item: Item) -> tuple[str, ...] | None:
         """
-        The label of the item's row, "error" if it has an error; `None` if there is no row.
+        What the item's row counts as; `None` if there is no row.
 
         Raises:
             ValueError: the row at the item's place is of another image.
@@ -111,16 +112,11 @@ class Done:
         if self._row["path"] != item.path:
             earlier = self._row["path"]
             raise ValueError(f"its image {item.position} was {earlier} and is {item.path} now; choose another folder")
-        return str(self._row["label"] or "error")
+        return outcome(self._row["label"], self._row["error"])
 
 
 def _require_same(settings: dict[str, Any], file: Path) -> None:
-    try:
-        earlier = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        earlier = None
-    if not isinstance(earlier, dict):
-        raise ValueError(f"{file}: is damaged; choose another folder")
+    earlier = read_record(file)
     now = json.loads(json.dumps(settings))  # tuples are lists in a file
     others = [
         f"{name} {earlier.get(name)} is now {value}" for name, value in now.items() if earlier.get(name) != value
@@ -158,7 +154,7 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
                 return  # another process is writing it
             try:
                 row = json.loads(line)
-                _key(row), row["path"], row["label"]
+                _key(row), row["path"], row["label"], row["error"]
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{file}: line {number} is damaged; choose another folder") from error
             yield row

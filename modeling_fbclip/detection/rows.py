@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """What became of one image. `score`, `label` and the files written, or the `error`; `category` if it is known."""
+    """
+    What became of one image: `score`, `label` and the files written; `category` if it is known. With an `error`, what
+    could be computed and written nevertheless.
+    """
 
     path: str
     score: float | None = None
@@ -13,3 +16,8 @@ class Row(NamedTuple):
     overlay: str | None = None
     map: str | None = None
     category: str | None = None
+
+
+def outcome(label: str | None, error: str | None) -> tuple[str, ...]:
+    """What an image is counted as: its label, and "error" if something failed."""
+    return (*filter(None, [label]), *(["error"] if error else []))

@@ -13,17 +13,18 @@ from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.results import Found, Results
 from modeling_fbclip.detection.row_files import Done
-from modeling_fbclip.detection.rows import Row
+from modeling_fbclip.detection.rows import Row, outcome
 from modeling_fbclip.detection.sources import Batch, Item, Source
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
+from modeling_fbclip.files_fbclip import shortened
 
 Value = TypeVar("Value")
 
 
 class Seen(NamedTuple):
-    """How many images there were of each label, "error" among them, and how many of each category."""
+    """How many images there were of each `outcome`, and how many of each category."""
 
-    labels: Counter[str]
+    outcomes: Counter[str]
     categories: Counter[str]
 
 
@@ -56,22 +57,22 @@ def detect_all(
         on_image: called after each image.
     """
     seen = Seen(Counter(), Counter())
-    earlier: dict[Item, str] = {}  # labels of images that go through the model again
+    earlier: dict[Item, tuple[str, ...]] = {}  # outcomes of images that go through the model again
 
-    def count(item: Item, label: str) -> None:
-        seen.labels[label] += 1
+    def count(item: Item, outcomes: tuple[str, ...]) -> None:
+        seen.outcomes.update(outcomes)
         seen.categories[str(item.category)] += 1
         on_image()
 
     def to_do() -> Iterator[Batch]:
         for batch in source.batches(processes):
-            labels = {item: label for item in batch if (label := done.label(item)) is not None}
-            if len(labels) < len(batch):
-                earlier.update(labels)
+            known = {item: outcomes for item in batch if (outcomes := done.outcome(item)) is not None}
+            if len(known) < len(batch):
+                earlier.update(known)
                 yield batch  # all of it: a score may differ in its last bits with the images beside it
             else:
-                for item, label in labels.items():
-                    count(item, label)
+                for item, outcomes in known.items():
+                    count(item, outcomes)
 
     def finish(found: Found) -> tuple[Item, Row | None]:
         return found.item, None if found.item in earlier else results.row(found)
@@ -79,7 +80,7 @@ def detect_all(
     for item, row in map_in_threads(finish, run_model(to_do(), results.detector), limit=THREADS, eager=True):
         if row is not None:
             write(item, row)
-        count(item, earlier.pop(item) if row is None else row.label or "error")
+        count(item, earlier.pop(item) if row is None else outcome(row.label, row.error))
     return seen
 
 
@@ -91,7 +92,7 @@ def run_model(batches: Iterable[Batch], detector: Detector) -> Iterator[Found]:
             picture = detector.processor.read_image(item.source(), item.path)
             return Loaded(item, picture, detector.prepare(picture), None)
         except (OSError, ValueError) as error:
-            return Loaded(item, None, None, one_line(error).removeprefix(f"{item.path}: "))
+            return Loaded(item, None, None, one_line(error).removeprefix(f"{shortened(item.path)}: "))
 
     for batch in read_ahead(batches, load):
         good = [loaded.pixel_values for loaded in batch if loaded.pixel_values is not None]

@@ -40,5 +40,6 @@ def aupimo(maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]]) -
 
 def _highest(parts: Sequence[FloatArray], count: int) -> FloatArray:
     """The `count` highest values of all parts, descending, without a copy of all values."""
-    candidates = [np.partition(part, -count)[-count:] if count < part.size else part for part in parts]
+    # A slice alone would keep the whole copy.
+    candidates = [np.partition(part, -count)[-count:].copy() if count < part.size else part for part in parts]
     return np.sort(np.concatenate(candidates))[::-1][:count]

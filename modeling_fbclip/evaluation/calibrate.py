@@ -1,7 +1,7 @@
 """Thresholds from a user's own images."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from functools import partial
 from typing import Literal, NamedTuple, get_args
 
@@ -13,16 +13,17 @@ from modeling_fbclip.data.decoding import row_name, undecoded
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.run import run_model
 from modeling_fbclip.detection.sources import Item, image_of, in_batches
+from modeling_fbclip.digests_fbclip import image_digest
+from modeling_fbclip.evaluation.conformal import conformal_threshold, images_needed, require_enough
 from modeling_fbclip.evaluation.metrics import pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
-from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
+from modeling_fbclip.evaluation.ranking import Ranking
 from modeling_fbclip.images_fbclip import ImageSource
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 Criterion = Literal["conformal", "f1_max", "youden"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
-ROUNDING = 1e-6  # a score may differ by this much with the other images of its batch
 EVERYTHING = "all images"  # the name of thresholds for all categories together
 
 
@@ -34,54 +35,12 @@ class Calibration(NamedTuple):
     num_images: int
 
 
-def images_needed(target_fpr: float) -> int:
-    r"""
-    The smallest number of normal images for a conformal threshold. With fewer images, even the highest score is not
-    enough: a new image exceeds all `n` others with a probability of 1 / (n + 1).
+class Measured(NamedTuple):
+    """Score and highest map value of a normal image, and the digest of its pixels."""
 
-    Raises:
-        `ValueError`: The rate is not between 0 and 1.
-
-    Example:
-
-    ```python
-    >>> images_needed(0.01)
-    99
-    ```"""
-    if not 0 < target_fpr < 1:
-        raise ValueError(f"`target_fpr` is {target_fpr}, but must be above 0 and below 1.")
-    return math.ceil(round(1 / target_fpr, 9)) - 1
-
-
-def conformal_threshold(scores: FloatArray, target_fpr: float) -> float:
-    r"""
-    The threshold that a new normal score from the same source reaches with a probability of at most `target_fpr`. By
-    split conformal prediction (Vovk et al., 2005), it is just above the ⌈(n + 1)(1 − target_fpr)⌉-th lowest of the n
-    given scores. The probability is over the draw of these and of the new one.
-
-    Args:
-        scores (`np.ndarray` of shape `(num_images,)`): Scores of normal images, in `[0, 1]`.
-        target_fpr (`float` in `(0, 1)`): The highest allowed false positive rate.
-
-    Raises:
-        `ValueError`: There are too few scores for the rate, or too many of them are 1.
-    """
-    needed = images_needed(target_fpr)
-    if len(scores) < needed:
-        enough = f", or a rate of {1 / (len(scores) + 1):.4g} or above" if len(scores) else ""
-        raise ValueError(
-            f"{len(scores)} normal images are too few for a false positive rate of {target_fpr:g}, which needs "
-            f"{needed}; pass more{enough}."
-        )
-    # Rounded, because (99 + 1)(1 - 0.01) is above 99 in floating point.
-    rank = math.ceil(round((len(scores) + 1) * (1 - target_fpr), 9))
-    highest_normal = float(np.sort(scores)[rank - 1])
-    if highest_normal >= 1:
-        raise ValueError(
-            f"More than {target_fpr:g} of the normal images have the highest possible score of 1; no threshold "
-            "separates them from anomalous ones. Fine-tune the model on such images first."
-        )
-    return min(highest_normal + ROUNDING, 1.0)
+    score: float
+    peak: float
+    digest: str
 
 
 def calibrate(
@@ -115,11 +74,12 @@ def calibrate(
             read. The processor is then unchanged.
     """
     images_needed(target_fpr)  # refuses a wrong rate before the work
+    if isinstance(normal_images, Sized):
+        require_enough(len(normal_images), target_fpr)
     items = (
         Item(0, index, f"images[{index}]", None, partial(_given, image)) for index, image in enumerate(normal_images)
     )
-    measured = _scores_and_peaks(Detector(model, processor), items, batch_size, on_image)
-    calibration = _conformal(measured, target_fpr)
+    calibration = _conformal(_measure(Detector(model, processor), items, batch_size, on_image), target_fpr)
     processor.threshold, processor.pixel_threshold, _ = calibration
     return calibration
 
@@ -133,6 +93,7 @@ def calibrate_dataset(
     per_category: bool = False,
     batch_size: int = 4,
     on_image: Callable[[], object] | None = None,
+    digests: set[str] | None = None,
 ) -> dict[str, Calibration]:
     r"""
     Sets the processor's thresholds from a data set: from its normal images as [`calibrate`] does, or to the best ones
@@ -148,6 +109,7 @@ def calibrate_dataset(
             anomalous images.
         target_fpr (`float` in `(0, 1)`, defaults to 0.01): As for [`calibrate`], with `"conformal"` only.
         per_category (`bool`, defaults to `False`): Whether to set the processor's `category_thresholds` too.
+        digests (`set[str]`, *optional*): Gets the digests of the images' pixels, for the record of the thresholds.
 
     Returns:
         `dict[str, Calibration]`: The thresholds of `"all images"`, and with `per_category` those of each category.
@@ -158,24 +120,30 @@ def calibrate_dataset(
     """
     if criterion not in CRITERIA:
         raise ValueError(f"`criterion` is {criterion!r}, but must be one of {', '.join(map(repr, CRITERIA))}.")
-    detector = Detector(model, processor)
+    detector, labels = Detector(model, processor), np.asarray(dataset["label"])
+    groups = dict(_groups(dataset, per_category))
+    for name, rows in groups.items():
+        with _naming(name):
+            _require_countable(labels[rows], criterion, target_fpr)
     if criterion == "conformal":
-        images_needed(target_fpr)
-        normal = np.flatnonzero(np.asarray(dataset["label"]) == 0)
-        measured = _scores_and_peaks(detector, _items(dataset.select(normal)), batch_size, on_image)
+        normal = np.flatnonzero(labels == 0)
+        measured = dict(
+            zip(normal, _measure(detector, _items(dataset.select(normal)), batch_size, on_image), strict=True)
+        )
     else:
-        by_category = predict(detector, processor, dataset, batch_size, on_image=on_image)
+        by_category = predict(detector, processor, dataset, batch_size, with_digests=True, on_image=on_image)
         predictions = {item.row: item for _, some in by_category for item in some}
     found = {}
-    for name, rows in _groups(dataset, per_category):
-        try:
+    for name, rows in groups.items():
+        with _naming(name):
             if criterion == "conformal":
-                found[name] = _conformal(measured[np.isin(normal, rows)], target_fpr)
+                found[name] = _conformal([measured[row] for row in rows if row in measured], target_fpr)
             else:
                 found[name] = _labelled([predictions[row] for row in rows], criterion, processor.pixel_threshold)
-        except ValueError as error:
-            raise ValueError(str(error) if name == EVERYTHING else f"{name}: {error}") from error
     processor.threshold, processor.pixel_threshold, _ = found[EVERYTHING]
+    if digests is not None:
+        seen = measured if criterion == "conformal" else predictions
+        digests.update(str(one.digest) for one in seen.values())
     if per_category:
         processor.category_thresholds = {  # type: ignore[attr-defined]
             name: {"threshold": threshold, "pixel_threshold": pixel_threshold}
@@ -206,34 +174,55 @@ def _groups(dataset: Dataset, per_category: bool) -> Iterator[tuple[str, npt.NDA
             yield str(name), np.flatnonzero(categories == name)
 
 
-def _scores_and_peaks(
+@contextmanager
+def _naming(group: str) -> Iterator[None]:
+    """Says which category a ValueError is about."""
+    try:
+        yield
+    except ValueError as error:
+        if group == EVERYTHING:
+            raise
+        raise ValueError(f"{group}: {error}") from error
+
+
+def _require_countable(labels: npt.NDArray[np.integer], criterion: Criterion, target_fpr: float) -> None:
+    """Raises ValueError if there are too few images for the criterion, before one is scored."""
+    anomalous = int((labels == 1).sum())
+    normal = len(labels) - anomalous
+    if criterion == "conformal":
+        require_enough(normal, target_fpr)
+    elif not (anomalous and normal):
+        raise ValueError(
+            f"Got {anomalous} anomalous and {normal} normal images, but {criterion!r} needs both; 'conformal' needs "
+            "normal ones only."
+        )
+
+
+def _measure(
     detector: Detector, items: Iterable[Item], batch_size: int, on_image: Callable[[], object] | None
-) -> FloatArray:
-    """Score and highest map value of each image, as in `detect`, of shape `(num_images, 2)`."""
-    pairs = []
+) -> list[Measured]:
+    """Scores each image as in `detect`."""
+    measured = []
     for item, picture, outputs, error in run_model(in_batches(items, batch_size), detector):
         if picture is None or outputs is None:
             raise ValueError(f"{item.path}: {error}")
         result = detector.finish(outputs, (picture.height, picture.width))
-        pairs.append((result["score"], float(result["anomaly_map"].max())))
+        measured.append(Measured(result["score"], float(result["anomaly_map"].max()), image_digest(picture)))
         if on_image is not None:
             on_image()
-    return np.array(pairs).reshape(-1, 2)
+    return measured
 
 
-def _conformal(scores_and_peaks: FloatArray, target_fpr: float) -> Calibration:
-    threshold, pixel_threshold = (conformal_threshold(values, target_fpr) for values in scores_and_peaks.T)
-    return Calibration(threshold, pixel_threshold, len(scores_and_peaks))
+def _conformal(measured: list[Measured], target_fpr: float) -> Calibration:
+    threshold = conformal_threshold(np.array([one.score for one in measured]), target_fpr)
+    pixel_threshold = conformal_threshold(np.array([one.peak for one in measured]), target_fpr)
+    return Calibration(threshold, pixel_threshold, len(measured))
 
 
 def _labelled(predictions: list[Prediction], criterion: Criterion, pixel_threshold: float) -> Calibration:
     scores, labels = scores_and_labels(predictions)
     threshold = _best(Ranking(scores[~labels], scores[labels]), criterion)
-    if threshold is None:
-        raise ValueError(
-            f"Got {labels.sum()} anomalous and {(~labels).sum()} normal images, but {criterion!r} needs both; "
-            "'conformal' needs normal ones only."
-        )
+    assert threshold is not None  # there are images of both classes
     found = _best(pixel_ranking(*masked_maps(predictions)), criterion)
     return Calibration(threshold, pixel_threshold if found is None else found, len(predictions))
 

@@ -1,7 +1,7 @@
 """The paper's evaluation of a model on a data set, by category and on average."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from importlib.metadata import version
 from itertools import chain
 from operator import attrgetter
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from datasets import Dataset, IterableDataset
 
-from modeling_fbclip.common.provenance import trained_images
+from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.common.provenance import CALIBRATION_RECORD, recorded_images
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import join_processes
 from modeling_fbclip.detection.threads import THREADS
@@ -26,12 +27,18 @@ REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy
 
 
 class CategoryReport(NamedTuple):
-    """Metrics of one category, its numbers of images, and how many of them the model was trained on."""
+    """
+    Metrics of one category, its numbers of images, how many of them the model was trained on and how many its
+    thresholds were set on, a row for each image, and why a figure could not be saved.
+    """
 
     name: str
     metrics: Metrics
     counts: dict[str, int]
     trained: int
+    calibrated: int
+    rows: list[dict[str, Any]]
+    problem: str | None = None
 
 
 def evaluate(
@@ -44,6 +51,7 @@ def evaluate(
     num_workers: int | None = None,
     plots: str | Path | None = None,
     on_image: Callable[[], object] | None = None,
+    with_rows: bool = False,
 ) -> dict[str, Any]:
     r"""
     Evaluates a model as in the paper (section 4, with the details of the released code). Maps are upsampled to `size`
@@ -66,12 +74,15 @@ def evaluate(
         num_workers (`int`, *optional*): Threads that read images. Defaults to one a core, at most eight.
         plots (path, *optional*): Folder for figures of each category and overlays of its worst errors.
         on_image (callable, *optional*): Called after each image.
+        with_rows (`bool`, defaults to `False`): Whether the report has `rows`, too.
 
     Returns:
         `dict`: `mean` and `categories` (by name) as from [`compute_metrics`]; `counts` by category; `settings`;
         `versions`; `training_overlap`: the number of images that the model was trained on by its own record, `None`
-        without a record, or `{"unknown": reason}` if the record cannot be looked up. Pixel metrics leave out anomalous
-        images without a mask.
+        without a record, or `{"unknown": reason}` if the record cannot be looked up; `calibration_overlap`: the same
+        of the images that its thresholds were set on. Pixel metrics leave out anomalous images without a mask.
+        `rows`, if asked for: `path`, `category`, `defect`, `label` and `score` of each image, and the name of its
+        `figure` in `plots` if it is among the worst errors. `problems`, if any: why figures could not be saved.
 
     Raises:
         `ValueError`: The data set is empty, lacks a column, or has an image that cannot be read.
@@ -83,36 +94,48 @@ def evaluate(
         height = size if isinstance(size, int) else size[0]
         smoothing_sigma = processor.smoothing_sigma * height / processor.image_size[0]
     evaluation_processor = FBCLIPProcessor(image_size=size, smoothing_sigma=smoothing_sigma)
-    record = trained_images(model)
-    trained = record if isinstance(record, frozenset) else frozenset()
+    records = recorded_images(model), recorded_images(model, CALIBRATION_RECORD)
+    trained, calibrated = (record if isinstance(record, frozenset) else frozenset() for record in records)
     processes = join_processes()
-    if processes.device is not None:
-        model.to(processes.device)  # type: ignore[arg-type]
     detector = Detector(model, processor)
     threads = THREADS if num_workers is None else max(1, num_workers)
     predictions = predict(
-        detector, evaluation_processor, dataset, batch_size, threads, bool(trained), processes, on_image
+        detector, evaluation_processor, dataset, batch_size, threads, bool(trained | calibrated), processes, on_image
     )
     own: dict[int, CategoryReport] = {}
     for number, (name, mine) in enumerate(predictions):
         gathered = processes.gather(mine, number % processes.size)
         if gathered is not None:
             held = sorted(chain.from_iterable(gathered), key=attrgetter("row"))
-            own[number] = report_category(name, held, trained)
+            own[number] = report_category(name, held, trained, calibrated)
             if plots is not None:
-                save_plots(Path(plots), name, held, dataset, processor)
+                try:
+                    figures = save_plots(Path(plots), name, held, dataset, processor)
+                    for row, figure in figures.items():
+                        own[number].rows[row]["figure"] = figure
+                except OSError as error:  # the numbers are there nevertheless
+                    own[number] = own[number]._replace(problem=f"the figures of {name}: {one_line(error)}")
             del held
         del mine, gathered  # before the next category is predicted
     everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
     categories = [everyones[number] for number in sorted(everyones)]
-    return {
+    images = sum(category.counts["images"] for category in categories)
+    report = {
         "mean": mean_metrics(category.metrics for category in categories),
         "categories": {category.name: category.metrics for category in categories},
         "counts": {category.name: category.counts for category in categories},
-        "training_overlap": _training_overlap(record, categories, processes.is_main),
+        "training_overlap": _overlap(records[0], (category.trained for category in categories), images),
+        "calibration_overlap": _overlap(records[1], (category.calibrated for category in categories), images),
         "settings": _settings(detector, evaluation_processor, batch_size),
         "versions": {name: version(name) for name in REPORTED_VERSIONS},
     }
+    if with_rows:
+        report["rows"] = list(chain.from_iterable(category.rows for category in categories))
+    if problems := [category.problem for category in categories if category.problem is not None]:
+        report["problems"] = problems
+    if processes.is_main:
+        _warn(report)
+    return report
 
 
 def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_size: int) -> dict[str, Any]:
@@ -127,8 +150,13 @@ def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_s
     }
 
 
-def report_category(name: str, predictions: list[Prediction], trained: Collection[str]) -> CategoryReport:
-    """The report on a category. `trained` has the digests of the model's training images."""
+def report_category(
+    name: str, predictions: list[Prediction], trained: Collection[str], calibrated: Collection[str]
+) -> CategoryReport:
+    """
+    The report on a category. `trained` has the digests of the images that the model was trained on, `calibrated` of
+    those that its thresholds were set on.
+    """
     anomalous = [prediction for prediction in predictions if prediction.label]
     counts = {
         "images": len(predictions),
@@ -137,16 +165,33 @@ def report_category(name: str, predictions: list[Prediction], trained: Collectio
         "anomalous_without_mask": sum(prediction.mask is None for prediction in anomalous),
     }
     metrics = compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
-    return CategoryReport(name, metrics, counts, sum(prediction.digest in trained for prediction in predictions))
+    from_training, from_calibration = (
+        sum(prediction.digest in known for prediction in predictions) for known in (trained, calibrated)
+    )
+    rows = [
+        {
+            "path": prediction.path,
+            "category": name,
+            "defect": prediction.defect,
+            "label": "anomalous" if prediction.label else "normal",
+            "score": prediction.score,
+            "figure": None,
+        }
+        for prediction in predictions
+    ]
+    return CategoryReport(name, metrics, counts, from_training, from_calibration, rows)
 
 
-def _training_overlap(
-    record: frozenset[str] | str | None, categories: list[CategoryReport], tell: bool
-) -> dict[str, Any] | None:
+def _overlap(record: frozenset[str] | str | None, met: Iterable[int], images: int) -> dict[str, Any] | None:
     if not isinstance(record, frozenset):
         return None if record is None else {"unknown": record}
-    images = sum(category.counts["images"] for category in categories)
-    overlap = {"images": sum(category.trained for category in categories), "of": images}
-    if tell and overlap["images"]:
-        logger.warning("NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", overlap)
-    return overlap
+    return {"images": sum(met), "of": images}
+
+
+def _warn(report: dict[str, Any]) -> None:
+    """Says what makes the numbers better than they are."""
+    trained, calibrated = report["training_overlap"] or {}, report["calibration_overlap"] or {}
+    if trained.get("images"):
+        logger.warning("NOT ZERO-SHOT: the model was trained on %(images)d of the %(of)d images evaluated.", trained)
+    if calibrated.get("images"):
+        logger.warning("The thresholds were set on %(images)d of the %(of)d images evaluated.", calibrated)

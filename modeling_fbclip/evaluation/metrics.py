@@ -8,7 +8,7 @@ from torch import Tensor
 
 from modeling_fbclip.evaluation.aupimo import aupimo
 from modeling_fbclip.evaluation.aupro import RegionOverlap
-from modeling_fbclip.evaluation.ranking import FloatArray, Ranking, concatenate
+from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
 
 Metrics = dict[str, float | None]
 BoolArray = npt.NDArray[np.bool_]
@@ -35,7 +35,8 @@ def compute_metrics(
     r"""
     All metrics of one category. If not every image has a mask, there are fewer maps than scores, or none.
 
-    It needs memory for a copy of the maps and time to sort it: two seconds for 100 maps of 518 × 518 on one core.
+    It needs memory for a copy of the maps, 150 bytes an anomalous pixel, and time to sort them: two seconds for 100
+    maps of 518 × 518 on one core.
 
     Args:
         anomaly_maps (`torch.Tensor` or `np.ndarray` of shape `(num_maps, height, width)`, or a list of maps):
@@ -92,11 +93,19 @@ def mean_metrics(categories: Iterable[Metrics]) -> Metrics:
 
 
 def pixel_ranking(maps: Sequence[FloatArray], masks: Sequence[BoolArray]) -> Ranking:
-    """The pixels of all maps pooled."""
-    return Ranking(
-        concatenate([anomaly_map[~mask] for anomaly_map, mask in zip(maps, masks, strict=True)]),
-        concatenate([anomaly_map[mask] for anomaly_map, mask in zip(maps, masks, strict=True)]),
-    )
+    """The pixels of all maps pooled: the one copy of the maps."""
+    return Ranking(_pooled(maps, masks, False), _pooled(maps, masks, True))
+
+
+def _pooled(maps: Sequence[FloatArray], masks: Sequence[BoolArray], anomalous: bool) -> FloatArray:
+    """The pixels of one class, in an array that is made once: joining parts would hold them twice."""
+    counts = [int(np.count_nonzero(mask == anomalous)) for mask in masks]
+    pixels = np.empty(sum(counts), dtype=np.result_type(np.float16, *{anomaly_map.dtype for anomaly_map in maps}))
+    start = 0
+    for anomaly_map, mask, count in zip(maps, masks, counts, strict=True):
+        pixels[start : start + count] = anomaly_map[mask == anomalous]
+        start += count
+    return pixels
 
 
 def _images(image_scores: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
@@ -119,7 +128,7 @@ def _maps(
         [_array(value) for value in (values if isinstance(values, list | tuple) else _array(values))]
         for values in (anomaly_maps, masks)
     )
-    truths = [mask > 0 for mask in truths]
+    truths = [mask if mask.dtype == bool else mask > 0 for mask in truths]
     if len(maps) != len(truths):
         raise ValueError(f"Got {len(maps)} `anomaly_maps`, but {len(truths)} `masks`.")
     for index, (anomaly_map, mask) in enumerate(zip(maps, truths, strict=True)):

@@ -8,7 +8,9 @@ import torch
 from datasets import Dataset, IterableDataset
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from modeling_fbclip.data.decoding import open_image, undecoded
 from modeling_fbclip.detection.rendering import render_overlay
 from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
 from modeling_fbclip.evaluation.metrics import BoolArray, pixel_ranking
@@ -27,12 +29,15 @@ def save_plots(
     predictions: list[Prediction],
     rows: Dataset | IterableDataset,
     processor: FBCLIPProcessor,
-) -> None:
+) -> dict[int, str]:
     r"""
     Writes the figures of one category as PNG files named after it: the curves that are defined (`.roc`, `.pro`),
     `.scores`, and overlays of up to four missed images (`.miss-1` has the lowest score) and four false alarms
-    (`.alarm-1` has the highest), with the true regions outlined in white. A stream has no overlays, because it cannot
-    be read again.
+    (`.alarm-1` has the highest), with the true regions outlined in white. Where there are images of one kind only,
+    those of the lowest (`.lowest-1`) or the highest scores. A stream has no overlays, because it cannot be read again.
+
+    Returns:
+        `dict[int, str]`: The file names of the overlays, by the indices of their predictions.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = quote(category, safe=" ")
@@ -48,10 +53,15 @@ def save_plots(
     if regions.is_defined:
         figure = _plot_curves({"regions": regions.curve()}, "per-region overlap", MAX_FPR, category)
         figure.savefig(folder / f"{stem}.pro.png")
-    _plot_scores(images, category).savefig(folder / f"{stem}.scores.png")
-    if isinstance(rows, Dataset):
-        for name, index in _worst(scores, labels):
-            _save_overlay(rows[predictions[index].row], predictions[index], processor, folder / f"{stem}.{name}.png")
+    known = processor.category_thresholds or {}
+    threshold = known.get(category, {}).get("threshold", processor.threshold)
+    _plot_scores(images, threshold, category).savefig(folder / f"{stem}.scores.png")
+    figures = {index: f"{stem}.{name}.png" for name, index in _worst(scores, labels)}
+    if not isinstance(rows, Dataset):
+        return {}
+    for index, name in figures.items():
+        _save_overlay(undecoded(rows)[predictions[index].row], predictions[index], processor, folder / name)
+    return figures
 
 
 def _plot_curves(curves: dict[str, tuple[FloatArray, FloatArray]], height: str, max_fpr: float, title: str) -> Figure:
@@ -65,10 +75,13 @@ def _plot_curves(curves: dict[str, tuple[FloatArray, FloatArray]], height: str, 
     return figure
 
 
-def _plot_scores(images: Ranking, title: str) -> Figure:
+def _plot_scores(images: Ranking, threshold: float, title: str) -> Figure:
     figure, axes = _figure(title)
     for name, scores in (("normal", images.normal), ("anomalous", images.anomalous)):
-        axes.hist(scores, bins=40, range=(0, 1), label=name, alpha=0.6)
+        if scores.size:
+            axes.hist(scores, bins=40, range=(0, 1), label=f"{name} ({scores.size})", alpha=0.6)
+    axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="image score", ylabel="images", xlim=(0, 1))
     axes.legend()
     return figure
@@ -80,19 +93,26 @@ def _figure(title: str) -> tuple[Figure, Axes]:
 
 
 def _worst(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]:
-    """Names and indices of anomalous images that score below a normal one, and of normal ones above an anomalous."""
-    if labels.all() or not labels.any():
-        return []
-    order = np.argsort(scores, kind="stable")
-    missed = [index for index in order if labels[index] and scores[index] <= scores[~labels].max()]
-    alarms = [index for index in order[::-1] if not labels[index] and scores[index] >= scores[labels].min()]
-    named = [(f"miss-{place}", index) for place, index in enumerate(missed[:WORST_MISSES], start=1)]
-    return named + [(f"alarm-{place}", index) for place, index in enumerate(alarms[:WORST_MISSES], start=1)]
+    """
+    Names and indices of anomalous images that score below a normal one, and of normal ones above an anomalous. Where
+    there is nothing to compare with, of those with the lowest and the highest scores.
+    """
+    order = np.argsort(scores, kind="stable").tolist()
+    highest, lowest = scores[~labels].max(initial=-np.inf), scores[labels].min(initial=np.inf)
+    one_kind = labels.all() or not labels.any()
+    missed = [index for index in order if labels[index] and (one_kind or scores[index] <= highest)]
+    alarms = [index for index in order[::-1] if not labels[index] and (one_kind or scores[index] >= lowest)]
+    names = ("lowest", "highest") if one_kind else ("miss", "alarm")
+    return [
+        (f"{name}-{place}", index)
+        for name, indices in zip(names, (missed, alarms), strict=True)
+        for place, index in enumerate(indices[:WORST_MISSES], start=1)
+    ]
 
 
 def _save_overlay(row: dict, prediction: Prediction, processor: FBCLIPProcessor, path: Path) -> None:
-    image = processor.read_image(row["image"], prediction.path)
+    image = processor.read_image(open_image(row["image"], prediction.path), prediction.path)
     anomaly_map = resize_maps(torch.from_numpy(prediction.anomaly_map)[None], (image.height, image.width))[0]
-    truth = row.get("mask")
-    mask = None if truth is None else load_mask(truth, prediction.path)
+    truth = open_image(row.get("mask"), prediction.path)
+    mask = None if truth is None else load_mask(truth, prediction.path, processor.max_megapixels)
     render_overlay(image, anomaly_map, mask).save(path)

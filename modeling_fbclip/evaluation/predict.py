@@ -20,6 +20,7 @@ from modeling_fbclip.detection.threads import THREADS
 from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.evaluation.metrics import BoolArray
 from modeling_fbclip.evaluation.ranking import FloatArray
+from modeling_fbclip.images_fbclip import load_mask
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 Row = dict[str, Any]
@@ -32,6 +33,7 @@ class Truth:
 
     row: int
     path: str
+    defect: str | None
     digest: str | None
     label: int
     mask: BoolArray | None  # (height, width); None for an anomalous image without a mask
@@ -122,9 +124,11 @@ def _read(item: Item, detector: Detector, evaluation_processor: FBCLIPProcessor,
     image = detector.processor.read_image(open_image(row["image"], name), name)
     truth = open_image(row.get("mask"), mask_name(row, item.position))
     is_known = truth is not None or not row["label"]
+    if truth is not None:
+        truth = load_mask(truth, mask_name(row, item.position), detector.processor.max_megapixels)
     mask = evaluation_processor(masks=[truth])["mask_labels"][0].numpy() > 0 if is_known else None
     digest = image_digest(image) if with_digests else None
-    return Truth(item.position, name, digest, _label(row, name), mask), detector.prepare(image)
+    return Truth(item.position, name, row.get("defect"), digest, _label(row, name), mask), detector.prepare(image)
 
 
 def _predict(samples: list[Sample], detector: Detector, evaluation_processor: FBCLIPProcessor) -> Iterator[Prediction]:

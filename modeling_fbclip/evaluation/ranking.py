@@ -15,13 +15,15 @@ FloatArray = npt.NDArray[np.floating]
 
 class Ranking:
     """
-    Scores of the normal and the anomalous samples (images or pixels), in any order. Samples at or above a threshold
-    count as found. Every measure is `None` without samples of both classes.
+    Scores of the normal and the anomalous samples (images or pixels). The arrays are sorted in place, as a copy would
+    double the memory of many maps. Samples at or above a threshold count as found. Every measure is `None` without
+    samples of both classes.
     """
 
     def __init__(self, normal: FloatArray, anomalous: FloatArray) -> None:
-        self.normal = np.sort(normal)
-        self.anomalous = np.sort(anomalous)
+        self.normal, self.anomalous = normal, anomalous
+        self.normal.sort()
+        self.anomalous.sort()
 
     @property
     def is_defined(self) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # The schedules of transformers that need nothing but the number of warm-up steps and of all steps.
 Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"]
+# Those whose rates depend on the number of all steps.
+ENDING_SCHEDULES = ("linear", "cosine", "polynomial")
 # Weights of the loss. The model's configuration has them too.
 LOSS_ARGUMENTS = ("focal_gamma", "dice_weight", "consistency_weight")
 # The result depends on these, the data and the model; the other arguments may change when a run is resumed.

@@ -1,6 +1,7 @@
 """Checkpoints of a run. Each is written aside and renamed, so that it is complete or does not exist."""
 
 import json
+import logging
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -15,10 +16,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from modeling_fbclip.common.files import written_aside
-from modeling_fbclip.common.provenance import TRAINING_RECORD
+from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD, copy_records
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.training.arguments import ENDING_SCHEDULES
 from modeling_fbclip.training.disk import DISK_ERRORS, reason, writing
+
+logger = logging.getLogger(__name__)
 
 PROGRESS_FILE = "progress.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -79,16 +83,17 @@ class Checkpoints:
 
     def load(self, checkpoint: Path, settings: dict[str, Any]) -> Progress:
         """
-        Restores the state of the run. ValueError if it is damaged, its run had other settings, or the best checkpoint
-        of its run is not in this folder.
+        Restores the state of the run, whose number of epochs may have risen. ValueError if it is damaged, its run had
+        other settings, or the best checkpoint of its run is not in this folder.
         """
         with _reading(checkpoint):
             progress = Progress(**json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8")))
         earlier = progress.settings
+        goes_on = settings["epochs"] > earlier.get("epochs", settings["epochs"])
         changed = [
             f"{name} was {earlier.get(name)}, is {value}"
             for name, value in settings.items()
-            if value != earlier.get(name)
+            if value != earlier.get(name) and not (name == "epochs" and goes_on)
         ]
         if changed:
             raise ValueError(
@@ -101,6 +106,15 @@ class Checkpoints:
             )
         with _reading(checkpoint):
             self.accelerator.load_state(str(checkpoint))
+        if goes_on and settings["lr_scheduler"] in ENDING_SCHEDULES:
+            logger.warning(
+                "The %s schedule ends with the last epoch, and was made for %d epochs: the result is not that of %d "
+                "epochs from the start.",
+                settings["lr_scheduler"],
+                earlier["epochs"],
+                settings["epochs"],
+            )
+        progress.settings = settings
         return progress
 
     def _remove_old(self, progress: Progress) -> None:
@@ -140,4 +154,5 @@ def save_trained(folder: Path, model: FBCLIPModel, processor: FBCLIPProcessor, r
     with writing(folder), written_aside(folder) as aside:
         model.save_pretrained(aside)
         processor.save_pretrained(aside)
+        copy_records(model, aside, [CALIBRATION_RECORD])  # the thresholds stay
         (aside / TRAINING_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ DISK_ERRORS = (OSError, RuntimeError, SafetensorError)
 
 
 @contextmanager
-def writing(path: Path, advice: str = "free some space and resume with 'auto'") -> Iterator[None]:
+def writing(path: Path, advice: str = "free some space and continue with resume auto") -> Iterator[None]:
     """Raises OSError with the path, the reason and the advice, if it cannot be written."""
     try:
         yield

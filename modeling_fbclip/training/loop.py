@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator, skip_first_batches
 from datasets import Dataset
@@ -10,7 +11,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
-from modeling_fbclip.common.provenance import trained_images
+from modeling_fbclip.common.provenance import recorded_images
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
 from modeling_fbclip.digests_fbclip import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
@@ -19,6 +20,7 @@ from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArg
 from modeling_fbclip.training.checkpoints import Checkpoints, Progress, load_weights, save_trained
 from modeling_fbclip.training.log import TrainingLog
 from modeling_fbclip.training.record import fingerprint, model_title, training_record
+from modeling_fbclip.training.score import score_aurocs, take_score
 from modeling_fbclip.training.setup import TrainingData, prepare_data, prepare_model, start_accelerator
 from modeling_fbclip.training.steps import check_weights, training_step, validation_loss
 
@@ -39,7 +41,8 @@ def train(
 
     Args:
         model ([`FBCLIPModel`]): In float32. It is trained in place.
-        processor ([`FBCLIPProcessor`]): Prepares the images.
+        processor ([`FBCLIPProcessor`]): Prepares the images. Labels alone train the score of the CLS token. So without
+            masks, that becomes its `score`, or the kind with the best AUROC on the held-out images.
         dataset (`datasets.Dataset`): With the columns `image`, `label` (0 or 1) and, as far as known, `mask`,
             `category` and `path`, as `load_anomaly_dataset` returns it. A stream (`datasets.IterableDataset`) is
             refused, because the number of steps depends on the length.
@@ -65,7 +68,7 @@ def train(
     >>> model = train(model, processor, load_anomaly_dataset("parts"), FBCLIPTrainingArguments("trained"))
     ```"""
     accelerator = start_accelerator(args)
-    trained_before = trained_images(model)
+    trained_before = recorded_images(model)
     prepare_model(model, args)
     data = prepare_data(dataset, model, processor, args, accelerator)
     settings = args.result_record() | {"data": fingerprint(data.digests)} | _fixed(model, processor)
@@ -82,8 +85,18 @@ def train(
     model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
     if progress.best is not None:
         load_weights(model, checkpoints.folder / progress.best)
+    score = {}
+    if not data.use_masks:
+        aurocs = {} if data.validation is None else score_aurocs(model, processor, data.validation)
+        take_score(processor, aurocs)
+        score = {"score": processor.score, "score_aurocs": aurocs}
     if accelerator.is_main_process:
-        result = {"steps": progress.step, "checkpoint": progress.best, "validation_loss": progress.best_loss}
+        result: dict[str, Any] = {
+            "steps": progress.step,
+            "checkpoint": progress.best,
+            "validation_loss": progress.best_loss,
+        }
+        result |= score
         arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS}
         arguments["model"] = model_title(model.name_or_path)
         record = training_record(data.rows, data.digests, arguments, result, accelerator, source, trained_before)

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
 
+from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.common.provenance import UNKNOWN_BEFORE
 from modeling_fbclip.data.decoding import mask_name, open_image, row_name, undecoded
@@ -50,7 +51,7 @@ def _digest_row(row: dict[str, Any], index: int, processor: FBCLIPProcessor) -> 
     name, name_of_mask = row_name(row, index), mask_name(row, index)
     image = image_digest(processor.read_image(open_image(row["image"], name), name))
     mask = open_image(row.get("mask"), name_of_mask)
-    mask_bytes = b"" if mask is None else load_mask(mask, name_of_mask).tobytes()
+    mask_bytes = b"" if mask is None else load_mask(mask, name_of_mask, processor.max_megapixels).tobytes()
     whole = hashlib.blake2b(f"{image} {row['label']} ".encode() + mask_bytes, digest_size=16).hexdigest()
     return RowDigest(image, whole, mask is not None)
 
@@ -70,8 +71,7 @@ def model_title(name_or_path: str | None) -> str | None:
     path = Path(name_or_path)
     if path.resolve() == BUNDLED.resolve():
         return "bundled"
-    is_hub_id = name_or_path.count("/") == 1 and not name_or_path.startswith(("/", ".", "~"))
-    return name_or_path if is_hub_id and not path.exists() else path.resolve().name
+    return name_or_path if is_hub_id(name_or_path) and not path.exists() else path.resolve().name
 
 
 def training_record(
@@ -90,6 +90,7 @@ def training_record(
         "arguments": arguments,
         "data": {
             "hub_id": source,
+            **({} if rows.split is None else {"split": str(rows.split)}),
             "fingerprint": fingerprint(digests),
             "images": len(rows),
             "normal": labels[0],

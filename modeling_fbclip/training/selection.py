@@ -5,6 +5,8 @@ from collections import defaultdict
 import numpy as np
 from datasets import Dataset
 
+from modeling_fbclip.common.messages import ArgumentError
+
 
 def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
     """All rows, or only the normal ones if anomalies are `synthetic`. ValueError if they cannot be trained on."""
@@ -20,7 +22,9 @@ def trainable_rows(dataset: Dataset, synthetic: bool) -> Dataset:
     if set(labels) - {0, 1}:
         raise ValueError(f"`label` has the values {sorted(set(labels), key=str)}, but must be 0 (normal) or 1.")
     if not synthetic and 1 not in labels:
-        raise ValueError("None of the images is anomalous, so there is nothing to learn; train with `synthetic`.")
+        raise ArgumentError(
+            "synthetic", "None of the images is anomalous, so there is nothing to learn; train with `synthetic`."
+        )
     if synthetic and 0 not in labels:
         raise ValueError("None of the images is normal, and `synthetic` anomalies are made from normal images.")
     return dataset.select([i for i, label in enumerate(labels) if label == 0]) if synthetic else dataset
@@ -44,5 +48,8 @@ def split_rows(rows: Dataset, fraction: float, seed: int) -> tuple[list[int], li
         held_out.update(rng.permutation(indices)[: round(len(indices) * fraction)].tolist())
     trained = [index for index in range(len(rows)) if index not in held_out]
     if not held_out or not {labels[index] for index in trained} == set(labels):
-        raise ValueError(f"`validation_fraction` is {fraction}, which cannot split {len(rows)} images; use another.")
+        raise ArgumentError(
+            "validation_fraction",
+            f"`validation_fraction` is {fraction}, which cannot split {len(rows)} images; use another.",
+        )
     return trained, sorted(held_out)

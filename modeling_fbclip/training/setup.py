@@ -9,7 +9,7 @@ from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin
 from datasets import Dataset, Value
 from torch.utils.data import DataLoader
 
-from modeling_fbclip.common.files import is_empty
+from modeling_fbclip.common.files import is_empty, require_writable
 from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.data.decoding import undecoded
 from modeling_fbclip.detection.processes import PATIENCE
@@ -26,10 +26,13 @@ from modeling_fbclip.training.synthetic import SyntheticAnomalies
 
 @dataclass
 class TrainingData:
-    """The rows with their digests, the schedule, and the loaders of this process's share."""
+    """
+    The rows with their digests, whether their masks are used, the schedule, and the loaders of this process's share.
+    """
 
     rows: Dataset
     digests: list[RowDigest]
+    use_masks: bool
     schedule: DrawSchedule
     training: DataLoader
     validation: DataLoader | None
@@ -39,7 +42,10 @@ def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
     """Joins the processes and makes the output folder. ValueError if it, the batch size or the precision is wrong."""
     output = Path(args.output_dir)
     if args.resume is None and not is_empty(output):
-        raise ValueError(f"{output}: is not empty; choose another output folder, or resume with 'auto'.")
+        raise ArgumentError(
+            "output_dir", f"{output}: is not empty; choose another folder, or continue its run with `resume` auto."
+        )
+    require_writable(output)
     set_seed(args.seed)
     accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
@@ -118,4 +124,4 @@ def prepare_data(
     validation = None
     if held_out:
         validation = loader(held_out, DrawSchedule(len(held_out), args.batch_size, accelerator.num_processes))
-    return TrainingData(rows, digests, schedule, loader(trained, schedule), validation)
+    return TrainingData(rows, digests, use_masks, schedule, loader(trained, schedule), validation)

@@ -43,7 +43,7 @@ def training_step(
     for number, batch in enumerate(batches, start=1):
         # Processes exchange gradients once a step, after its last part.
         with nullcontext() if number == len(batches) else accelerator.no_sync(model):
-            output = _forward(model, batch)
+            output = forward(model, batch)
             shares = _loss_sums(output, batch) / sizes.clamp(min=1)
             everyones = accelerator.reduce(shares.detach(), "sum")
             if not everyones.isfinite().all():
@@ -70,7 +70,7 @@ def validation_loss(model: nn.Module, loader: DataLoader, accelerator: Accelerat
     bad: list[str] = []
     for batch in loader:
         sizes += _sizes(batch)
-        losses = _loss_sums(_forward(model, batch), batch)
+        losses = _loss_sums(forward(model, batch), batch)
         bad += [] if losses.isfinite().all() else batch["path"]
         sums += losses
     loss = (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
@@ -86,7 +86,8 @@ def check_weights(model: nn.Module) -> None:
         raise FloatingPointError(f"weights are not finite ({', '.join(bad)}); lower the learning rate")
 
 
-def _forward(model: nn.Module, batch: Batch) -> FBCLIPOutput:
+def forward(model: nn.Module, batch: Batch) -> FBCLIPOutput:
+    """The model's output for a batch, with the losses."""
     return model(**{name: batch[name] for name in MODEL_INPUTS if name in batch})
 
 

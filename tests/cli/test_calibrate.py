@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset, Features, Image, Value
+from PIL import Image as PILImage
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.common.provenance import trained_images
+from modeling_fbclip.common.provenance import recorded_images
+from modeling_fbclip.digests_fbclip import image_digest
 
 
 @pytest.fixture
@@ -58,7 +60,10 @@ def test_in_the_models_own_folder_only_the_processor_changes(calibrate, good, mo
     before = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.is_file()}
     assert calibrate(good, "--output", model_folder, "--target-fpr", 0.1).status == 0
     after = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.is_file()}
-    assert {name for name in after if after[name] != before.get(name)} == {"processor_config.json"}
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "processor_config.json",
+        "calibration_record.json",
+    }
     assert thresholds_of(model_folder) != (0.5, 0.5)
 
 
@@ -110,7 +115,7 @@ def test_a_labelled_data_set_is_used_as_the_criterion_needs(calibrate, good, lab
     ("arguments", "said"),
     [
         ([], "9 normal images are too few for a false positive rate of 0.01, which needs 99"),
-        (["--target-fpr", 1.5], "`target_fpr` is 1.5, but must be above 0 and below 1"),
+        (["--target-fpr", 1.5], "--target-fpr: --target-fpr is 1.5, but must be above 0 and below 1"),
         (["--criterion", "youden"], "holds images without labels, which only --criterion conformal takes"),
         (["--per-category"], "holds images without labels"),
     ],
@@ -148,7 +153,7 @@ def test_the_training_records_are_copied_with_the_model(calibrate, good, model_f
     copied = {path.name for path in Path("calibrated").iterdir()}
     assert copied >= {"training_record.json", "recipe.json"}
     assert "evaluation.json" not in copied  # of other thresholds
-    assert trained_images(FBCLIPModel.from_pretrained("calibrated")) == {"training_record.json"}
+    assert recorded_images(FBCLIPModel.from_pretrained("calibrated")) == {"training_record.json"}
 
 
 def test_each_category_gets_its_own_f1_threshold(calibrate, fbclip, good, save_photograph):  # noqa: ARG001
@@ -170,3 +175,54 @@ def test_the_layout_option_is_used(calibrate, good):
     outcome = calibrate(good, "--output", "calibrated", "--target-fpr", 0.1, "--layout", "good-only")
     assert outcome.status == 0, outcome.err
     assert outcome.out.startswith("all images: threshold ")
+
+
+@pytest.fixture
+def with_training(tmp_path, save_photograph, good):
+    """MVTec's layout: nine good images for training, and a good and a bad one for the test."""
+    good.rename(tmp_path / "good")
+    (tmp_path / "data/train").mkdir(parents=True)
+    (tmp_path / "good").rename(tmp_path / "data/train/good")
+    save_photograph(tmp_path / "data/test/good/0.png", seed=30)
+    save_photograph(tmp_path / "data/test/bent/0.png", seed=31)
+    return tmp_path / "data"
+
+
+def test_good_images_for_training_set_the_thresholds_and_the_record_says_so(calibrate, fbclip, with_training):
+    outcome = calibrate(with_training, "--output", "calibrated", "--target-fpr", 0.1, "--score", "map_max")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.endswith(", from 9 images\n")
+    assert outcome.err.startswith(f"the thresholds come from the split 'train' of {with_training}\n")
+    record = json.loads(Path("calibrated/calibration_record.json").read_text())
+    assert record["data"] == {"hub_id": None, "split": "train", "criterion": "conformal", "target_fpr": 0.1}
+    assert record["score"] == "map_max" == FBCLIPProcessor.from_pretrained("calibrated").score
+    images = [image_digest(PILImage.open(path)) for path in (with_training / "train/good").iterdir()]
+    assert record["image_digests"] == sorted(images)
+    evaluated = fbclip("evaluate", with_training, "--model", "calibrated", "--size", 32, "--format", "json")
+    assert json.loads(evaluated.out)["calibration_overlap"] == {"images": 0, "of": 2}
+    labelled = calibrate(with_training, "--output", "labelled", "--criterion", "youden")
+    assert "'test'" in labelled.err
+    assert labelled.out.endswith(", from 2 images\n")
+
+
+@pytest.mark.parametrize("shard_size", ["1GB", "50KB"])
+def test_the_weights_are_copied_bit_for_bit(fbclip, good, tiny_model, tmp_path, shard_size):
+    model = tmp_path / "own"
+    tiny_model.half().save_pretrained(model, max_shard_size=shard_size)
+    FBCLIPProcessor.from_config(tiny_model.config).save_pretrained(model)
+    assert fbclip("calibrate", good, "--output", "calibrated", "--target-fpr", 0.1, "--model", model).status == 0
+    weights = sorted(path.name for path in model.glob("model*.safetensors*"))
+    assert (len(weights) == 1) == (shard_size == "1GB")
+    assert sorted(path.name for path in Path("calibrated").glob("model*.safetensors*")) == weights
+    for name in weights:
+        assert Path("calibrated", name).read_bytes() == (model / name).read_bytes()
+    FBCLIPModel.from_pretrained("calibrated")
+
+
+def test_images_are_counted_before_one_is_read(calibrate, good):
+    (good / "4.png").write_bytes(b"no image")
+    outcome = calibrate(good, "--output", "calibrated")
+    assert "9 normal images are too few" in outcome.err
+    assert calibrate(good, "--output", "calibrated", "--criterion", "youden", "--target-fpr", 0.1).err == (
+        "fbclip: Invalid value for --target-fpr: has no effect with --criterion youden\n"
+    )

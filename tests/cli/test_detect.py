@@ -296,3 +296,35 @@ def test_white_level_reads_12_bits_as_the_8_bit_picture(detect, model_folder):
     (model_folder / "processor_config.json").write_text(json.dumps(settings | {"white_level": 255 * 16}))
     assert rows_of(detect("12.png", "--format", "json"))[0]["score"] == row["score"]
     assert detect("12.png", "--white-level", 0).status == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["photo.png", "--split", "test"], "--split"),
+        (["photo.png", "--streaming"], "--streaming"),
+        (["--data", "parts", "--recursive"], "--recursive"),
+    ],
+)
+def test_an_option_without_effect_is_refused(detect, save_photograph, arguments, option):
+    save_photograph("photo.png")
+    outcome = detect(*arguments)
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert outcome.err.startswith(f"fbclip: Invalid value for {option}: ")
+
+
+def test_the_score_option_chooses_the_kind(detect, save_photograph):
+    save_photograph("photo.png")
+    scores = {}
+    for kind in ("cls", "map_max", "map_top1"):
+        (row,) = json.loads(detect("photo.png", "--score", kind, "--format", "json").out)
+        scores[kind] = row["score"]
+    assert scores["cls"] != scores["map_max"] >= scores["map_top1"]
+
+
+def test_an_output_folder_that_refuses_files_is_found_before_the_model_is_loaded(detect, save_photograph, monkeypatch):
+    save_photograph("photo.png")
+    monkeypatch.setattr("modeling_fbclip.detection.loading.load_detector", None)
+    outcome = detect("photo.png", "--output", "/proc/found")
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert outcome.err.startswith("fbclip: Invalid value for --output: /proc/found: ")

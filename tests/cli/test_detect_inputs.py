@@ -5,7 +5,9 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture
@@ -170,3 +172,63 @@ def test_paths_come_from_standard_input_too(detect, save_photograph, monkeypatch
     outcome = detect("--stdin", "--format", "json")
     assert outcome.status == 0, outcome.err
     assert [row["path"] for row in json.loads(outcome.out)] == ["parts/a b.png", "parts/c.png"]
+
+
+def save_twelve_bits(path):
+    """The same picture with 8 bits, and with 12 bits in a 16-bit file."""
+    grey = np.random.default_rng(0).integers(0, 256, (24, 40)).astype(np.uint16)
+    grey[0, 0] = 255
+    path.mkdir()
+    Image.fromarray(grey * 16).save(path / "12.png")
+    Image.fromarray(grey.astype(np.uint8)).save(path / "8.png")
+
+
+def test_white_level_auto_is_found_and_printed_once_for_all(detect, tmp_path, monkeypatch):
+    save_twelve_bits(tmp_path / "parts")
+    plain = ("--no-overlays", "--no-maps", "--format", "json", "--white-level", "auto")
+    line = "white level: 4095 (12 bits); the largest value of the first 2 images is 4080\n"
+    outcome = detect(tmp_path / "parts", *plain)
+    deep, usual = json.loads(outcome.out)
+    assert deep["score"] == pytest.approx(usual["score"], abs=1e-3)
+    assert outcome.err.startswith(line)
+    assert outcome.err.count("white level") == 1
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{tmp_path}/parts/12.png\n{tmp_path}/parts/8.png\n"))
+    piped = detect("--stdin", *plain)
+    assert (piped.out, piped.err) == (outcome.out, outcome.err)
+    refused = detect(tmp_path / "parts", "--white-level", "most")
+    assert refused.status == 2
+    assert "--white-level: 'most' is neither a number from 1 on, such as 4095, nor auto" in refused.err
+
+
+def test_white_level_auto_of_a_data_set_and_of_its_stream(detect, tmp_path):
+    save_twelve_bits(tmp_path / "parts")
+    (tmp_path / "parts").rename(tmp_path / "good")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "good").rename(tmp_path / "data" / "good")
+    plain = ("--no-overlays", "--no-maps", "--format", "json", "--white-level", "auto")
+    outcome, streamed = (detect("--data", tmp_path / "data", *plain, *more) for more in ((), ("--streaming",)))
+    deep, usual = json.loads(outcome.out)
+    assert deep["score"] == pytest.approx(usual["score"], abs=1e-3)
+    assert [row["score"] for row in json.loads(streamed.out)] == [deep["score"], usual["score"]]
+    assert outcome.err.startswith("white level: 4095 (12 bits)")
+    assert streamed.err.startswith("white level: 4095 (12 bits)")
+
+
+def test_a_page_is_named_as_it_was_given(detect, tmp_path):
+    pages = [Image.new("L", (20, 12), 40 * page) for page in range(3)]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    outcome = detect(f"{tmp_path}/scan.tif#2", f"{tmp_path}/scan.tif#3", "--format", "json")
+    found, missing = json.loads(outcome.out)
+    assert (found["path"], found["error"]) == (f"{tmp_path}/scan.tif#2", None)
+    assert Path(found["overlay"]).name == "scan.tif#2.overlay.png"
+    with Image.open(found["overlay"]) as overlay:
+        assert overlay.size == (20, 12)
+    assert missing["error"] == "there is no page 3: it has 3, numbered from 0."
+    assert outcome.status == 1
+
+
+def test_a_limit_of_megapixels_gives_rows_with_the_number(detect, save_photograph, tmp_path):
+    save_photograph(tmp_path / "large.png", 200, 100)
+    (row,) = json.loads(detect(tmp_path / "large.png", "--max-megapixels", 0.01, "--format", "json").out)
+    assert row["error"].startswith("0.02 megapixels are more than the limit of 0.01; make the picture smaller, or")
+    assert json.loads(detect(tmp_path / "large.png", "--format", "json").out)[0]["error"] is None

@@ -1,5 +1,6 @@
 """`fbclip detect` past one machine: rows in files, by several processes, resumed after a kill."""
 
+import csv
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from functools import reduce
 from operator import getitem
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Features, Image, Value, load_dataset
 from PIL import Image as PILImage
@@ -334,9 +336,9 @@ def test_an_unknown_category_is_one_line(detect, model_folder, save_photograph):
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("rows-settings.json", "[]", "outputs/rows-settings.json: is damaged"),
-        ("rows-settings.json", "{", "outputs/rows-settings.json: is damaged"),
-        ("rows-00000-of-00001.jsonl", "{}\n", "outputs/rows-00000-of-00001.jsonl: line 1 is damaged"),
+        ("rows-settings.json", "[]", "outputs/rows-settings.json: holds no JSON object"),
+        ("rows-settings.json", "{", "outputs/rows-settings.json: is not readable as JSON"),
+        ("rows-00000-of-00001.jsonl", "{}\n", "outputs/rows-00000-of-00001.jsonl: line 1 is damaged; choose another"),
     ],
 )
 def test_a_damaged_file_is_named(detect, save_photograph, file, content, said):
@@ -345,7 +347,7 @@ def test_a_damaged_file_is_named(detect, save_photograph, file, content, said):
     Path("outputs", file).write_text(content)
     outcome = detect("photo.png", "--resume")
     assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
-    assert f"{said}; choose another folder" in outcome.err
+    assert said in outcome.err
 
 
 def test_the_layout_option_is_used(detect, save_photograph):
@@ -356,3 +358,35 @@ def test_the_layout_option_is_used(detect, save_photograph):
     outcome = detect("parts", "--layout", "good-only")
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
     assert "--layout" in outcome.err
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv", "jsonl", "parquet"])
+def test_an_image_whose_pictures_cannot_be_saved_keeps_its_score(detect, save_photograph, form):
+    name = "n" * 246 + ".png"
+    save_photograph(name)
+    outcome = detect(name, "--format", form)
+    assert outcome.status == 1
+    assert outcome.err.startswith("1 image, ")
+    assert ", 1 failed (" in outcome.err
+    if form == "table":
+        score, label, *_ = outcome.out.splitlines()[1].split()
+        row = {"score": score, "label": label, "error": outcome.out}
+    elif form == "csv":
+        (row,) = csv.DictReader(outcome.out.splitlines())
+    elif form == "json":
+        (row,) = json.loads(outcome.out)
+    elif form == "jsonl":
+        row = json.loads(Path("outputs/rows-00000-of-00001.jsonl").read_text())
+    else:
+        (row,) = pq.read_table("outputs/rows-00000-of-00001.parquet").to_pylist()
+    assert 0 < float(row["score"]) < 1
+    assert row["label"] in ("normal", "anomalous")
+    assert "cannot be saved in outputs: File name too long" in row["error"]
+
+
+def test_a_resumed_run_counts_a_picture_that_could_not_be_saved(detect, save_photograph):
+    save_photograph("n" * 246 + ".png")
+    arguments = ("n" * 246 + ".png", "--format", "jsonl", "--resume")
+    first, again = detect(*arguments), detect(*arguments)
+    assert (first.status, again.status) == (1, 1)
+    assert again.err == first.err

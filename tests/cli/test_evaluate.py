@@ -1,5 +1,6 @@
 """`fbclip evaluate`: one report in three forms, figures, and mistakes in one line that leave nothing behind."""
 
+import csv
 import json
 import os
 import subprocess
@@ -131,3 +132,64 @@ def test_the_layout_option_is_used(evaluate, data):
     outcome = evaluate(*arguments, path=data / "cap/test/good")
     assert outcome.status == 0, outcome.err
     assert json.loads(outcome.out)["counts"]["good"]["normal"] == 3
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_rows_have_each_image_and_name_the_figures_of_misses(evaluate, data, form):
+    outcome = evaluate("--rows", f"rows.{form}", "--plots", "figures", "--format", "json")
+    assert outcome.status == 0, outcome.err
+    text = Path(f"rows.{form}").read_text()
+    rows = json.loads(text) if form == "json" else list(csv.DictReader(text.splitlines()))
+    assert [row["category"] for row in rows] == ["cap"] * 6 + ["nut"] * 3
+    assert {row["path"] for row in rows} == {str(path) for path in data.glob("*/test/*/*.png")}
+    kinds = {row["path"].split("/")[-2]: (row["defect"], row["label"]) for row in rows}
+    assert kinds == {"good": ("good", "normal"), "dent": ("dent", "anomalous")}
+    misses = list(csv.DictReader(Path("figures/misses.csv").read_text().splitlines()))
+    assert {row["figure"] for row in misses} == {path.name for path in Path("figures").glob("*-?.png")}
+    assert [row["path"] for row in misses] == [row["path"] for row in rows if row["figure"]]
+    # Of the category with good images only, those with the highest scores.
+    highest = max((row for row in rows if row["category"] == "nut"), key=lambda row: float(row["score"]))
+    assert highest["figure"] == "nut.highest-1.png"
+
+
+def test_rows_are_refused_in_another_form(evaluate):
+    outcome = evaluate("--rows", "rows.txt")
+    assert (outcome.status, outcome.err) == (
+        2,
+        "fbclip: Invalid value for --rows: rows.txt must end in .csv or .json\n",
+    )
+
+
+def test_figures_that_cannot_be_saved_lose_no_number(evaluate, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("modeling_fbclip.evaluation.plots.save_plots", fail)
+    outcome = evaluate("--plots", "figures", "--output", "report.json", "--format", "json")
+    assert outcome.status == 2
+    assert json.loads(outcome.out)["counts"]["cap"]["images"] == 6
+    assert json.loads(Path("report.json").read_text()) == json.loads(outcome.out)
+    assert "--plots: the figures of cap: [Errno 28] No space left on device" in outcome.err
+
+
+def test_images_that_thresholds_were_set_on_are_told(fbclip, model_folder, data):
+    arguments = ["--model", model_folder, "--output", "calibrated", "--target-fpr", 0.2, "--split", "test"]
+    assert fbclip("calibrate", data, *arguments).status == 0
+    outcome = fbclip("evaluate", data, "--model", "calibrated", "--size", 48, "--format", "markdown")
+    assert outcome.out.startswith("Thresholds were set on 6 of these 9 images. Percent;")
+
+
+def test_a_missing_aupimo_is_explained(evaluate):
+    outcome = evaluate("--format", "markdown")
+    assert outcome.err == (
+        "AUPIMO needs 100000 pixels of normal images, more images or a larger --size; n/a for cap\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--split", "nix"), ("--category", "nix"), ("--layout", "nix"), ("--layout", "visa")]
+)
+def test_a_mistake_in_an_option_is_blamed_on_it(evaluate, option, value):
+    outcome = evaluate(option, value)
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert outcome.err.startswith(f"fbclip: Invalid value for {option}: ")

@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 from training.conftest import damaged_png
 
+from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.training import steps
 
@@ -102,10 +103,10 @@ def test_good_images_train_with_synthetic(train, data):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--learning-rate", "-1"], "--learning-rate: `learning_rate` is -1.0, but must be greater than 0"),
-        (["--focal-gamma", "-1"], "`focal_gamma` is -1.0, but must be at least 0"),
+        (["--learning-rate", "-1"], "--learning-rate: --learning-rate is -1.0, but must be greater than 0"),
+        (["--focal-gamma", "-1"], "--focal-gamma is -1.0, but must be at least 0"),
         (["--lr-scheduler", "sine"], "'sine' is not one of"),
-        (["--report-to", "paper"], "`report_to` has 'paper'"),
+        (["--report-to", "paper"], "--report-to has 'paper'"),
         (["--resume", "nowhere"], "nowhere: cannot be resumed"),
         (["--category", "screw"], "screw"),
         (["--layout", "visa"], "no data set found; looked for split_csv/1cls.csv"),
@@ -124,7 +125,8 @@ def test_an_output_folder_in_use_is_refused(train, tmp_path):
     (tmp_path / "trained/notes.txt").touch()
     outcome = train()
     assert outcome.status == 2
-    assert "trained: is not empty; choose another output folder, or resume with 'auto'" in outcome.err
+    assert "--output: " in outcome.err
+    assert "trained: is not empty; choose another folder, or continue its run with --resume auto" in outcome.err
 
 
 @pytest.mark.parametrize("kind", ["gigantic", "broken"])
@@ -137,7 +139,7 @@ def test_a_damaged_image_is_one_line(train, data, kind):
 
 
 def test_a_loss_that_is_not_finite_is_one_line(train, monkeypatch):
-    forward = steps._forward
+    forward = steps.forward
 
     def spoilt(model, batch):
         output = forward(model, batch)
@@ -145,7 +147,7 @@ def test_a_loss_that_is_not_finite_is_one_line(train, monkeypatch):
         output.image_focal_loss = output.image_scores.mean()
         return output
 
-    monkeypatch.setattr(steps, "_forward", spoilt)
+    monkeypatch.setattr(steps, "forward", spoilt)
     outcome = train("--batch-size", 1)
     assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert "step 1: the loss is not finite (loss nan, " in outcome.err
@@ -156,7 +158,7 @@ def test_the_record_names_a_data_set_of_the_hub(train, fbclip, data, model_folde
     def load(name, **options):
         return load_anomaly_dataset({"someone/parts": data}.get(name, name), **options)
 
-    monkeypatch.setattr("modeling_fbclip.data.load_anomaly_dataset", load)
+    monkeypatch.setattr("modeling_fbclip.data.splits.load_anomaly_dataset", load)
     assert train("--epochs", 1).status == 0
     arguments = ["--model", model_folder, "--output", tmp_path / "hub", "--epochs", 1]
     assert fbclip("train", "someone/parts", *arguments).status == 0
@@ -170,3 +172,29 @@ def test_the_layout_option_is_used(fbclip, data, model_folder, tmp_path):
     outcome = fbclip("train", data / "tile/test/good", *arguments, "--layout", "good-only")
     assert outcome.status == 0, outcome.err
     assert json.loads((tmp_path / "out/training_record.json").read_text())["data"]["normal"] == 2
+
+
+def test_white_level_auto_and_the_limit_of_megapixels_stay_with_the_model(fbclip, model_folder, tmp_path):
+    for index, name in enumerate(("good", "good", "bad", "bad")):
+        pixels = np.random.default_rng(index).integers(0, 4096, (12, 20)).astype(np.uint16)
+        (tmp_path / "parts" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "parts" / name / f"{index}.png")
+    options = ("--model", model_folder, "--white-level", "auto", "--max-megapixels", 3, "--output")
+    outcome = fbclip("train", tmp_path / "parts", "--batch-size", 2, *options, tmp_path / "trained")
+    assert outcome.status == 0
+    assert outcome.err.startswith("white level: 4095 (12 bits); the largest value of the first 4 images is 4")
+    calibrated = fbclip("calibrate", tmp_path / "parts", "--target-fpr", 0.4, *options, tmp_path / "calibrated")
+    assert calibrated.status == 0
+    for folder in ("trained", "calibrated"):
+        processor = FBCLIPProcessor.from_pretrained(tmp_path / folder)
+        assert (processor.white_level, processor.max_megapixels) == (4095, 3)
+    for command in (
+        ("evaluate", tmp_path / "parts", "--model", model_folder),
+        ("datasets", "check", tmp_path / "parts"),
+    ):
+        outcome = fbclip(*command, "--white-level", "auto")
+        assert outcome.status == 0
+        assert outcome.err.startswith("white level: 4095 (12 bits)")
+        refused = fbclip(*command, "--white-level", 0.5)
+        assert refused.status == 2
+        assert "'0.5' is neither a number from 1 on, such as 4095, nor auto" in refused.err

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPModel
-from modeling_fbclip.common.provenance import TRAINING_RECORD, copy_records, trained_images
+from modeling_fbclip.common.provenance import TRAINING_RECORD, copy_records, recorded_images
 
 
 def save_model(folder: Path, digest: str) -> Path:
@@ -47,15 +47,15 @@ def test_records_of_a_subfolder_are_read_and_copied(tmp_path: Path) -> None:
     save_model(tmp_path / "model", "outer")
     save_model(tmp_path / "model/small", "inner")
     model = FBCLIPModel.from_pretrained(tmp_path / "model", subfolder="small")
-    assert trained_images(model) == {"inner"}
+    assert recorded_images(model) == {"inner"}
     copy_records(model, tmp_path)
     assert json.loads((tmp_path / TRAINING_RECORD).read_text()) == {"image_digests": ["inner"]}
 
 
 def test_a_model_without_a_record_has_none(tmp_path: Path) -> None:
-    assert trained_images(make_tiny_model()) is None
+    assert recorded_images(make_tiny_model()) is None
     make_tiny_model().save_pretrained(tmp_path)
-    assert trained_images(FBCLIPModel.from_pretrained(tmp_path)) is None
+    assert recorded_images(FBCLIPModel.from_pretrained(tmp_path)) is None
 
 
 def test_revision_subfolder_cache_and_token_are_those_of_the_model(
@@ -64,14 +64,14 @@ def test_revision_subfolder_cache_and_token_are_those_of_the_model(
     place = {"token": "hf_ada", "cache_dir": tmp_path / "cache"}
     for where, digest in (({}, "main"), ({"revision": "older"}, "older"), ({"subfolder": "small"}, "nested")):
         model = FBCLIPModel.from_pretrained(repo_id, **where, **place)
-        assert trained_images(model) == {digest}
+        assert recorded_images(model) == {digest}
     assert list(tmp_path.glob(f"cache/models--ada--*/snapshots/*/{TRAINING_RECORD}"))
     model.save_pretrained(tmp_path / "saved")
     assert not any("hf_ada" in file.read_text() for file in (tmp_path / "saved").glob("*.json"))
     repository = standin.repositories.get("model", repo_id)
     repository.commit("main", None, {}, "nothing")
     model.loaded_from["subfolder"] = ""
-    assert trained_images(model) is None
+    assert recorded_images(model) is None
 
 
 @pytest.mark.parametrize("status", [500, 403, None])
@@ -86,7 +86,7 @@ def test_a_hub_that_cannot_be_asked_is_told(
     monkeypatch.setattr("time.sleep", lambda _: None)  # between the library's own tries
     model = FBCLIPModel.from_pretrained(repo_id, token="hf_ada", cache_dir=tmp_path / "cache")
     standin.fail(TRAINING_RECORD, status)
-    reason = trained_images(model)
+    reason = recorded_images(model)
     assert isinstance(reason, str)
     assert reason.startswith(f"{repo_id}: {TRAINING_RECORD} cannot be looked up: ")
     assert caplog.messages[-1] == f"It is unknown which images the model was trained on. {reason}"

@@ -56,12 +56,15 @@ def test_rows_that_are_done_are_read_one_at_a_time(tmp_path):
     for rank in range(2):
         with (tmp_path / f"rows-0000{rank}-of-00002.jsonl").open("w") as file:
             for index in range(rank, count, 2):
-                print(json.dumps({"shard": 0, "index": index, "path": f"{index}.png", "label": "normal"}), file=file)
+                print(
+                    json.dumps({"shard": 0, "index": index, "path": f"{index}.png", "label": "normal", "error": None}),
+                    file=file,
+                )
     items = (sources.Item(0, index, f"{index}.png", None, lambda: None) for index in range(count + 1))
     tracemalloc.start()
     done = row_files.RowFolder(tmp_path, Processes()).done()
-    labels = Counter(map(done.label, items))
+    labels = Counter(map(done.outcome, items))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert labels == {"normal": count, None: 1}
+    assert labels == {("normal",): count, None: 1}
     assert peak < 500_000  # 6 MB of rows

@@ -122,7 +122,7 @@ def test_outputs_that_are_not_finite_are_an_error_of_their_image(detector, synth
     rows = []
     seen = detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda: None)
     assert "not finite" in rows[0].error
-    assert seen.labels == {"error": 1}
+    assert seen.outcomes == {"error": 1}
 
 
 @pytest.mark.parametrize("has_instructions", [True, False])
@@ -134,3 +134,18 @@ def test_bfloat16_without_instructions_gives_one_warning(has_instructions, monke
     caplog.clear()
     load_detector(None, "cpu", "float32")
     assert not caplog.records
+
+
+def test_a_picture_that_cannot_be_saved_leaves_the_score_in_the_row(detector, synthetic_image, tmp_path):
+    long, short = tmp_path / ("n" * 246 + ".png"), tmp_path / "photo.png"
+    for path in (long, short):
+        synthetic_image.save(path)
+    source = open_images([str(long), str(short)], ImageFinder(False, tmp_path / "out", ()), None, batch_size=2)
+    results = Results(detector, source.folder, tmp_path / "out", overlays=True, maps=True)
+    rows = []
+    seen = detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda: None)
+    assert rows[0].score == pytest.approx(rows[1].score, abs=1e-6)
+    assert rows[0].label == rows[1].label
+    assert (rows[0].overlay, rows[0].map, rows[1].error) == (None, None, None)
+    assert rows[0].error == f"map.png cannot be saved in {tmp_path}/out: File name too long"
+    assert seen.outcomes == {rows[0].label: 2, "error": 1}

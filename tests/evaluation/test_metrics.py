@@ -229,3 +229,19 @@ def test_memory_is_a_copy_of_the_maps_and_not_one_for_each_threshold():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3.2 * maps.nbytes
+
+
+def test_one_copy_of_the_maps_is_in_memory():
+    generator = np.random.default_rng(0)
+    maps = [generator.random((256, 256), dtype=np.float32) for _ in range(40)]
+    masks = [np.zeros((256, 256), dtype=bool) for _ in maps]
+    for mask in masks[::2]:
+        mask[:40, :40] = True
+    scores, labels = generator.random(40), np.arange(40) % 2
+    compute_metrics(maps[:2], masks[:2], scores[:2], labels[:2])  # imports
+    tracemalloc.start()
+    compute_metrics(maps, masks, scores, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    anomalous = sum(int(mask.sum()) for mask in masks)
+    assert peak < sum(anomaly_map.nbytes for anomaly_map in maps) + 150 * anomalous

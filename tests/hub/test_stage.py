@@ -4,11 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 from modeling_fbclip.hub import stage_model
 from modeling_fbclip.hub.stage import require_publishable
+from packaging.requirements import Requirement
 from safetensors.torch import load_file, save_file
 
 from conftest import TINY_OVERRIDES
@@ -60,13 +62,9 @@ def test_the_configuration_names_the_code(staged: Path) -> None:
     assert config["custom_pipelines"] == CUSTOM_PIPELINES
     processor = json.loads((staged / "processor_config.json").read_text())
     assert processor["auto_map"] == {"AutoProcessor": "processing_fbclip.FBCLIPProcessor"}
-    assert (staged / "requirements.txt").read_text().splitlines() == [
-        "torch>=2.6",
-        "transformers<6,>=5.20",
-        "safetensors>=0.6",
-        "pillow>=11",
-        "numpy>=2",
-    ]
+    needed = [Requirement(line) for line in (staged / "requirements.txt").read_text().splitlines()]
+    assert [one.name for one in needed] == ["torch", "transformers", "safetensors", "pillow", "numpy"]
+    assert set(needed) <= {Requirement(line) for line in requires("modeling-fbclip")}
 
 
 def test_the_weights_are_bit_identical(staged: Path) -> None:

@@ -10,6 +10,7 @@ from accelerate.tracking import GeneralTracker
 from datasets import Dataset
 from PIL import Image
 
+from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.detection.loading import BUNDLED
@@ -130,7 +131,7 @@ def test_schedule_and_warmup_set_the_learning_rate(run, parts, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_image(run, parts, tmp_path, monkeypatch):
-    forward = steps._forward
+    forward = steps.forward
 
     def spoilt(model, batch):
         output = forward(model, batch)
@@ -140,13 +141,13 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_image(run, parts, tm
             output.image_focal_loss = output.image_scores.mean()
         return output
 
-    monkeypatch.setattr(steps, "_forward", spoilt)
+    monkeypatch.setattr(steps, "forward", spoilt)
     with pytest.raises(FloatingPointError, match=r"^step [456]: the loss is not finite \(.*\) on parts/4\.png\.$"):
         run(parts, epochs=3, batch_size=2)
 
 
 def test_a_validation_loss_that_is_not_finite_stops_and_names_images(run, parts, monkeypatch):
-    forward = steps._forward
+    forward = steps.forward
 
     def spoilt(model, batch):
         output = forward(model, batch)
@@ -154,7 +155,7 @@ def test_a_validation_loss_that_is_not_finite_stops_and_names_images(run, parts,
             output.image_focal_loss = output.image_focal_loss * torch.nan
         return output
 
-    monkeypatch.setattr(steps, "_forward", spoilt)
+    monkeypatch.setattr(steps, "forward", spoilt)
     with pytest.raises(FloatingPointError, match=r"^step 1: the loss of held-out images is nan on parts/\d\.png, "):
         run(parts, epochs=2, validation_fraction=0.34)
 
@@ -251,7 +252,7 @@ def test_data_without_anything_to_learn_is_refused(run, parts):
     ("content", "said"),
     [
         (b"no picture", "not an image"),
-        (damaged_png("gigantic"), "exceeds limit"),
+        (damaged_png("gigantic"), "are more than the limit of 200"),
         (damaged_png("broken"), "the image is damaged or cut off"),
     ],
 )
@@ -285,3 +286,31 @@ def test_half_precision_weights_are_refused(tiny_model, parts, tmp_path):
 def test_images_in_memory_can_be_trained_on(run):
     rows = {"image": [Image.new("RGB", (20, 20), (90 * i, 9, 9)) for i in range(2)], "label": [0, 1]}
     run(Dataset.from_dict(rows), epochs=1)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_without_masks_the_score_of_the_processor_is_one_that_was_trained(tmp_path, caplog, fraction):
+    model = make_tiny_model()
+    processor = FBCLIPProcessor.from_config(model.config)
+    processor.score, processor.threshold = "map_max", 0.7
+    parts = make_parts(tmp_path / "parts", count=12, masks=False)
+    args = FBCLIPTrainingArguments(tmp_path / "out", epochs=1, learning_rate=1e-3, validation_fraction=fraction)
+    train(model, processor, parts, args)
+    result = json.loads((tmp_path / "out/training_record.json").read_text())["result"]
+    saved = FBCLIPProcessor.from_pretrained(tmp_path / "out")
+    assert saved.score == result["score"]
+    if not fraction:
+        assert (result["score"], result["score_aurocs"], saved.threshold) == ("cls", {}, 0.5)
+        assert "Without masks, the score of an image is now cls in place of map_max" in caplog.text
+    else:
+        aurocs = result["score_aurocs"]
+        assert list(aurocs) == ["cls", "map_max", "map_top1"]
+        assert aurocs[saved.score] == max(aurocs.values())
+
+
+def test_with_masks_the_score_stays(tmp_path):
+    model = make_tiny_model()
+    processor = FBCLIPProcessor.from_config(model.config)
+    processor.score = "map_max"
+    train(model, processor, make_parts(tmp_path / "parts"), FBCLIPTrainingArguments(tmp_path / "out", epochs=1))
+    assert FBCLIPProcessor.from_pretrained(tmp_path / "out").score == "map_max"

@@ -256,3 +256,26 @@ def test_a_checkpoint_that_would_run_code_is_refused(run, parts, tmp_path):
             run(parts, epochs=1, resume="auto")
         (checkpoint / file).write_bytes(kept)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("scheduler", ["constant", "constant_with_warmup", "inverse_sqrt"])
+def test_more_epochs_on_a_finished_run_give_the_weights_of_a_longer_one(run, tmp_path, scheduler, caplog):
+    parts = make_parts(tmp_path / "parts", count=5)
+    arguments = {"batch_size": 2, "lr_scheduler": scheduler, "warmup_steps": 2 * (scheduler != "constant")}
+    expected = trained_weights(run(parts, "whole", epochs=3, **arguments))
+    run(parts, "longer", epochs=1, **arguments)
+    assert_same_weights(trained_weights(run(parts, "longer", epochs=3, resume="auto", **arguments)), expected)
+    assert max(line["step"] for line in read_log(tmp_path / "longer")) == 9
+    assert "schedule" not in caplog.text
+    with pytest.raises(ValueError, match=r"epochs was 3, is 2"):
+        run(parts, "longer", epochs=2, resume="auto", **arguments)
+
+
+def test_more_epochs_of_a_schedule_that_has_ended_are_told(run, tmp_path, caplog):
+    parts = make_parts(tmp_path / "parts", count=4)
+    run(parts, epochs=1, lr_scheduler="cosine")
+    run(parts, epochs=2, lr_scheduler="cosine", resume="auto")
+    assert (
+        "The cosine schedule ends with the last epoch, and was made for 1 epochs: the result is not that"
+        in caplog.text
+    )

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from modeling_fbclip.common.messages import ArgumentError
+
 from .base import GOOD, ROOT_CATEGORY, Layout, Sample, folders_in
 from .dagm import DAGM
 from .good_only import GOOD_ONLY
@@ -58,11 +60,12 @@ def recognise(path: Path, layout: str | None = None) -> Folder:
         layout: the name of the layout, if the user has named it.
 
     Raises:
-        UnknownLayoutError: if no layout fits, or the named one does not.
-        ValueError: if there is no layout of that name, or if a list in the folder is damaged.
+        UnknownLayoutError: if no layout fits.
+        ArgumentError: if there is no layout of the name that is given, or it does not fit.
+        ValueError: if a list in the folder is damaged.
     """
     if layout is not None and layout not in LAYOUTS:
-        raise ValueError(f"layout={layout!r} is none of {', '.join(LAYOUTS)}.")
+        raise ArgumentError("layout", f"layout={layout!r} is none of {', '.join(LAYOUTS)}.")
     candidates = [LAYOUTS[layout]] if layout else RECOGNISED
     for root in _unwrap(path):
         for candidate in candidates:
@@ -74,7 +77,8 @@ def recognise(path: Path, layout: str | None = None) -> Folder:
         advice = "Leave the layout out to have it recognised."
     else:
         advice = "Put normal images into a folder good/ in it, and each kind of defect into a folder beside good/."
-    raise UnknownLayoutError(f"{path}: no data set found; looked for {looked_for}. {advice}")
+    problem = f"{path}: no data set found; looked for {looked_for}. {advice}"
+    raise ArgumentError("layout", problem) if layout else UnknownLayoutError(problem)
 
 
 def _unwrap(path: Path) -> Iterator[Path]:

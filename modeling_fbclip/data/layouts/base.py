@@ -128,7 +128,7 @@ def get(entry: object, key: str, listed_in: Path) -> Any:
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _listing(folder: Path) -> list[Path]:
