@@ -55,12 +55,12 @@ class Scale(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """Probabilities: `(n, h, w)` maps and `(n,)` scores, joint ones and those of the distances alone."""
+    """Probabilities: `(n,)` scores and `(n, h, w)` maps, joint ones and those of the distances alone."""
 
-    maps: Tensor
     scores: Tensor
-    distance_maps: Tensor
+    maps: Tensor
     distance_scores: Tensor
+    distance_maps: Tensor
 
 
 def gather(logits: Tensor, distances: Tensor) -> Evidence:

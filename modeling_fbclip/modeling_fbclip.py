@@ -20,6 +20,7 @@ from .configuration_fbclip import FBCLIPConfig
 from .inputs_fbclip import check_images, check_outputs, check_prompts, check_targets, check_text_embeds
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
+from .references_fbclip import FBCLIPReferences
 from .scoring_fbclip import background_feature, score_map, split_scores
 from .text_fbclip import FBCLIPTextBranch, TextFeaturesCache, embed_prompts
 from .vision_fbclip import LayerViews, View, build_views
@@ -39,6 +40,11 @@ class FBCLIPOutput(ModelOutput):
             Probability that the image is anomalous.
         anomaly_maps (`torch.FloatTensor` of shape `(batch_size, grid_height, grid_width)`):
             Probability that a patch is anomalous, neither resized nor smoothed.
+        logits (`torch.FloatTensor` of shape `(batch_size, 1 + grid_height * grid_width)`):
+            Those of image and patches by the texts alone, before the sigmoid.
+        reference_scores, reference_maps (as those of the texts, *optional*, returned with `references`):
+            Probabilities by the distances to the references alone. `image_scores` and `anomaly_maps` are then the
+            joint ones.
         text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`):
             Text features of the normal and the anomalous state, unit length.
         hidden_states (`tuple[torch.FloatTensor]`, *optional*, returned when `output_hidden_states=True`):
@@ -56,6 +62,9 @@ class FBCLIPOutput(ModelOutput):
     consistency_loss: Tensor | None = None
     image_scores: Tensor | None = None
     anomaly_maps: Tensor | None = None
+    logits: Tensor | None = None
+    reference_scores: Tensor | None = None
+    reference_maps: Tensor | None = None
     text_embeds: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     stages: dict[str, Tensor] | None = None
@@ -129,6 +138,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         layer_tokens: list[Tensor] | None = None,
         grid: tuple[int, int] | None = None,
         text_embeds: Tensor | None = None,
+        references: FBCLIPReferences | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
     ) -> FBCLIPOutput:
@@ -154,6 +164,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
                 `image_size`.
             text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`, *optional*):
                 Replaces `prompt_input_ids`: the result of `get_text_features`.
+            references ([`FBCLIPReferences`], *optional*):
+                Images that these are compared with, beside the texts.
             output_hidden_states (`bool`, *optional*):
                 Whether to return the feature layers' tokens. Defaults to that of the configuration.
             output_attentions (`bool`, *optional*):
@@ -165,7 +177,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             [`FBCLIPOutput`] or `tuple`
 
         Raises:
-            `ValueError`: an argument has the wrong shape; the message has the shape and the right one.
+            `ValueError`: an argument has the wrong shape; the message has the shape and the right one. Or the
+                references were made with another model.
         """
         if mask_labels is not None and mask_labels.ndim == 4 and mask_labels.shape[1] == 1:
             mask_labels = mask_labels.squeeze(1)
@@ -184,21 +197,30 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         results, hidden_states = [], []
         for tokens in self._vision_tokens(pixel_values, layer_tokens):
             results.append(self._examine(tokens, grid, text_embeds, output_stages))
-            if with_hidden_states:
+            if with_hidden_states or references is not None:
                 hidden_states.append(tokens)
         found = {name: torch.cat([result[name] for result in results]) for name in results[0]}
+        layers = tuple(map(torch.cat, zip(*hidden_states, strict=True)))
 
-        image_scores, anomaly_maps = split_scores(found.pop("logits"), grid)
+        logits = found.pop("logits")
+        image_scores, anomaly_maps = split_scores(logits, grid)
+        by_references: dict[str, Tensor] = {}
+        if references is not None:
+            references.check(self)
+            image_scores, anomaly_maps, *alone = references.judge(layers, logits, grid)
+            by_references = dict(zip(("reference_scores", "reference_maps"), alone, strict=True))
         embeds = found.pop("pooled_embeds")
         losses: dict[str, Any] = {}
         if labels is not None:
             losses = fbclip_losses(image_scores, anomaly_maps, embeds, text_embeds, labels, mask_labels, config)
         return FBCLIPOutput(
             **losses,
+            **by_references,
             image_scores=image_scores,
             anomaly_maps=anomaly_maps,
+            logits=logits,
             text_embeds=text_embeds,
-            hidden_states=tuple(map(torch.cat, zip(*hidden_states, strict=True))) or None,
+            hidden_states=layers if with_hidden_states else None,
             stages=found | self._other_stages(text_embeds, prompt_input_ids, embeds) if output_stages else None,
         )
 
