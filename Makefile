@@ -9,8 +9,8 @@ IMAGES ?= demo/examples
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
-.PHONY: help detect demo test fuzz check chromium lower-bounds benchmark benchmark-tiny benchmark-finetuning card \
-	figure tiny clean
+.PHONY: help detect demo test fuzz conformance check chromium lower-bounds benchmark benchmark-tiny \
+	benchmark-finetuning card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
 	$(BIN)/fbclip detect $(IMAGES) --output outputs
@@ -23,6 +23,9 @@ test: check chromium  ## the whole suite, after the linters
 
 fuzz: $(VENV)/test.stamp  ## 10,000 odd inputs: each gives a result or one line; COUNT= for another number
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(if $(COUNT),--count $(COUNT))
+
+conformance: $(VENV)/test.stamp  ## transformers' own tests of models and processors, fetched from the package registry
+	OMP_NUM_THREADS=1 $(BIN)/python tests/conformance/__main__.py -n 2
 
 check: $(VENV)/test.stamp  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -90,11 +90,11 @@ def _training(path: Path) -> dict[str, Any] | None:
     record = read_record(path)
     data = _section(record, "data")
     hub_id, categories = data.get("hub_id"), data.get("categories")
-    known = identify(categories) if isinstance(categories, list) else None
+    found = identify(categories) if isinstance(categories, list) else None
     return {
         "data": data,
         "hub_id": hub_id if isinstance(hub_id, str) and is_hub_id(hub_id) else None,
-        "title": known.title if known else None,
+        "title": found.title if found and found.is_certain else None,
         "rows": [row for name in ("arguments", "result", "environment") for row in flatten(_section(record, name))],
     }
 

@@ -72,13 +72,17 @@ def _result_set(found: dict[str, Any]) -> ResultSet:
 
 
 def _own_set(report: dict[str, Any]) -> ResultSet:
-    """The set of a report of `fbclip evaluate`. Its categories identify the data set."""
+    """The set of a report of `fbclip evaluate`. Its categories identify the data set, if no other can have them."""
     categories, counts = report["categories"], report["counts"]
     rows = [{"category": name, "images": counts[name]["images"], **metrics} for name, metrics in categories.items()]
     total = sum(count["images"] for count in counts.values())
     rows.append({"category": "mean", "images": total, **report["mean"]})
     facts: dict[str, Any] = {"images": total}
-    if known := identify(categories):
+    found = identify(categories)
+    known = found.known if found and found.is_certain else None
+    if known:
+        if missing := len(known.categories) - len(categories):
+            facts["without"] = f"{missing} of its {len(known.categories)} categories"
         facts |= {"domain": known.domain, "licence": known.licence, "source": known.source}
     facts |= report.get("settings", {})
     lines = [f"{as_label(name)}: {as_text(value)}" for name, value in facts.items()]

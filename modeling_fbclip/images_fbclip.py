@@ -1,4 +1,4 @@
-"""Reads images and masks of every kind; resizes and smooths anomaly maps."""
+"""Reads images of every kind; resizes and smooths anomaly maps."""
 
 import os
 from io import IOBase
@@ -16,13 +16,13 @@ from .medical_fbclip import MEDICAL_SUFFIXES
 
 ImageSource = str | os.PathLike | bytes | bytearray | IOBase | Image.Image | np.ndarray | Tensor
 
-# How the names of files in a folder end that are taken for images: photographs and scans.
-IMAGE_SUFFIXES = (
-    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc"),
-    *(".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga"),
-    *(".tif", ".tiff", ".webp"),
-    *MEDICAL_SUFFIXES,
+# How the names of files in a folder end that are taken for images: what Pillow and the extras read.
+_OF_PILLOW = (
+    ".apng .avif .bmp .bw .cur .dcx .dds .dib .fit .fits .gif .heic .heif .hif .icb .icns .ico .im .j2c .j2k .jfif "
+    ".jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .pxr .qoi .ras .rgb .rgba "
+    ".sgi .tga .tif .tiff .vda .vst .webp .xbm .xpm"
 )
+IMAGE_SUFFIXES = (*_OF_PILLOW.split(), *MEDICAL_SUFFIXES)
 NUM_CHANNELS = (1, 3, 4)
 WHITE_OF_8_BITS = 255
 
@@ -65,46 +65,6 @@ def load_rgb_image(
     return _flatten(_deep_to_8_bits(picture, name, white_level))
 
 
-def load_mask(mask: ImageSource, name: str = "mask", max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
-    r"""
-    Reads a mask of any kind. Black and transparent pixels are normal, all others anomalous.
-
-    Args:
-        mask (as `image` of [`load_rgb_image`]): An array has at most one channel. Its numbers above 0 are anomalous.
-        name (`str`, *optional*, defaults to `"mask"`): Name in error messages for a mask without a file name.
-        max_megapixels (`float`, *optional*, defaults to 200): As for [`load_rgb_image`].
-
-    Returns:
-        `np.ndarray` of shape `(height, width)`: Booleans, true where anomalous.
-
-    Raises:
-        `ValueError`: As [`load_rgb_image`].
-    """
-    if isinstance(mask, np.ndarray | Tensor):
-        name = shortened(name)
-        values = _to_numpy(mask, name)
-        axis = _channel_axis(mask, (1,))
-        values = values if axis is None else values.squeeze(axis)
-        if values.ndim != 2 or values.size == 0:
-            raise ValueError(f"{name}: array of shape {values.shape}, but a mask has (height, width).")
-    else:
-        picture, name = open_picture(mask, name, max_megapixels)
-        if isinstance(picture, Deep):
-            values = picture.values if picture.values.ndim == 2 else picture.values.max(axis=2)
-            values = values * (picture.alpha > 0) if picture.alpha is not None and picture.alpha.any() else values
-        elif picture.mode == "P" or len(picture.getbands()) > 1 or picture.has_transparency_data:
-            # The colour counts: index 0 of a palette may have any colour.
-            # Through RGB, as Pillow does not convert every mode to RGBA.
-            picture = picture if picture.has_transparency_data else picture.convert("RGB")
-            *colours, alpha = np.moveaxis(np.asarray(picture.convert("RGBA")), 2, 0)
-            return np.any(colours, axis=0) & ((alpha > 0) | (alpha.max() == 0))
-        else:
-            values = np.asarray(picture)
-    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
-        raise ValueError(f"{name}: a mask holds finite numbers, 0 where normal and above 0 where anomalous.")
-    return values > 0
-
-
 def undeclared_maximum(image: ImageSource, max_megapixels: float = MAX_MEGAPIXELS) -> int | None:
     r"""
     The largest value of an image whose white only `white_level` can tell: integers of more than 8 bits, in a file that
@@ -114,7 +74,7 @@ def undeclared_maximum(image: ImageSource, max_megapixels: float = MAX_MEGAPIXEL
         `ValueError`: As [`load_rgb_image`].
     """
     if isinstance(image, np.ndarray | Tensor):
-        values, white = _to_numpy(image, "image"), None
+        values, white = to_numpy(image, "image"), None
     else:
         picture, _ = open_picture(image, "image", max_megapixels)
         if isinstance(picture, Image.Image):
@@ -147,8 +107,8 @@ def _deep_to_8_bits(deep: Deep, name: str, white_level: float | None) -> Image.I
 
 
 def _picture_from_array(image: np.ndarray | Tensor, name: str, white_level: float | None) -> Image.Image:
-    values = _to_numpy(image, name)
-    axis = _channel_axis(image, NUM_CHANNELS)
+    values = to_numpy(image, name)
+    axis = channel_axis(image, NUM_CHANNELS)
     if values.size == 0 or (values.ndim != 2 and axis is None):
         raise ValueError(
             f"{name}: array of shape {values.shape}, but an image has (height, width), (height, width, "
@@ -167,12 +127,12 @@ def _picture_from_array(image: np.ndarray | Tensor, name: str, white_level: floa
     return Image.fromarray(np.ascontiguousarray(to_8_bits(values, name, white)))
 
 
-def _channel_axis(image: np.ndarray | Tensor, num_channels: tuple[int, ...]) -> int | None:
+def channel_axis(image: np.ndarray | Tensor, num_channels: tuple[int, ...]) -> int | None:
     axes = (0, 2) if isinstance(image, Tensor) else (2, 0)
     return next((axis for axis in axes if image.ndim == 3 and image.shape[axis] in num_channels), None)
 
 
-def _to_numpy(image: np.ndarray | Tensor, name: str) -> np.ndarray:
+def to_numpy(image: np.ndarray | Tensor, name: str) -> np.ndarray:
     if not isinstance(image, Tensor):
         return image
     try:

@@ -23,7 +23,7 @@ from .pretrained_fbclip import FBCLIPPreTrainedModel
 from .references_fbclip import FBCLIPReferences
 from .scoring_fbclip import background_feature, score_map, split_scores
 from .text_fbclip import FBCLIPTextBranch, TextFeaturesCache, embed_prompts
-from .vision_fbclip import LayerViews, View, build_views
+from .vision_fbclip import LayerViews, build_views
 
 
 @dataclass
@@ -262,11 +262,20 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         for tokens, layer in zip(layer_tokens, views, strict=True):
             projections, *constants = self.attention.project(tokens)  # shared by the layer's views
             for view in layer.views.values():
-                attended.append(self._checkpoint(self._attend_view, view, projections, *constants))
+                attended.append(self._checkpoint(self._attend_view, view.mix, projections, *constants, *view.weights))
         return attended
 
-    def _attend_view(self, view: View, projections: Tensor, *constants: Tensor) -> Tensor:
-        return self.attention(view(projections), *constants)
+    def _attend_view(
+        self,
+        mix: Callable[..., Tensor],
+        projections: Tensor,
+        qkv_bias: Tensor,
+        qkv_factors: Tensor,
+        gate_bias: Tensor,
+        *weights: Tensor,
+    ) -> Tensor:
+        """Every tensor is an argument, since reentrant checkpointing follows no others."""
+        return self.attention(mix(projections, *weights), qkv_bias, qkv_factors, gate_bias)
 
     def _score(self, attended: list[Tensor], background: Tensor, text_embeds: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of "anomalous", `(B, N)`, and the projected tokens of the last map, `(B, N, P)`."""

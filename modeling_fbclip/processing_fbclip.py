@@ -15,7 +15,8 @@ from transformers.utils import cached_file
 
 from .configuration_fbclip import PADDING_ID, FBCLIPConfig
 from .files_fbclip import MAX_MEGAPIXELS, is_table
-from .images_fbclip import ImageSource, load_mask, load_rgb_image, resize_maps, smooth_maps
+from .images_fbclip import ImageSource, load_rgb_image, resize_maps, smooth_maps
+from .masks_fbclip import read_mask, resize_mask
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -25,6 +26,12 @@ TOP_SHARE = 0.01  # of the pixels; their mean is the score "map_top1"
 SCORES = ("cls", "map_max", "map_top1")
 # Arguments of `from_pretrained` that apply to the image processor and the tokenizer.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+# Settings of the image processor that a call and `from_pretrained` may replace.
+IMAGE_SETTINGS = (
+    *("do_resize", "size", "resample"),
+    *("do_rescale", "rescale_factor"),
+    *("do_normalize", "image_mean", "image_std"),
+)
 
 
 class FBCLIPProcessor(ProcessorMixin):
@@ -147,6 +154,8 @@ class FBCLIPProcessor(ProcessorMixin):
         images: ImageSource | Iterable[ImageSource] | None = None,
         masks: ImageSource | Iterable[ImageSource | None] | None = None,
         return_tensors: str | None = "pt",
+        images_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> BatchFeature:
         r"""
         Prepares images, masks or both.
@@ -155,17 +164,29 @@ class FBCLIPProcessor(ProcessorMixin):
             images (path, `bytes`, open file, base64 text, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of
                 them, *optional*): Images of any sizes, as [`load_rgb_image`] reads them. An array of four dimensions
                 is a batch.
-            masks (as `images`, *optional*): Ground truth, anomalous above 0; `None` in the list for a normal image.
-                An array of three dimensions is a batch, unless the last one is a single channel.
-            return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"` for PyTorch, `"np"` for NumPy.
+            masks (as `images`, *optional*): Ground truth, anomalous above 0, unknown where NaN or -100; `None` in the
+                list for a normal image. See [`load_mask`]. They turn as the EXIF data of their images say. An array of
+                three dimensions is a batch, unless the last one is a single channel.
+            return_tensors (`str`, *optional*, defaults to `"pt"`): `"pt"` for PyTorch, `"np"` for NumPy, `None` for
+                a list of arrays.
+            images_kwargs (`dict`, *optional*), kwargs: Settings of the image processor, for this call: `do_resize`,
+                `size` (one number or `{"height": …, "width": …}`), `resample`, `do_rescale`, `rescale_factor`,
+                `do_normalize`, `image_mean`, `image_std`.
 
         Returns:
             [`BatchFeature`]: `pixel_values` of shape `(batch_size, 3, height, width)`, normalised, and `mask_labels`
-            of shape `(batch_size, height, width)`, each 0 or 1. Both are float32, and present if their input is.
+            of shape `(batch_size, height, width)`, each 0, 1 or -100 if unknown. Both are float32, and present if
+            their input is.
 
         Raises:
-            `ValueError`: The numbers of images and masks differ or are 0, or one of them cannot be read.
+            `ValueError`: The numbers of images and masks differ or are 0, one of them cannot be read, or images that
+                are not resized differ in size.
+            `TypeError`: There is no such setting.
         """
+        settings = _image_settings(kwargs | dict(images_kwargs or {}))
+        size = _height_width(settings.pop("size")) if "size" in settings else self.image_size
+        size_or_none = size if settings.pop("do_resize", self.image_processor.do_resize) else None
+        resample = settings.pop("resample", self.image_processor.resample)
         image_list = [] if images is None else _as_list(images, batch_dims=4)
         mask_list = [] if masks is None else _as_list(masks, batch_dims=3)
         if not image_list and not mask_list:
@@ -174,11 +195,19 @@ class FBCLIPProcessor(ProcessorMixin):
             raise ValueError(
                 f"Got {len(image_list)} images, but {len(mask_list)} masks; pass None as the mask of a normal image."
             )
-        data = {}
+        data: dict[str, Any] = {}
         if image_list:
-            data["pixel_values"] = np.stack([self._pixel_values(*item) for item in enumerate(image_list)])
+            pictures = [self.read_image(image, f"images[{index}]") for index, image in enumerate(image_list)]
+            if size_or_none is not None:
+                # Here, because the image processor would first copy a large photograph several times.
+                pictures = [picture.resize(size_or_none[::-1], resample) for picture in pictures]
+            data["pixel_values"] = [self._pixel_values(picture, settings) for picture in pictures]
         if mask_list:
-            data["mask_labels"] = np.stack([self._mask_labels(*item) for item in enumerate(mask_list)])
+            photographs = image_list or [None] * len(mask_list)
+            truths = zip(mask_list, photographs, strict=True)
+            data["mask_labels"] = [self._mask_labels(index, *pair, size_or_none) for index, pair in enumerate(truths)]
+        if return_tensors is not None:
+            data = {name: _stacked(name, arrays) for name, arrays in data.items()}
         return BatchFeature(data, tensor_type=return_tensors)
 
     def read_image(self, image: ImageSource, name: str = "image") -> Image.Image:
@@ -190,18 +219,19 @@ class FBCLIPProcessor(ProcessorMixin):
         """
         return load_rgb_image(image, name, self.white_level, self.max_megapixels)
 
-    def _pixel_values(self, index: int, image: ImageSource) -> np.ndarray:
-        # Resized here, because the image processor would first copy a large photograph several times.
-        width_height = self.image_size[::-1]
-        picture = self.read_image(image, f"images[{index}]").resize(width_height, self.image_processor.resample)
-        return self.image_processor(images=picture, do_resize=False, return_tensors="np")["pixel_values"][0]
+    def _pixel_values(self, picture: Image.Image, settings: dict[str, Any]) -> np.ndarray:
+        arguments = {"do_resize": False, "return_tensors": "np"} | settings
+        return self.image_processor(images=picture, **arguments)["pixel_values"][0]
 
-    def _mask_labels(self, index: int, mask: ImageSource | None) -> np.ndarray:
+    def _mask_labels(
+        self, index: int, mask: ImageSource | None, photograph: ImageSource | None, size: Size | None
+    ) -> np.ndarray:
         if mask is None:
-            return np.zeros(self.image_size, dtype=np.float32)
-        picture = Image.fromarray(load_mask(mask, f"masks[{index}]", self.max_megapixels).astype(np.float32))
-        resized = picture.resize(self.image_size[::-1], Image.Resampling.BILINEAR)  # antialiased
-        return (np.asarray(resized) > 0.5).astype(np.float32)
+            if size is None:
+                raise ValueError(f"masks[{index}] is None, but has no size with `do_resize=False`; pass zeros.")
+            return np.zeros(size, dtype=np.float32)
+        pixels = read_mask(mask, f"masks[{index}]", photograph, self.max_megapixels).pixels
+        return pixels.astype(np.float32) if size is None else resize_mask(pixels, size)[0]
 
     def encode_prompts(self, normal: str, anomalous: str) -> Tensor:
         r"""
@@ -318,6 +348,7 @@ class FBCLIPProcessor(ProcessorMixin):
     ) -> list[str]:
         """As [`ProcessorMixin.save_pretrained`], and the tokenizer if there is one."""
         files = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        vars(self).pop("auto_map", None)  # belongs to the folder
         if self.tokenizer is not None:
             files += self.tokenizer.save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
         return files
@@ -328,11 +359,38 @@ class FBCLIPProcessor(ProcessorMixin):
     ) -> list[Any]:
         hub = {name: kwargs[name] for name in HUB_ARGUMENTS if kwargs.get(name) is not None}
         # By name: the automatic choice is torchvision's, if it is installed, whose pixels differ.
-        image_processor = CLIPImageProcessorPil.from_pretrained(source, **hub)
+        known = CLIPImageProcessorPil.valid_kwargs.__annotations__
+        settings = _image_settings({name: value for name, value in kwargs.items() if name in known})
+        if "size" in settings:
+            settings["size"] = dict(zip(("height", "width"), _height_width(settings["size"]), strict=True))
+        image_processor = CLIPImageProcessorPil.from_pretrained(source, **hub, **settings)
         if cached_file(source, "tokenizer_config.json", _raise_exceptions_for_missing_entries=False, **hub) is None:
             return [image_processor, None]
         trust = kwargs.get("trust_remote_code")
         return [image_processor, AutoTokenizer.from_pretrained(source, trust_remote_code=trust, **hub)]
+
+
+def _image_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := sorted(set(given) - set(IMAGE_SETTINGS)):
+        raise TypeError(f"{', '.join(unknown)}: no setting of this processor; it has {', '.join(IMAGE_SETTINGS)}.")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _height_width(size: int | Mapping[str, int] | Size) -> Size:
+    """One number, a pair or a mapping as image processors have it."""
+    if isinstance(size, int):
+        return size, size
+    pair = (size.get("height"), size.get("width")) if isinstance(size, Mapping) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(length, int) and length > 0 for length in pair):
+        raise ValueError(f"`size` is {size}, but must be one number of pixels, or have a height and a width.")
+    return pair  # type: ignore[return-value]
+
+
+def _stacked(name: str, arrays: list[np.ndarray]) -> np.ndarray:
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise ValueError(f"`{name}` of the shapes {shapes} make no batch; resize, or pass `return_tensors=None`.")
+    return np.stack(arrays)
 
 
 def _finite(output: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ The semantic and the spatial view are *linear in the tokens* once their weights 
 tokens only. So a view is a small object that mixes rows: those of the tokens, or of projections that all views share.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +70,18 @@ def box_filter(values: Tensor, window: int) -> Tensor:
     return values[:, positions].unfold(-1, window, 1).mean(dim=-1)
 
 
-View = Callable[[Tensor], Tensor]  # tokens or projections of them, `(B, N, K)` → the same shape
+@dataclass
+class View:
+    """A linear map of tokens, or of projections of them, `(B, N, K)`, to the same shape. This one is the identity."""
+
+    weights: tuple[Tensor, ...] = ()
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return self.mix(features, *self.weights)
+
+    def mix(self, features: Tensor, *_: Tensor) -> Tensor:
+        """The map with the weights as arguments, as gradient checkpointing needs them."""
+        return features
 
 
 @dataclass
@@ -88,7 +98,7 @@ def build_views(layer_tokens: list[Tensor], grid: tuple[int, int], config: FBCLI
     for tokens, previous_tokens in zip(layer_tokens, [None, *layer_tokens[:-1]], strict=True):
         foreground = foreground_mask(tokens, previous_tokens, config)
         views: dict[str, View] = {
-            "ID": identity_view,
+            "ID": View(),
             "SEM": SemanticView.build(tokens, foreground, config),
             "SPA": SpatialView.build(tokens, foreground, grid, config),
         }
@@ -96,21 +106,17 @@ def build_views(layer_tokens: list[Tensor], grid: tuple[int, int], config: FBCLI
     return layers
 
 
-def identity_view(features: Tensor) -> Tensor:
-    """The tokens as they are."""
-    return features
-
-
 @dataclass
-class SemanticView:
+class SemanticView(View):
     """
     Semantic view: each patch mixed with the mean foreground and the mean background patch. In the paper's two l × l
     softmaxes, a row has only two different values, so its sum over a set of patches is a sigmoid.
+
+    `weights` are those of the mean foreground patch, the mean background patch and the CLS token, `(B, N, 3)`, and the
+    rows that compute these three, `(B, 3, N)`, zero for an empty set.
     """
 
-    identity_share: float  # weight of the token itself
-    set_weights: Tensor  # (B, N, 3): weights of the mean foreground patch, the mean background patch, the CLS token
-    set_means: Tensor  # (B, 3, N): rows that compute these three; zero for an empty set
+    identity_share: float = 1  # weight of the token itself
 
     @classmethod
     def build(cls, tokens: Tensor, foreground: Tensor, config: FBCLIPConfig) -> "SemanticView":
@@ -135,22 +141,23 @@ class SemanticView:
         set_means = tokens.new_zeros(batch_size, 3, num_tokens)
         set_means[:, :2, 1:] = membership
         set_means[:, 2, 0] = 1
-        return cls(1 - config.semantic_mix, set_weights, set_means)
+        return cls((set_weights, set_means), 1 - config.semantic_mix)
 
-    def __call__(self, features: Tensor) -> Tensor:
-        return torch.baddbmm(features, self.set_weights, self.set_means @ features, beta=self.identity_share)
+    def mix(self, features: Tensor, *weights: Tensor) -> Tensor:
+        set_weights, set_means = weights
+        return torch.baddbmm(features, set_weights, set_means @ features, beta=self.identity_share)
 
 
 @dataclass
-class SpatialView:
+class SpatialView(View):
     """
     Spatial view: each patch becomes a weighted sum over the window of patches around it; CLS stays unchanged.
 
-    `weights` are those of all patches in the `window` grid rows around a patch. Rows outside the image are zero.
+    `weights` are those of all patches in the `window` grid rows around a patch, `(B, h, w, window · w)`. Rows outside
+    the image are zero.
     """
 
-    weights: Tensor  # (B, h, w, window · w)
-    window: int
+    window: int = 1
 
     @classmethod
     def build(cls, tokens: Tensor, foreground: Tensor, grid: tuple[int, int], config: FBCLIPConfig) -> "SpatialView":
@@ -166,22 +173,22 @@ class SpatialView:
         rows = F.pad(taps.transpose(2, 3), (0, width)).flatten(-2)
         band = rows.narrow(-1, 0, width * band_width).unflatten(-1, (width, band_width))  # (B, h, window, w, …)
         inside = band.narrow(-1, window // 2, width)
-        return cls(inside.transpose(2, 3).flatten(-2), window)
+        return cls((inside.transpose(2, 3).flatten(-2),), window)
 
-    def __call__(self, features: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():
-            return self.mix_row_by_row(features)
-        mixed: Tensor = SpatialMix.apply(features, self.weights, self.window)
+    def mix(self, features: Tensor, *weights: Tensor) -> Tensor:
+        mix_spatially: Any = mix_row_by_row if torch.compiler.is_compiling() else SpatialMix.apply
+        mixed: Tensor = mix_spatially(features, *weights, self.window)
         return mixed
 
-    def mix_row_by_row(self, features: Tensor) -> Tensor:
-        """The same in steps that make one graph for every size: a product for each row of the window."""
-        cls_token, patches = split_cls(features)
-        _, height, width, _ = self.weights.shape
-        rows = pad_rows(patches, self.weights, self.window).unflatten(1, (-1, width))  # (B, h + window - 1, w, K)
-        weights = self.weights.unflatten(3, (self.window, width)).unbind(3)
-        mixed = sum(own @ rows.narrow(1, row, height) for row, own in enumerate(weights))
-        return torch.cat([cls_token, mixed.flatten(1, 2)], dim=1)  # type: ignore[union-attr]
+
+def mix_row_by_row(features: Tensor, weights: Tensor, window: int) -> Tensor:
+    """As [`SpatialMix`], in steps that make one graph for every size: a product for each row of the window."""
+    cls_token, patches = split_cls(features)
+    _, height, width, _ = weights.shape
+    rows = pad_rows(patches, weights, window).unflatten(1, (-1, width))  # (B, h + window - 1, w, K)
+    by_row = weights.unflatten(3, (window, width)).unbind(3)
+    mixed = torch.stack([own @ rows.narrow(1, row, height) for row, own in enumerate(by_row)]).sum(dim=0)
+    return torch.cat([cls_token, mixed.flatten(1, 2)], dim=1)
 
 
 def pad_rows(patches: Tensor, weights: Tensor, window: int) -> Tensor:

@@ -91,7 +91,7 @@ def measure_walk(detector: Detector, count: int, folder: Path) -> dict[str, floa
             Image.open(examples[index % len(examples)]).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         )
         photo.save(folder / "parts" / f"{index:03}.jpg", quality=90)
-    source = open_images([str(folder / "parts")], ImageFinder(False, folder / "out", ()), None, batch_size=4)
+    source = open_images([str(folder / "parts")], ImageFinder(False, folder / "out"), None, batch_size=4)
     results = Results(detector, source.folder, folder / "out", overlays=True, maps=True)
     rows: list[Row] = []
 

@@ -20,6 +20,7 @@ from transformers import CLIPConfig, CLIPModel
 from modeling_fbclip import FBCLIPConfig, FBCLIPModel
 from modeling_fbclip.conversion_fbclip import SOURCES
 
+collect_ignore = ["conformance"]  # transformers' own tests, run by `make conformance`
 TESTS = Path(__file__).parent
 # The compact case is part of the project; the larger ones may lie beside it.
 BESIDE = TESTS.parent.parent / "shared" / "golden"

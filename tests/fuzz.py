@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nibabel
@@ -27,8 +29,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
+from trees import TREES, plant
 
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+from modeling_fbclip.data import check_anomaly_dataset, load_anomaly_dataset
+from modeling_fbclip.detection.image_finder import ImageFinder
+from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.masks_fbclip import load_mask
 
 SECONDS = 20  # of one input, after which it counts as a hang
 LONGEST_LINE = 700  # characters
@@ -175,7 +181,7 @@ def arrays_as_images(array: np.ndarray) -> None:
 
 @tries(odd_arrays())
 def arrays_as_masks(array: np.ndarray) -> None:
-    assert load_mask(array).dtype == bool
+    assert set(np.unique(load_mask(array))) <= {0, 1, -100}
 
 
 OBJECTS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates()
@@ -184,6 +190,27 @@ OBJECTS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | 
 @tries(st.recursive(OBJECTS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner)))
 def objects(thing: object) -> None:
     load_rgb_image(thing)  # type: ignore[arg-type]
+
+
+@tries(TREES)
+def folder_trees(tree: Any) -> None:
+    """As a data set: checked, loaded whole and as a stream; and as a list of images."""
+    with TemporaryDirectory() as place:
+        root = Path(place)
+        plant(root, tree)
+        list(ImageFinder(recursive=True, output=root / "outputs").find(str(root), Counter()))
+        errors = []
+        for read in (
+            check_anomaly_dataset,
+            lambda folder: load_anomaly_dataset(folder)["label"],
+            lambda folder: list(load_anomaly_dataset(folder, "train", streaming=True)),
+        ):
+            try:
+                read(root)
+            except (OSError, ValueError) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ from deep_files import png16, tiff16
 from PIL import Image
 
 from modeling_fbclip import depth_fbclip
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.masks_fbclip import load_mask
 
 COLOURS = np.random.default_rng(0).integers(3, 235, (20, 30, 3)).astype(np.uint16)
 TWELVE = COLOURS * 16 + 7

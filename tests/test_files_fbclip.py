@@ -15,7 +15,8 @@ from PIL import Image
 
 from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.files_fbclip import shortened, split_page
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.masks_fbclip import load_mask
 
 COLOURS = np.arange(0, 240, 4, dtype=np.uint8).reshape(4, 5, 3)
 
@@ -47,7 +48,7 @@ def stack(path: Path) -> Path:
 )
 def test_a_picture_need_not_be_a_file(source: object) -> None:
     assert np.array_equal(np.asarray(load_rgb_image(source)), COLOURS)
-    assert load_mask(source).sum() == 20
+    assert load_mask(source).sum() == 10  # many shades are cut at half
     processor = FBCLIPProcessor(image_size=8)
     expected = processor(images=COLOURS)["pixel_values"]
     for images in (source, [source]):

@@ -10,7 +10,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image, resize_maps, smooth_maps
+from modeling_fbclip.images_fbclip import load_rgb_image, resize_maps, smooth_maps
+from modeling_fbclip.masks_fbclip import load_mask
 
 SMOOTHING = Path(__file__).parent / "golden" / "metrics" / "smoothing.safetensors"
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
@@ -246,39 +247,6 @@ def test_reading_does_not_change_the_callers_image() -> None:
     image = row_image((255, 0, 0, 0), mode="RGBA")
     load_rgb_image(image)
     assert (image.mode, image.getpixel((0, 0))) == ("RGBA", (255, 0, 0, 0))
-
-
-@pytest.mark.parametrize(
-    "mask",
-    [
-        row_image(0, 1, 255, mode="L"),
-        row_image(0, 255, 255, mode="1"),
-        row_image(0, 0.1, 7, mode="F"),
-        row_image(BLACK, (0, 0, 1), WHITE, mode="RGB"),
-        row_image((255, 255, 255, 0), (9, 0, 0, 9), (255,) * 4, mode="RGBA"),
-        row_image((255, 0), (1, 1), (255, 255), mode="LA"),
-        palette_image([WHITE, BLACK], [1, 0, 0]),
-        palette_image([BLACK, RED, BLUE], [0, 1, 2]),
-        np.array([[0, 1, 255]], np.uint8),
-        np.array([[False, True, True]]),
-        torch.tensor([[[-1.0, 0.1, 2.0]]]),
-        np.array([[[0], [1], [1]]]),
-        np.array([[[0, 1, 1]]]),
-    ],
-    ids=lambda mask: getattr(mask, "mode", None) or f"{mask.dtype}-{tuple(mask.shape)}",
-)
-def test_mask_is_anomalous_where_above_zero(mask: object) -> None:
-    assert load_mask(mask).tolist() == [[False, True, True]]
-
-
-def test_objects_that_are_not_masks_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^masks\[1\]: array of shape \(2, 4, 3\)"):
-        load_mask(np.zeros((2, 4, 3)), name="masks[1]")
-    for mask in (np.full((2, 2), np.nan), np.array([["a"]])):
-        with pytest.raises(ValueError, match=r"^mask: a mask holds finite numbers"):
-            load_mask(mask)
-    with pytest.raises(ValueError, match=r"^missing\.png: no such file"):
-        load_mask("missing.png")
 
 
 def test_smoothing_and_upsampling_agree_with_the_released_code() -> None:

@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSNearLossless
 
 from modeling_fbclip import FBCLIPProcessor
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image, undeclared_maximum
+from modeling_fbclip.images_fbclip import load_rgb_image, undeclared_maximum
+from modeling_fbclip.masks_fbclip import load_mask
 
 GREY = np.random.default_rng(0).integers(3, 235, (20, 30)).astype(np.uint8)
 

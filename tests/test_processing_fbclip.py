@@ -102,8 +102,8 @@ def test_masks_are_resized_antialiased_and_cut_at_one_half() -> None:
 
 
 def test_exactly_one_half_is_normal() -> None:
-    mask = np.array([[0, 1], [0, 1]], np.uint8)
-    assert FBCLIPProcessor(image_size=1)(masks=mask)["mask_labels"].tolist() == [[[0.0]]]
+    mask = np.array([[1, 1], [0, 1]], np.uint8)
+    assert FBCLIPProcessor(image_size=(2, 1))(masks=mask)["mask_labels"].tolist() == [[[1.0], [0.0]]]
 
 
 def test_faint_mask_values_count_and_none_is_normal(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.masks_fbclip import load_mask
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (12, 20, 3))
 GREY = COLOURS[:, :, 0]

@@ -13,7 +13,7 @@ from conftest import SHAPES, Shape, in_official_names, make_tiny_clip, quick, ra
 from modeling_fbclip import FBCLIPConfig
 from modeling_fbclip.attention_fbclip import FBCLIPAttention
 from modeling_fbclip.backbone_fbclip import resize_positions, vision_layer_tokens
-from modeling_fbclip.vision_fbclip import SemanticView, SpatialView, View, foreground_mask, identity_view
+from modeling_fbclip.vision_fbclip import SemanticView, SpatialView, View, foreground_mask
 
 WIDTH = 12
 TOKENS = ("plain", "large channel mean", "zero CLS token", "zero patches", "nearly equal patches")
@@ -74,7 +74,7 @@ def make_layer(shape: Shape, kind: str = "plain", mask: str = "mixed", **overrid
 
 def build_views(layer: Layer) -> dict[str, View]:
     return {
-        "identity": identity_view,
+        "identity": View(),
         "semantic": SemanticView.build(layer.tokens, layer.foreground, layer.config),
         "spatial": SpatialView.build(layer.tokens, layer.foreground, layer.grid, layer.config),
     }

@@ -11,6 +11,7 @@ from modeling_fbclip.cli.options import (
     BatchSize,
     Category,
     ChosenSplit,
+    Columns,
     Device,
     Dtype,
     Force,
@@ -20,7 +21,9 @@ from modeling_fbclip.cli.options import (
     Score,
     WhiteLevel,
     choose_white_level,
+    parse_columns,
     require_free,
+    tell_leftovers,
 )
 from modeling_fbclip.cli.stdout import printing, take_each
 
@@ -48,6 +51,7 @@ def calibrate(
     ] = False,
     split: ChosenSplit = None,
     layout: Layout = None,
+    columns: Columns = None,
     category: Category = None,
     batch_size: BatchSize = 4,
     device: Device = None,
@@ -76,12 +80,13 @@ def calibrate(
     with blamed_on("DATA"):
         from modeling_fbclip.data import holds_good_images_only, load_fitting_split
 
-        if layout is None and holds_good_images_only(data):
+        named = parse_columns(columns)
+        if layout is None and not named and holds_good_images_only(data):
             layout = "good-only"
             if per_category or criterion != "conformal":
                 raise ValueError(f"{data} holds images without labels, which only --criterion conformal takes")
         labels = (0,) if criterion == "conformal" else (0, 1)
-        dataset, read = load_fitting_split(data, labels, split, layout, category)
+        dataset, read = load_fitting_split(data, labels, split, layout, category, named)
 
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
@@ -120,6 +125,7 @@ def calibrate(
     take_each(partial(_print, found), save)
     if layout != "good-only":
         typer.echo(f"the thresholds come from the split {read!r} of {data}", err=True)
+    tell_leftovers(data, layout, named)
     typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
 
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.options import Format, MaxMegapixels, WhiteLevel, choose_white_level
+from modeling_fbclip.cli.options import (
+    Columns,
+    Format,
+    MaxMegapixels,
+    WhiteLevel,
+    choose_white_level,
+    parse_columns,
+)
 from modeling_fbclip.cli.stdout import printing
 from modeling_fbclip.cli.tables import print_csv, print_json, print_table, printable
 
@@ -55,6 +62,7 @@ def check(
     layout: Annotated[
         str | None, typer.Option(help="Layout to read it by.", show_default="the one recognised")
     ] = None,
+    columns: Columns = None,
     form: FormatOption = "table",
     white_level: WhiteLevel = None,
     max_megapixels: MaxMegapixels = None,
@@ -63,7 +71,8 @@ def check(
     Show the layout of a data set, count its images and masks, and list what is odd in it.
 
     Every file is read. The exit status is 1 if something is odd: a file that cannot be read, an image
-    without its mask, a mask of another size, an empty mask of an anomalous image, a missing category.
+    without its mask, a mask that does not fit, a picture that is neither image nor mask, or that is there
+    twice.
 
     \b
     Example:
@@ -74,25 +83,26 @@ def check(
     from modeling_fbclip.files_fbclip import MAX_MEGAPIXELS
 
     with blamed_on("PATH"):
-        white = choose_white_level(white_level, max_megapixels, _images(path, layout))
+        named = parse_columns(columns)
+        white = choose_white_level(white_level, max_megapixels, _images(path, layout, named))
         with progress_bar(None, "check") as progress:
             tell = partial(progress.update, 1)
             most = max_megapixels or MAX_MEGAPIXELS
-            findings = check_anomaly_dataset(path, layout, tell, white, most)
+            findings = check_anomaly_dataset(path, layout, tell, white, most, named)
     _write_findings(findings, form)
     typer.echo(_summary(findings), err=True)
     if findings.oddities:
         raise typer.Exit(1)
 
 
-def _images(path: str, layout: str | None) -> Iterator[Callable[[], Any]]:
+def _images(path: str, layout: str | None, columns: dict[str, str]) -> Iterator[Callable[[], Any]]:
     """Functions that give the images of all splits, in the order of the check."""
     from modeling_fbclip.data import load_anomaly_dataset
     from modeling_fbclip.data.check import find_splits
     from modeling_fbclip.detection.white_level import images_of
 
-    for split in find_splits(path, layout)[0]:
-        yield from images_of(load_anomaly_dataset(path, split, layout=layout, streaming=True))
+    for split in find_splits(path, layout, columns)[0]:
+        yield from images_of(load_anomaly_dataset(path, split, layout=layout, streaming=True, columns=columns))
 
 
 def _write_findings(findings: "Findings", form: Format) -> None:
@@ -111,10 +121,12 @@ def _write_findings(findings: "Findings", form: Format) -> None:
 
 
 def _summary(findings: "Findings") -> str:
+    from modeling_fbclip.common.listing import describe
+
     normal = sum(count.normal for count in findings.counts)
     anomalous = sum(count.anomalous for count in findings.counts)
     odd = len(findings.oddities)
     return (
         f"{normal + anomalous} image{'s' * (normal + anomalous != 1)}, {anomalous} anomalous; "
-        f"{odd or 'nothing'} odd{' (exit status 1)' * bool(odd)}"
+        f"{odd or 'nothing'} odd{' (exit status 1)' * bool(odd)}{describe(findings.left_out)}"
     )

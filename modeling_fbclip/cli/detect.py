@@ -12,6 +12,7 @@ import typer
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import (
     BatchSize,
+    Columns,
     Device,
     Dtype,
     MaxMegapixels,
@@ -20,6 +21,7 @@ from modeling_fbclip.cli.options import (
     Streaming,
     WhiteLevel,
     choose_white_level,
+    parse_columns,
 )
 from modeling_fbclip.common.files import require_writable
 
@@ -49,6 +51,7 @@ def detect(
     layout: Annotated[
         str | None, typer.Option(help="Layout to read the data set by.", show_default="the one recognised")
     ] = None,
+    columns: Columns = None,
     streaming: Streaming = False,
     category: Annotated[
         list[str] | None,
@@ -112,11 +115,13 @@ def detect(
         paths = [*(paths or []), *filter(None, (line.rstrip("\r\n") for line in sys.stdin))]
     processes = join_processes()
     form = _choose_format(form, resume or processes.size > 1)
-    of_data = {"--split": split, "--layout": layout, "--streaming": streaming}
+    of_data = {"--split": split, "--layout": layout, "--columns": columns, "--streaming": streaming}
     _require_one_kind(paths, data, category, of_data, recursive)
     with blamed_on("--output"):
         require_writable(output)
 
+    from modeling_fbclip.common.listing import describe
+    from modeling_fbclip.common.own_results import mark_results
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.detection.results import Results
     from modeling_fbclip.detection.run import Seen, detect_all
@@ -126,7 +131,7 @@ def detect(
         source = _open_paths(paths or [], recursive, output, category, batch_size)
     else:
         with blamed_on("--data"):
-            source = open_data(data, split or "test", category, layout, streaming, batch_size)
+            source = open_data(data, split or "test", category, layout, streaming, batch_size, parse_columns(columns))
     images = (item.source for batch in source.batches(ALONE) for item in batch)
     white = choose_white_level(white_level, max_megapixels, images, processes.is_main)
     own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
@@ -139,13 +144,15 @@ def detect(
     results = Results(detector, source.folder, output, overlays, maps)
     with blamed_on("--output"):
         output.mkdir(parents=True, exist_ok=True)
+        if overlays or maps or form in FILES:
+            mark_results(output)
         where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
         settings = {"batch_size": batch_size} | where
         with _writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
             seen = detect_all(source, results, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
-        typer.echo(_summary(seen, results, form), err=True)
+        typer.echo(_summary(seen, results, form) + describe(source.left_out()), err=True)
     if seen.outcomes["error"]:
         raise typer.Exit(1)
 
@@ -192,11 +199,10 @@ def _open_paths(
     paths: list[str], recursive: bool, output: Path, category: list[str] | None, batch_size: int
 ) -> "Source":
     from modeling_fbclip.detection.image_finder import ImageFinder
-    from modeling_fbclip.detection.results import MAP_SUFFIX, OVERLAY_SUFFIX
     from modeling_fbclip.detection.sources import open_images
 
     with blamed_on("PATH"):
-        finder = ImageFinder(recursive, output, (OVERLAY_SUFFIX, MAP_SUFFIX))
+        finder = ImageFinder(recursive, output)
         return open_images(paths, finder, category[0] if category else None, batch_size)
 
 

@@ -15,6 +15,7 @@ from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import (
     BatchSize,
     Category,
+    Columns,
     Device,
     Dtype,
     Layout,
@@ -25,6 +26,8 @@ from modeling_fbclip.cli.options import (
     Streaming,
     WhiteLevel,
     choose_white_level,
+    parse_columns,
+    tell_leftovers,
 )
 from modeling_fbclip.cli.stdout import printing, take_each
 from modeling_fbclip.cli.tables import print_table
@@ -60,6 +63,7 @@ def evaluate(
     ] = None,
     split: Split = "test",
     layout: Layout = None,
+    columns: Columns = None,
     streaming: Streaming = False,
     category: Category = None,
     size: Annotated[int, typer.Option(min=1, help="Height and width that maps are compared at.")] = 518,
@@ -103,7 +107,10 @@ def evaluate(
     with blamed_on("DATA"):
         from modeling_fbclip.data import load_anomaly_dataset
 
-        dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=category, streaming=streaming)
+        named = parse_columns(columns)
+        dataset: Any = load_anomaly_dataset(
+            data, split=split, layout=layout, category=category, streaming=streaming, columns=named
+        )
 
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
@@ -144,6 +151,7 @@ def evaluate(
         partial(_write, "--rows", rows, as_rows(images)),
         partial(_keep, finished, figures, images),
     )
+    tell_leftovers(data, layout, named)
     if problems := report.get("problems"):
         raise typer.BadParameter("; ".join(problems), param_hint="--plots")
 

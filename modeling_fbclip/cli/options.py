@@ -35,6 +35,14 @@ MaxMegapixels = Annotated[
     float | None,
     typer.Option(min=0.001, help="Larger images are refused.", show_default="the processor's, else 200"),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME=COLUMN,…",
+        help="Columns of a table for image, mask, label, category, defect; and normal=VALUE of the labels.",
+        show_default="by their names",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 Score = Annotated[
     Literal["cls", "map_max", "map_top1"] | None,
@@ -73,6 +81,27 @@ def choose_white_level(
             f"{given!r} is neither a number from 1 on, such as 4095, nor auto", param_hint="--white-level"
         )
     return white_level
+
+
+def parse_columns(columns: str | None) -> dict[str, str]:
+    """
+    The value of `--columns`.
+
+    Raises:
+        typer.BadParameter: if it is of another form.
+    """
+    pairs = [pair.partition("=") for pair in (columns or "").split(",") if pair.strip()]
+    if wrong := next((name for name, sign, value in pairs if not (name.strip() and sign and value.strip())), None):
+        raise typer.BadParameter(f"{wrong!r} names no column; write image=photo,label=state", param_hint="--columns")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def tell_leftovers(data: str, layout: str | None, columns: dict[str, str]) -> None:
+    """Says on stderr what in the folder of a data set is neither an image nor a mask of it, if there is anything."""
+    from modeling_fbclip.data.leftovers import find_leftovers
+
+    if left := str(find_leftovers(data, layout, columns)):
+        typer.echo(f"{data}{left}", err=True)
 
 
 def require_free(output: Path, force: bool) -> None:

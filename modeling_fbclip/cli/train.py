@@ -12,11 +12,14 @@ from modeling_fbclip.cli.errors import blamed_on, option_of
 from modeling_fbclip.cli.options import (
     Category,
     ChosenSplit,
+    Columns,
     Layout,
     MaxMegapixels,
     Model,
     WhiteLevel,
     choose_white_level,
+    parse_columns,
+    tell_leftovers,
 )
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
 
@@ -61,6 +64,7 @@ def train(
     model: Model = None,
     split: ChosenSplit = None,
     layout: Layout = None,
+    columns: Columns = None,
     category: Category = None,
     white_level: WhiteLevel = None,
     max_megapixels: MaxMegapixels = None,
@@ -84,10 +88,11 @@ def train(
     with blamed_on("DATA"):
         from modeling_fbclip.data import holds_good_images_only, load_fitting_split
 
-        if args.synthetic and layout is None and holds_good_images_only(data):
+        named = parse_columns(columns)
+        if args.synthetic and layout is None and not named and holds_good_images_only(data):
             layout = "good-only"
         labels = (0,) if args.synthetic else (0, 1)
-        dataset, read = load_fitting_split(data, labels, split, layout, category)
+        dataset, read = load_fitting_split(data, labels, split, layout, category, named)
 
     from accelerate import PartialState
 
@@ -105,6 +110,7 @@ def train(
             typer.echo("stopped; the same command with --resume auto continues", err=True)
         raise
     if PartialState().is_main_process:
+        tell_leftovers(data, layout, named)
         output = args.output_dir
         typer.echo(
             f"saved to {output}, with the thresholds that the model had before; trained on the split {read!r}; "

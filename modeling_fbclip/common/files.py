@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 
 PARTIAL = ".partial"
 
@@ -56,7 +56,7 @@ def require_writable(target: Path) -> None:
     if not folder.is_dir() and folder != target.absolute():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
     try:
-        with TemporaryDirectory(dir=folder if folder.is_dir() else folder.parent):
+        with TemporaryFile(dir=folder if folder.is_dir() else folder.parent):
             pass
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(target)) from error

@@ -5,11 +5,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modeling_fbclip.common.listing import LeftOut
 from modeling_fbclip.data.decoding import open_image, read_rgb, undecoded
+from modeling_fbclip.data.duplicates import Pictures
+from modeling_fbclip.data.layouts.files import MASK_FOLDERS
+from modeling_fbclip.data.leftovers import find_leftovers
 from modeling_fbclip.data.loading import find_folder, load_anomaly_dataset
+from modeling_fbclip.data.oddities import mask_problems
 from modeling_fbclip.data.registry import identify
 from modeling_fbclip.files_fbclip import MAX_MEGAPIXELS, shortened
-from modeling_fbclip.images_fbclip import load_mask
+from modeling_fbclip.masks_fbclip import read_mask
+
+# Layouts whose labels come from words in a list, so that one class alone may be a misreading.
+LABELLED_BY_WORDS = ("columns", "imagefolder", "table", "head-ct")
 
 
 class Count(NamedTuple):
@@ -32,13 +40,24 @@ class Oddity(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """The result of a check. `known_as` is the title of the registered data set with these categories."""
+    """
+    The result of a check.
+
+    Args:
+        path: the data set.
+        layout: the layout that was read.
+        known_as: the registered data set with these categories, as [`identify`] names it.
+        counts: the images of each split and category.
+        oddities: what is odd.
+        left_out: the number of files that were left out, by reason.
+    """
 
     path: str
     layout: str
     known_as: str | None
     counts: list[Count]
     oddities: list[Oddity]
+    left_out: LeftOut
 
 
 def check_anomaly_dataset(
@@ -47,6 +66,7 @@ def check_anomaly_dataset(
     on_image: Callable[[], None] | None = None,
     white_level: float | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
+    columns: Mapping[str, str] | None = None,
 ) -> Findings:
     r"""
     Reads every file of a data set, one at a time, and counts.
@@ -56,39 +76,57 @@ def check_anomaly_dataset(
         layout (`str`, *optional*): As there.
         on_image (callable, *optional*): Called after each image.
         white_level, max_megapixels (`float`, *optional*): As in [`FBCLIPProcessor`].
+        columns (mapping of `str` to `str`, *optional*): As in [`load_anomaly_dataset`].
 
     Returns:
-        `Findings`: The layout, the counts of each split and category, and every oddity: a file that cannot be read, an
-        anomalous image without a mask if others have one, a mask of another size, an empty mask of an anomalous image,
-        a mask of a normal image that is not empty, a missing category of the registered data set.
+        `Findings`: The layout, the counts of each split and category, the numbers of files left out, and every oddity:
+        a file that cannot be read; an anomalous image without a mask if others have one; a mask of another size, with
+        more than two values, or that marks most of the image; an empty mask of an anomalous image, and one of a normal
+        image that is not empty; the same picture in two splits; pictures that are neither images
+        nor masks; labels of one kind only; a missing category of the registered data set.
 
     Raises:
         `ValueError`: If the data set as a whole cannot be read.
     """
-    splits, found_layout = find_splits(name_or_path, layout)
+    splits, found_layout = find_splits(name_or_path, layout, columns)
     tally = _Tally(white_level, max_megapixels)
     for split in splits:
-        dataset: Any = load_anomaly_dataset(name_or_path, split, layout=layout, streaming=True)
+        dataset: Any = load_anomaly_dataset(name_or_path, split, layout=layout, streaming=True, columns=columns)
         for row in undecoded(dataset):
             tally.add(split, row)
             if on_image is not None:
                 on_image()
     categories = {category for _, category in tally.images}
-    known = identify(categories)
-    missing = sorted(set(known.categories) - categories) if known else []
-    lacking = [Oddity("", category, str(name_or_path), "category is missing") for category in missing]
-    title = known.title if known else None
-    return Findings(str(name_or_path), found_layout, title, tally.counts(), tally.all_oddities() + lacking)
+    found, place = identify(categories), str(name_or_path)
+    missing = sorted(set(found.known.categories) - categories) if found and found.is_certain else []
+    oddities = tally.all_oddities() + [Oddity("", category, place, "category is missing") for category in missing]
+    labels = {label for counter in tally.images.values() for label in ("normal", "anomalous") if counter[label]}
+    if len(labels) == 1 and found_layout in LABELLED_BY_WORDS:
+        oddities.append(Oddity("", "", place, f"all images are {labels.pop()} by their labels"))
+    leftovers = find_leftovers(name_or_path, layout, columns)
+    oddities += [Oddity("", "", folder, _unread(folder, count)) for folder, count in leftovers.unread.items()]
+    title = found.title if found else None
+    return Findings(place, found_layout, title, tally.counts(), oddities, leftovers.left_out)
 
 
-def find_splits(name_or_path: str | Path, layout: str | None) -> tuple[list[str], str]:
+def find_splits(
+    name_or_path: str | Path, layout: str | None, columns: Mapping[str, str] | None = None
+) -> tuple[list[str], str]:
     """The splits of a data set, and the name of its layout."""
-    folder = find_folder(name_or_path, layout)
+    folder = find_folder(name_or_path, layout, columns)
     if folder is not None:
         return list(folder.splits), folder.layout.name
     from modeling_fbclip.data.columns import split_names
 
     return split_names(str(name_or_path)), "columns"
+
+
+def _unread(folder: str, count: int) -> str:
+    if not count:
+        return "looks like masks, but holds none that is read"
+    like_masks = any(part.casefold() in MASK_FOLDERS for part in Path(folder).parts[-2:])
+    advice = "; they look like masks, but none fits an image" if like_masks else ""
+    return f"{count} picture{'s' * (count != 1)} neither read as image nor as mask{advice}"
 
 
 class _Tally:
@@ -100,6 +138,7 @@ class _Tally:
         self.images: dict[tuple[str, str], Counter[str]] = {}
         self.oddities: list[Oddity] = []
         self.without_mask: list[Oddity] = []
+        self.pictures = Pictures()
 
     def add(self, split: str, row: Mapping[str, Any]) -> None:
         category, path = row["category"], row["path"]
@@ -108,6 +147,8 @@ class _Tally:
         counter["masks"] += row["mask"] is not None
         problems = _problems(row, self.white_level, self.max_megapixels)
         self.oddities += (Oddity(split, category, file, problem) for file, problem in problems)
+        if same := self.pictures.problem(split, row):
+            self.oddities.append(Oddity(split, category, path, same))
         if row["label"] and row["mask"] is None:
             self.without_mask.append(Oddity(split, category, path, "anomalous, but has no mask"))
 
@@ -135,15 +176,13 @@ def _problems(row: Mapping[str, Any], white_level: float | None, max_megapixels:
         return
     mask_path = row["mask"]["path"] or image_path
     try:
-        mask = load_mask(open_image(row["mask"], mask_path), mask_path, max_megapixels)
+        photograph = open_image(row["image"], image_path)
+        mask = read_mask(open_image(row["mask"], mask_path), mask_path, photograph, max_megapixels)
     except ValueError as error:
         yield mask_path, _reason(error, mask_path)
         return
-    mask_size = (mask.shape[1], mask.shape[0])
-    if size is not None and size != mask_size:
-        yield mask_path, f"mask of {mask_size[0]} by {mask_size[1]} pixels, image of {size[0]} by {size[1]}"
-    if mask.any() != row["label"]:
-        yield mask_path, "mask is empty, but the image anomalous" if row["label"] else "mask of a normal image"
+    for problem in mask_problems(mask, size and size[::-1], row["label"]):
+        yield mask_path, problem
 
 
 def _reason(error: ValueError, path: str) -> str:

@@ -1,6 +1,7 @@
 """Data sets that `datasets` reads, from the Hub or from tables on a disk: renames their columns to ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,17 +21,12 @@ from datasets.exceptions import DatasetGenerationError, DatasetsError
 
 from modeling_fbclip.common.hub import asking_hub
 from modeling_fbclip.common.messages import ArgumentError
+from modeling_fbclip.data.column_names import COLUMN_NAMES, NORMAL, choose_columns
 from modeling_fbclip.data.decoding import marks_anything
-from modeling_fbclip.data.layouts.base import ANOMALY, GOOD, is_normal
+from modeling_fbclip.data.labels import REMEDY, is_normal, label_by_column
+from modeling_fbclip.data.layouts.base import ANOMALY, GOOD
 
-# Names that other data sets give to our columns, the most likely first. The image column may have any name.
-COLUMN_NAMES = {
-    "image": ("image",),
-    "mask": ("mask", "ground_truth", "gt", "segmentation", "seg_mask", "annotation"),
-    "label": ("label", "labels", "anomaly", "is_anomaly"),
-    "category": ("category", "cls_name", "object"),
-    "defect": ("defect", "defect_type", "specie_name", "anomaly_class"),
-}
+UNLABELLED = -1
 
 
 def row_features() -> Features:
@@ -55,51 +51,76 @@ class _Reader(NamedTuple):
         features: the data set's columns.
         place: how paths begin, since an image in a table has no file.
         title: the category if there is no such column.
+        normal: the value of the labels of normal images, if the user has named it.
         image, mask, label, category, defect: names of the columns to read.
     """
 
     features: Features
     place: str
     title: str
+    normal: str | None
     image: str
     mask: str | None
     label: str | None
     category: str | None
     defect: str | None
 
-    def describe(self, row: Mapping[str, Any], index: int) -> dict[str, Any]:
-        """The values of a row without its pictures."""
+    def describe(self, row: Mapping[str, Any], index: int, meaning: Mapping[str, int] | None = None) -> dict[str, Any]:
+        """The values of a row without its pictures. `meaning` has the label of each value of its column."""
         path = f"{self.place}[{index}]"
+        defect = self._text(row, self.defect)
         if self.label is not None:
-            label = self._label(row, self.label, path)
+            label = self._label(row, self.label, path, meaning)
         elif self.mask is not None:
             label = int(marks_anything(row[self.mask], path))
+        elif self.defect is not None:
+            self._require(row, self.defect, path)
+            label = int(not is_normal(defect))
         else:
-            label = 0 if self.defect is None else self._label(row, self.defect, path)
-        defect = self._text(row, self.defect) or ANOMALY
-        category = self._text(row, self.category) or self.title
-        return {"label": label, "category": category, "defect": defect if label else GOOD, "path": path}
+            label = UNLABELLED
+        kind = GOOD if label == 0 else defect or ANOMALY
+        return {"label": label, "category": self._text(row, self.category) or self.title, "defect": kind, "path": path}
 
-    def whole_row(self, row: Mapping[str, Any], index: int) -> dict[str, Any]:
-        return {"image": row[self.image], "mask": row[self.mask] if self.mask else None} | self.describe(row, index)
+    def whole_row(self, row: Mapping[str, Any], index: int, meaning: Mapping[str, int] | None) -> dict[str, Any]:
+        pictures = {"image": row[self.image], "mask": row[self.mask] if self.mask else None}
+        return pictures | self.describe(row, index, meaning)
 
     def described_by(self) -> list[str]:
         """The columns that `describe` reads."""
         columns = [self.label, self.category, self.defect, self.mask if self.label is None else None]
         return list(dict.fromkeys(column for column in columns if column is not None))
 
-    def _label(self, row: Mapping[str, Any], column: str, path: str) -> int:
+    def meaning(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, int] | None:
+        """The label of each value of the column of labels in these rows."""
+        if self.label is None:
+            return None
+        texts = [text for row in rows if (text := self._text(row, self.label)) is not None]
+        return self._meaning(texts) if texts or isinstance(self.features[self.label], ClassLabel) else None
+
+    def _label(self, row: Mapping[str, Any], column: str, path: str, meaning: Mapping[str, int] | None) -> int:
+        text = self._require(row, column, path)
+        return (meaning or self._meaning([text, *filter(None, [self.normal])]))[text]
+
+    def _meaning(self, texts: list[str]) -> dict[str, int]:
+        """All names of a class column count, whether there is an image of the class or not."""
+        feature = self.features[self.label] if self.label else None
+        names = [str(name) for name in feature.names] if isinstance(feature, ClassLabel) else []
+        return label_by_column([*texts, *names], str(self.label), self.place, self.normal)
+
+    def _require(self, row: Mapping[str, Any], column: str, path: str) -> str:
         text = self._text(row, column)
         if text is None:
             raise ValueError(f"{path}: has no label, its {column!r} is {row[column]}; add a label or remove the row.")
-        return int(not is_normal(text))
+        return text
 
     def _text(self, row: Mapping[str, Any], column: str | None) -> str | None:
         """The value of a column as text; `None` without a column or a value. Unlabelled splits have -1."""
         if column is None or row[column] is None or row[column] == -1 or row[column] != row[column]:
             return None
-        feature = self.features[column]
-        return str(feature.int2str(row[column]) if isinstance(feature, ClassLabel) else row[column])
+        feature, value = self.features[column], row[column]
+        if isinstance(value, list):
+            return "+".join(map(str, value)) or None
+        return str(feature.int2str(value) if isinstance(feature, ClassLabel) else value)
 
 
 def load_columns(
@@ -108,17 +129,20 @@ def load_columns(
     categories: Sequence[str] | None,
     streaming: bool,
     given: Mapping[str, str],
+    labelled: bool,
     options: Mapping[str, Any],
 ) -> Dataset | IterableDataset:
-    """A split of a Hub data set or of a folder of tables; ValueError if it cannot be read."""
+    """A split of a Hub data set or of a folder of tables; ValueError if it cannot be read. See `load_anomaly_dataset`.
+    A word that is not known is a kind of defect only if all rows are at hand, not in a stream."""
     dataset = _load(name, split, streaming, options)
     if dataset.features is None:
         raise ValueError(f"{name}: cannot be streamed, as it does not state its columns; load it without streaming.")
-    reader = _reader(name, split, dataset.features, given)
+    reader = _reader(name, split, dataset.features, given, labelled)
     for column in filter(None, (reader.image, reader.mask)):
         dataset = dataset.cast_column(column, Image(decode=False))
     if isinstance(dataset, IterableDataset):
-        rows = dataset.map(reader.whole_row, with_indices=True, remove_columns=list(dataset.features))
+        whole_row = partial(reader.whole_row, meaning=reader.meaning([]))
+        rows = dataset.map(whole_row, with_indices=True, remove_columns=list(dataset.features))
         if categories is not None:
             rows = rows.filter(categories.__contains__, input_columns="category")
         return rows.cast(row_features())
@@ -151,7 +175,7 @@ def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) ->
         if (saved := _load_saved(name)) is not None:
             if split not in saved:
                 has = ", ".join(map(repr, saved))
-                raise ArgumentError("split", f"{name}: has no split {split!r}, but {has}.")
+                raise ArgumentError("split", f"{name}: cannot be loaded (has no split {split!r}, but {has}).")
             return saved[split].to_iterable_dataset() if streaming else saved[split]
         if Path(name).is_dir():
             return load_dataset(name, split=split, streaming=streaming, **options)
@@ -165,29 +189,29 @@ def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) ->
         raise ValueError(f"{name}: cannot be loaded ({reason}).") from error
 
 
-def _reader(name: str, split: str, features: Features, given: Mapping[str, str]) -> _Reader:
+def _reader(name: str, split: str, features: Features, given: Mapping[str, str], labelled: bool) -> _Reader:
     """A reader of the given columns, and of those with a usual name."""
-    for ours, theirs in given.items():
-        if ours not in COLUMN_NAMES or theirs not in features:
-            raise ValueError(f"{name}: columns={{{ours!r}: {theirs!r}}}, but it has {', '.join(features)}.")
     pictures = [column for column, feature in features.items() if isinstance(feature, Image)]
-    found: dict[str, str | None] = {
-        ours: given.get(ours)
-        or next((column for column in names if column in features and (ours != "mask" or column in pictures)), None)
-        for ours, names in COLUMN_NAMES.items()
-    }
+    found = choose_columns(name, features, given)
+    for ours in ("image", "mask"):
+        if ours not in given and found[ours] not in pictures:
+            found[ours] = next((column for column in COLUMN_NAMES[ours] if column in pictures), None)
     others = [column for column in pictures if column != found["mask"]]
     image = found.pop("image") or next(iter(others), None)
     if image is None or image not in pictures:
         raise ValueError(f"{name}: has no column of images; its columns are {', '.join(features)}.")
-    return _Reader(features, f"{name}/{split}", name.rstrip("/").split("/")[-1], image, **found)
+    if labelled and not any(found[ours] for ours in ("label", "mask", "defect")):
+        raise ValueError(f"{name}: has no column of labels or masks, but {', '.join(features)}; {REMEDY}.")
+    title = name.rstrip("/").split("/")[-1]
+    return _Reader(features, f"{name}/{split}", title, given.get(NORMAL), image, **found)
 
 
 def _add_descriptions(dataset: Dataset, reader: _Reader) -> Dataset:
     """Adds our columns to the images. The images are neither read nor copied."""
     read = reader.described_by()
     described = dataset.select_columns(read) if read else [{}] * len(dataset)
-    descriptions = [reader.describe(row, index) for index, row in enumerate(described)]
+    meaning = reader.meaning(dataset.select_columns(reader.label)) if reader.label else None
+    descriptions = [reader.describe(row, index, meaning) for index, row in enumerate(described)]
     pictures = {reader.image: "image"} | ({reader.mask: "mask"} if reader.mask else {})
     rows = dataset.select_columns(list(pictures)).rename_columns(pictures)
     features = row_features()

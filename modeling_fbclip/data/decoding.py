@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from PIL import Image as PILImage
 
 from modeling_fbclip.files_fbclip import MAX_MEGAPIXELS
-from modeling_fbclip.images_fbclip import load_mask, load_rgb_image
+from modeling_fbclip.images_fbclip import load_rgb_image
+from modeling_fbclip.masks_fbclip import Mask, is_turned, load_mask, read_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -71,6 +72,21 @@ def read_rgb(
     return load_rgb_image(open_image(value, name), name, white_level, max_megapixels)
 
 
+def read_truth(row: Mapping[str, Any], index: int, max_megapixels: float = MAX_MEGAPIXELS) -> Mask | None:
+    """The mask of an undecoded row, turned as its photograph; `None` without one, ValueError if it cannot be read."""
+    name = mask_name(row, index)
+    mask = open_image(row.get("mask"), name)
+    return None if mask is None else read_mask(mask, name, open_image(row.get("image"), name), max_megapixels)
+
+
+def open_truth(row: Mapping[str, Any], index: int) -> Any:
+    """The mask of an undecoded row for the processor, turned if its photograph is; `None` without one."""
+    name = mask_name(row, index)
+    if is_turned(open_image(row.get("image"), name)) and (mask := read_truth(row, index)):
+        return mask.pixels
+    return open_image(row.get("mask"), name)
+
+
 def marks_anything(mask: Any, name: str) -> bool:
     """
     Whether a row's mask has an anomalous pixel: the label of a data set without a label column.
@@ -79,6 +95,6 @@ def marks_anything(mask: Any, name: str) -> bool:
     error.
     """
     try:
-        return mask is not None and bool(load_mask(open_image(mask, name), name).any())
+        return mask is not None and bool((load_mask(open_image(mask, name), name) == 1).any())
     except ValueError:
         return True

@@ -1,13 +1,16 @@
 """Any anomaly data set as rows of image, mask, label, category, defect and path."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.messages import ArgumentError
-from modeling_fbclip.data.layouts import LAYOUTS, Folder, UnknownLayoutError, recognise
-from modeling_fbclip.data.layouts.base import has_images
+from modeling_fbclip.common.own_results import is_marked, is_result
+from modeling_fbclip.data.layouts import Folder, UnknownLayoutError, named_layout, recognise
+from modeling_fbclip.data.layouts.base import DrawnMask
+from modeling_fbclip.data.layouts.files import has_images
 from modeling_fbclip.data.registry import KNOWN_DATASETS
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ def load_anomaly_dataset(
     category: str | Sequence[str] | None = None,
     streaming: bool = False,
     columns: Mapping[str, str] | None = None,
+    labelled: bool = True,
     **options: Any,
 ) -> "Dataset | IterableDataset":
     r"""
@@ -29,16 +33,18 @@ def load_anomaly_dataset(
     fit into memory.
 
     The layout of a folder is the first that fits of: `meta.json` of the released code, `imagefolder` metadata,
-    VisA's split file, Real-IAD's JSON, DAGM's `Label` folders, MVTec's, `yes` and `no`, images and masks, HeadCT's
-    `labels.csv`, KolektorSDD's, and a plain `good` with other folders. The data set may lie in a folder inside the
-    folder, as archives often have it. A data set on the Hub and a folder of tables are read by
-    `datasets.load_dataset`.
+    VisA's split file, Real-IAD's JSON, DAGM's `Label` folders, MVTec AD 2's, MVTec LOCO's, MVTec's, `yes` and `no`,
+    images and masks, HeadCT's `labels.csv`, KolektorSDD's, a plain `good` with other folders, polygons in a COCO file
+    or in LabelMe's, a table of files with labels, and masks beside images. Names compare without case. The data set
+    may lie in a folder inside the folder, as archives often have it. A data set on the Hub and a folder of tables with
+    pictures are read by `datasets.load_dataset`.
 
     Args:
         name_or_path (`str` or `Path`):
             A folder, or a data set's name on the Hub (`user/name`) with an image column.
         split (`str`, *optional*, defaults to `"test"`):
-            `"test"` or `"train"`, or any split of a Hub data set. A folder without splits is all `"test"`.
+            `"test"`, `"train"`, `"validation"`, or any split of a Hub data set. A folder without splits is all
+            `"test"`.
         layout (`str`, *optional*):
             The name of the folder's layout. By default it is recognised, except for `"good-only"`: the images that
             lie in the folder itself, all of them normal.
@@ -48,9 +54,11 @@ def load_anomaly_dataset(
             Returns an `IterableDataset` with the same rows. It lists the files while it is read. Its shards are the
             categories.
         columns (mapping of `str` to `str`, *optional*):
-            For data sets read by `load_dataset`: the names of their columns for `"image"`, `"mask"`, `"label"`,
-            `"category"` and `"defect"`. By default a column of that name or of a usual one, such as
-            `"ground_truth"`; for the image also the first column of images.
+            For tables: the names of their columns for `"image"`, `"mask"`, `"label"`, `"category"` and `"defect"`,
+            and as `"normal"` the value of the labels of normal images. By default a column of that name or of a usual
+            one, such as `"ground_truth"`; for the image also the first column of images.
+        labelled (`bool`, *optional*, defaults to `True`):
+            Whether a table must say which images are anomalous. If not, all labels of one that does not are -1.
         options:
             Passed on to `datasets.load_dataset` (`name`, `revision`, `token` …).
 
@@ -61,24 +69,26 @@ def load_anomaly_dataset(
         label column, an image is anomalous if its mask marks a pixel.
 
     Raises:
-        `ValueError`: If there is no such folder, layout, split, category or column, or if a list in the data set
-        names a file outside it.
+        `ValueError`: If there is no such folder, layout, split, category or column, if it is not known what a label
+        means, or if a list in the data set names a file outside it.
         `ImportError`: If the `datasets` library is not installed.
     """
     _require_datasets()
     wanted = [category] if isinstance(category, str) else category
-    folder = find_folder(name_or_path, layout)
+    folder = find_folder(name_or_path, layout, columns)
     if folder is None:
         from modeling_fbclip.data.columns import load_columns
 
-        return load_columns(str(name_or_path), split, wanted, streaming, columns or {}, options)
-    if columns or options:
-        given = ", ".join(["columns"] * bool(columns) + list(options))
+        return load_columns(str(name_or_path), split, wanted, streaming, columns or {}, labelled, options)
+    if options:
+        given = ", ".join(options)
         raise ValueError(f"{name_or_path}: {given} cannot be given for a folder of images; leave it out.")
-    return _build(folder, split, _choose(folder, name_or_path, split, wanted), streaming)
+    return _build(folder, split, _choose(folder, name_or_path, split, wanted), streaming, columns)
 
 
-def find_folder(name_or_path: str | Path, layout: str | None = None) -> Folder | None:
+def find_folder(
+    name_or_path: str | Path, layout: str | None = None, columns: Mapping[str, str] | None = None
+) -> Folder | None:
     """
     A data set as a folder of image files. `None` if `datasets.load_dataset` reads it: from the Hub, or a folder of
     tables.
@@ -89,7 +99,7 @@ def find_folder(name_or_path: str | Path, layout: str | None = None) -> Folder |
     path = Path(name_or_path)
     if path.is_dir():
         try:
-            return recognise(path, layout)
+            return recognise(path, layout, columns)
         except UnknownLayoutError:
             if layout is None and _holds_tables(path):
                 return None
@@ -125,8 +135,10 @@ def holds_good_images_only(name_or_path: str | Path) -> bool:
 
 
 def _holds_tables(path: Path) -> bool:
-    """Whether a folder holds Parquet or Arrow files, as `datasets` writes them."""
-    return any(next(path.glob(pattern), None) for pattern in ("*.parquet", "*/*.parquet", "*.arrow", "*/*.arrow"))
+    """Whether a folder holds Parquet or Arrow files, as `datasets` writes them. Rows of `detect` are none of these."""
+    patterns = ("*.parquet", "*/*.parquet", "*.arrow", "*/*.arrow")
+    files = (file for pattern in patterns for file in path.glob(pattern))
+    return any(not is_result(file.name, is_marked(file.parent)) for file in files)
 
 
 def _require_datasets() -> None:
@@ -148,7 +160,9 @@ def _choose(folder: Folder, name: str | Path, split: str, wanted: Sequence[str] 
     return [by_title[title] for title in (by_title if wanted is None else wanted)]
 
 
-def _build(folder: Folder, split: str, categories: list[str], streaming: bool) -> "Dataset | IterableDataset":
+def _build(
+    folder: Folder, split: str, categories: list[str], streaming: bool, columns: Mapping[str, str] | None
+) -> "Dataset | IterableDataset":
     from datasets import Dataset, IterableDataset, NamedSplit
 
     from modeling_fbclip.data.columns import row_features
@@ -160,6 +174,7 @@ def _build(folder: Folder, split: str, categories: list[str], streaming: bool) -
         "name": folder.name,
         "split": split,
         "categories": categories,
+        "columns": dict(columns or {}),
     }
     if streaming:
         return IterableDataset.from_generator(
@@ -169,11 +184,24 @@ def _build(folder: Folder, split: str, categories: list[str], streaming: bool) -
     return Dataset.from_list(list(_rows(**arguments)), features=row_features(), split=NamedSplit(split))
 
 
-def _rows(layout: str, root: str, name: str, split: str, categories: list[str]) -> Iterator[dict[str, Any]]:
-    folder = Folder(LAYOUTS[layout], Path(root), name, {})
+def _rows(
+    layout: str, root: str, name: str, split: str, categories: list[str], columns: dict[str, str]
+) -> Iterator[dict[str, Any]]:
+    folder = Folder(named_layout(layout, columns), Path(root), name, {})
     for sample in folder.samples(split, categories):
-        image, mask = _as_text(sample.image), sample.mask and _as_text(sample.mask)
-        yield sample._asdict() | {"image": image, "mask": mask, "path": image}
+        image = _as_text(sample.image)
+        yield sample._asdict() | {"image": image, "mask": _mask_value(sample.mask), "path": image}
+
+
+def _mask_value(mask: Path | DrawnMask | None) -> str | dict[str, Any] | None:
+    """A mask as the feature `Image` takes it. A drawn one has bytes, but few: its pixels are 0 or 1."""
+    if mask is None:
+        return None
+    if isinstance(mask, Path):
+        return _as_text(mask)
+    buffer = BytesIO()
+    mask.draw().save(buffer, "PNG")
+    return {"path": None, "bytes": buffer.getvalue()}
 
 
 def _as_text(path: Path) -> str:

@@ -1,11 +1,13 @@
 """The seventeen data sets of the paper: what they hold, how they are laid out, where they come from."""
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
 UNKNOWN = "unknown"
 NON_COMMERCIAL = "CC BY-NC-SA 4.0"
 RESEARCH = "research and education only"
+NUMBERED = re.compile(r"(class|category|cat|type|part|item|object|product)?[ _-]?\d+", re.IGNORECASE)
 KAGGLE = "https://www.kaggle.com/datasets/"
 
 
@@ -125,7 +127,26 @@ DATASETS = [
 KNOWN_DATASETS: dict[str, KnownDataset] = {dataset.name: dataset for dataset in DATASETS}
 
 
-def identify(categories: Collection[str]) -> KnownDataset | None:
+class Identity(NamedTuple):
+    """
+    The registered data set whose categories another one has.
+
+    Args:
+        known: the registered one.
+        is_certain: whether there is no other name, and the names can only be its own: numbers, alone or after a word
+            such as class, are anybody's.
+    """
+
+    known: KnownDataset
+    is_certain: bool
+
+    @property
+    def title(self) -> str:
+        """What it may be called."""
+        return self.known.title if self.is_certain else f"like {self.known.title}"
+
+
+def identify(categories: Collection[str]) -> Identity | None:
     """The data set that has at least half of its categories among these; `None` if there is none."""
 
     def share(dataset: KnownDataset) -> float:
@@ -133,4 +154,7 @@ def identify(categories: Collection[str]) -> KnownDataset | None:
 
     # A single category, such as brain, is common to several data sets.
     best = max((known for known in DATASETS if len(known.categories) > 1), key=share)
-    return best if share(best) >= 0.5 else None
+    if share(best) < 0.5:
+        return None
+    are_its_own = set(categories) <= set(best.categories)
+    return Identity(best, are_its_own and not all(NUMBERED.fullmatch(name) for name in best.categories))

@@ -1,6 +1,6 @@
 """Which split of a data set a command reads, if the user does not say."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modeling_fbclip.data.loading import load_anomaly_dataset
@@ -15,12 +15,13 @@ def load_fitting_split(
     split: str | None = None,
     layout: str | None = None,
     category: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> tuple["Dataset", str]:
     r"""
     Loads a data set for work that needs images of these labels, such as training.
 
     Args:
-        name_or_path, layout, category: as for [`load_anomaly_dataset`].
+        name_or_path, layout, category, columns: as for [`load_anomaly_dataset`].
         labels: 0 for normal images, 1 for anomalous ones.
         split: the split to read. By default "train" if it has images of all `labels`, else "test".
 
@@ -32,11 +33,13 @@ def load_fitting_split(
     """
     if split is None:
         try:
-            train = load_anomaly_dataset(name_or_path, split="train", layout=layout, category=category)
+            train = load_anomaly_dataset(
+                name_or_path, split="train", layout=layout, category=category, columns=columns
+            )
         except ValueError:  # no such split, or nothing of these categories in it; other mistakes are in "test" too
             split = "test"
         else:
             if set(labels) <= set(train["label"]):
                 return train, "train"
             split = "test"
-    return load_anomaly_dataset(name_or_path, split=split, layout=layout, category=category), split
+    return load_anomaly_dataset(name_or_path, split=split, layout=layout, category=category, columns=columns), split

@@ -2,12 +2,16 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from modeling_fbclip.common.listing import LeftOut, describe, images_below, reason_to_leave_out
+from modeling_fbclip.common.own_results import is_marked
 from modeling_fbclip.files_fbclip import split_page
-from modeling_fbclip.images_fbclip import IMAGE_SUFFIXES
+
+IN_OUTPUT = "in the output folder"
 
 
 class ImageFinder(NamedTuple):
@@ -16,30 +20,33 @@ class ImageFinder(NamedTuple):
 
     Args:
         recursive: whether the folders inside a folder are walked as well.
-        output: the folder that results are written to. Images in it are left out. If the argument itself lies
-            in it, only the results are left out.
-        result_suffixes: how the names of results end.
+        output: the folder that results are written to. Images in it are left out, unless the argument itself lies in
+            it. Results are always left out.
     """
 
     recursive: bool
     output: Path
-    result_suffixes: tuple[str, ...]
 
-    def find(self, argument: str) -> Iterator[Path]:
-        """The images of one argument. An existing file, or a page of it, is taken whatever its suffix and place."""
+    def find(self, argument: str, left_out: LeftOut) -> Iterator[Path]:
+        """
+        The images of one argument. An existing file, or a page of it, is taken whatever its suffix and place. The
+        number of files left out is added to `left_out`.
+        """
         path = Path(argument)
         if path.is_dir():
-            yield from self._walk(path, self._in_output(path))
+            yield from self._walk(path, self._in_output(path), left_out)
         elif _names_a_file(argument):
             yield path
         else:
-            in_output = self._in_output(fixed_folder(argument))
+            from_output = self._in_output(fixed_folder(argument))
             # Path.glob takes no absolute pattern.
             for match in map(Path, sorted(glob.iglob(argument, recursive=True))):  # noqa: PTH207
                 if match.is_dir():
-                    yield from self._walk(match, in_output)
+                    yield from self._walk(match, from_output, left_out)
+                elif reason := reason_to_leave_out(match.name, is_marked(match.parent)):
+                    left_out[reason] += 1
                 else:
-                    yield from self._wanted([match], in_output)
+                    yield from self._wanted([match], from_output, left_out)
 
     def require(self, arguments: Sequence[str]) -> None:
         """Raises ValueError for the first argument that names no image, before any work is done."""
@@ -47,37 +54,26 @@ class ImageFinder(NamedTuple):
         for argument in arguments:
             if not argument:
                 raise ValueError("an empty path names no image")
-            if next(self.find(argument), None) is not None:
+            left_out: LeftOut = Counter()
+            if next(self.find(argument, left_out), None) is not None:
                 found = True
             elif not Path(argument).is_dir():
                 raise ValueError(f"{argument}: no such file or folder, and no image matches it")
             elif not self._in_output(Path(argument)):
                 looked = "it or the folders in it" if self.recursive else "it (--recursive looks deeper)"
-                raise ValueError(f"{argument}: no image in {looked}")
+                raise ValueError(f"{argument}: no image in {looked}{describe(left_out)}")
         if not found:
             raise ValueError(f"{self.output}: holds nothing but earlier results")
 
-    def _walk(self, folder: Path, from_output: bool) -> Iterator[Path]:
-        try:
-            with os.scandir(folder) as entries:
-                named = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
-        except OSError:
-            yield folder  # reading it fails again, which gives an error row
-            return
-        visible = [(folder / name, is_folder) for name, is_folder in named if not name.startswith(".")]
-        yield from self._wanted((path for path, is_folder in visible if not is_folder), from_output)
-        if self.recursive:
-            for path, is_folder in visible:
-                if is_folder:
-                    yield from self._walk(path, from_output)
+    def _walk(self, folder: Path, from_output: bool, left_out: LeftOut) -> Iterator[Path]:
+        return self._wanted(images_below(folder, left_out, self.recursive), from_output, left_out)
 
-    def _wanted(self, paths: Iterable[Path], from_output: bool) -> Iterator[Path]:
-        for path in paths:
-            if not path.name.lower().endswith(IMAGE_SUFFIXES):
-                continue
-            is_result = path.name.endswith(self.result_suffixes) or not from_output
-            if not (is_result and self._in_output(path.parent)):
-                yield path
+    def _wanted(self, images: Iterable[Path], from_output: bool, left_out: LeftOut) -> Iterator[Path]:
+        for image in images:
+            if not from_output and self._in_output(image.parent):
+                left_out[IN_OUTPUT] += 1
+            else:
+                yield image
 
     def _in_output(self, folder: Path) -> bool:
         return folder.resolve().is_relative_to(self.output.resolve())

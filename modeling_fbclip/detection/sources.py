@@ -4,17 +4,21 @@ Images to examine, named by paths or in a data set: batch by batch, each process
 A batch holds the same images whatever the number of processes, so that a score is the same to the last bit.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modeling_fbclip.common.listing import LeftOut
 from modeling_fbclip.detection.image_finder import ImageFinder, absolute, common_folder
 from modeling_fbclip.detection.processes import Processes
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
+
+UNREAD = "pictures that are neither images nor masks"
 
 
 class Item(NamedTuple):
@@ -47,11 +51,13 @@ class Source(NamedTuple):
         batches: those of one process, in ascending order.
         total: how many images there are in all, or `None` if that is not known.
         folder: what every path lies below.
+        left_out: how many files were left out by reason, once all batches are taken.
     """
 
     batches: Callable[[Processes], Iterator[Batch]]
     total: Callable[[], int | None]
     folder: Path
+    left_out: Callable[[], Mapping[str, int]]
 
 
 def open_images(paths: Sequence[str], finder: ImageFinder, category: str | None, batch_size: int) -> Source:
@@ -62,20 +68,31 @@ def open_images(paths: Sequence[str], finder: ImageFinder, category: str | None,
         ValueError: if one of them names no image.
     """
     finder.require(paths)
+    left_out: LeftOut = Counter()
 
     def batches(processes: Processes) -> Iterator[Batch]:
-        found = enumerate(chain.from_iterable(map(finder.find, paths)))
+        left_out.clear()
+        found = enumerate(chain.from_iterable(finder.find(path, left_out) for path in paths))
         items = (Item(0, index, str(path), category, partial(str, path)) for index, path in found)
         return processes.share_lazily(in_batches(items, batch_size))
 
-    return Source(batches, lambda: sum(1 for path in paths for _ in finder.find(path)), common_folder(paths))
+    def total() -> int:
+        return sum(1 for path in paths for _ in finder.find(path, Counter()))
+
+    return Source(batches, total, common_folder(paths), lambda: left_out)
 
 
 def open_data(
-    data: str, split: str, categories: list[str] | None, layout: str | None, streaming: bool, batch_size: int
+    data: str,
+    split: str,
+    categories: list[str] | None,
+    layout: str | None,
+    streaming: bool,
+    batch_size: int,
+    columns: Mapping[str, str] | None = None,
 ) -> Source:
     """
-    A data set by its folder or Hub id.
+    A data set by its folder or Hub id. Its labels may be missing.
 
     Raises:
         ImportError, OSError, ValueError: if it cannot be read, or a library for it is missing.
@@ -84,13 +101,21 @@ def open_data(
 
     from modeling_fbclip.data import load_anomaly_dataset
     from modeling_fbclip.data.decoding import undecoded
+    from modeling_fbclip.data.leftovers import find_leftovers
 
-    dataset: Any = load_anomaly_dataset(data, split=split, layout=layout, category=categories, streaming=streaming)
+    dataset: Any = load_anomaly_dataset(
+        data, split, layout=layout, category=categories, streaming=streaming, columns=columns, labelled=False
+    )
     rows = undecoded(dataset)
     folder = absolute(Path(data))
+
+    def left_out() -> Mapping[str, int]:
+        left = find_leftovers(data, layout, columns)
+        return left.left_out + Counter({UNREAD: sum(left.unread.values())})
+
     if isinstance(rows, Dataset):
-        return Source(partial(table_batches, rows, batch_size), lambda: len(rows), folder)
-    return Source(partial(stream_batches, rows, batch_size), lambda: None, folder)
+        return Source(partial(table_batches, rows, batch_size), lambda: len(rows), folder, left_out)
+    return Source(partial(stream_batches, rows, batch_size), lambda: None, folder, left_out)
 
 
 def table_batches(rows: "Dataset", batch_size: int, processes: Processes) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from modeling_fbclip.evaluation.ranking import FloatArray
 MIN_FPR, MAX_FPR = 1e-5, 1e-4
 
 
-def aupimo(maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]]) -> float | None:
+def aupimo(maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.int8]]) -> float | None:
     r"""
     The share of an image's anomalous pixels above a threshold, averaged over the logarithm of the false positive rate
     from 1e-5 to 1e-4, then over the anomalous images. The rate is that among the pixels of normal images. Each rate
@@ -19,13 +19,20 @@ def aupimo(maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]]) -
 
     Args:
         maps (sequence of `np.ndarray` of shape `(height, width)`): Anomaly maps.
-        masks (sequence of boolean `np.ndarray` of shape `(height, width)`): Their ground truth, empty if normal.
+        masks (sequence of `np.ndarray` of shape `(height, width)`): Their ground truth: 0 normal, 1 anomalous, other
+            values unknown.
 
     Returns:
         `float` in `[0, 1]`, or `None` without anomalous images or with fewer than 100000 pixels in normal images.
     """
-    normal = [anomaly_map.ravel() for anomaly_map, mask in zip(maps, masks, strict=True) if not mask.any()]
-    anomalous = [np.sort(anomaly_map[mask]) for anomaly_map, mask in zip(maps, masks, strict=True) if mask.any()]
+    pairs = list(zip(maps, masks, strict=True))
+    # The values of a mask without unknown pixels are not copied.
+    normal = [
+        anomaly_map[mask == 0] if mask.any() else anomaly_map.ravel()
+        for anomaly_map, mask in pairs
+        if not _marks(mask)
+    ]
+    anomalous = [np.sort(anomaly_map[mask == 1]) for anomaly_map, mask in pairs if _marks(mask)]
     num_pixels = sum(map(len, normal))
     if not anomalous or num_pixels < round(1 / MIN_FPR):
         return None
@@ -36,6 +43,10 @@ def aupimo(maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]]) -
     weights = np.diff(np.log(edges.clip(MIN_FPR, MAX_FPR))) / np.log(MAX_FPR / MIN_FPR)
     shares = [1 - np.searchsorted(values, thresholds, side="right") / values.size for values in anomalous]
     return float(np.mean(np.stack(shares) @ weights))
+
+
+def _marks(mask: npt.NDArray[np.int8]) -> bool:
+    return bool((mask == 1).any())
 
 
 def _highest(parts: Sequence[FloatArray], count: int) -> FloatArray:

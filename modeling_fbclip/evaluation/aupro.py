@@ -20,19 +20,20 @@ PUBLISHED_THRESHOLDS = 200
 
 class RegionOverlap:
     """
-    The per-region overlap at every threshold, of anomaly maps and boolean masks of shape `(height, width)`. `normal`
-    has the values of all normal pixels, ascending. The values of the anomalous pixels are kept.
+    The per-region overlap at every threshold, of anomaly maps and masks of shape `(height, width)`, 1 if anomalous.
+    `normal` has the values of all normal pixels, ascending. The values of the anomalous pixels are kept.
     """
 
-    def __init__(self, maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.bool_]], normal: FloatArray) -> None:
+    def __init__(self, maps: Sequence[FloatArray], masks: Sequence[npt.NDArray[np.int8]], normal: FloatArray) -> None:
         self.normal = normal
         self.num_regions = 0
         values: list[FloatArray] = []
         shares: list[FloatArray] = []
         for anomaly_map, mask in zip(maps, masks, strict=True):
-            regions, count = ndimage.label(mask, EIGHT_CONNECTED)
-            regions = regions[mask]
-            values.append(anomaly_map[mask])
+            is_marked = mask == 1
+            regions, count = ndimage.label(is_marked, EIGHT_CONNECTED)
+            regions = regions[is_marked]
+            values.append(anomaly_map[is_marked])
             shares.append(1 / np.bincount(regions, minlength=1)[regions])
             self.num_regions += count
         found = concatenate(values)

@@ -12,6 +12,7 @@ from datasets import Dataset, IterableDataset
 
 from modeling_fbclip.common.messages import one_line
 from modeling_fbclip.common.provenance import CALIBRATION_RECORD, recorded_images
+from modeling_fbclip.data.oddities import tell
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import join_processes
 from modeling_fbclip.detection.threads import THREADS
@@ -29,7 +30,8 @@ REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy
 class CategoryReport(NamedTuple):
     """
     Metrics of one category, its numbers of images, how many of them the model was trained on and how many its
-    thresholds were set on, a row for each image, and why a figure could not be saved.
+    thresholds were set on, a row for each image, what is odd in the masks, with the image's name, and why a figure
+    could not be saved.
     """
 
     name: str
@@ -38,6 +40,7 @@ class CategoryReport(NamedTuple):
     trained: int
     calibrated: int
     rows: list[dict[str, Any]]
+    oddities: list[tuple[str, str]]
     problem: str | None = None
 
 
@@ -120,6 +123,8 @@ def evaluate(
     everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
     categories = [everyones[number] for number in sorted(everyones)]
     images = sum(category.counts["images"] for category in categories)
+    if processes.is_main:
+        tell(chain.from_iterable(category.oddities for category in categories))
     report = {
         "mean": mean_metrics(category.metrics for category in categories),
         "categories": {category.name: category.metrics for category in categories},
@@ -179,7 +184,8 @@ def report_category(
         }
         for prediction in predictions
     ]
-    return CategoryReport(name, metrics, counts, from_training, from_calibration, rows)
+    oddities = [(prediction.path, problem) for prediction in predictions for problem in prediction.problems]
+    return CategoryReport(name, metrics, counts, from_training, from_calibration, rows, oddities)
 
 
 def _overlap(record: frozenset[str] | str | None, met: Iterable[int], images: int) -> dict[str, Any] | None:

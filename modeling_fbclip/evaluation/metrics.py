@@ -9,9 +9,11 @@ from torch import Tensor
 from modeling_fbclip.evaluation.aupimo import aupimo
 from modeling_fbclip.evaluation.aupro import RegionOverlap
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
+from modeling_fbclip.masks_fbclip import UNKNOWN
 
 Metrics = dict[str, float | None]
 BoolArray = npt.NDArray[np.bool_]
+MaskArray = npt.NDArray[np.int8]  # 0 normal, 1 anomalous, -100 unknown
 
 METRIC_NAMES = (
     "image_auroc",
@@ -41,7 +43,7 @@ def compute_metrics(
     Args:
         anomaly_maps (`torch.Tensor` or `np.ndarray` of shape `(num_maps, height, width)`, or a list of maps):
             Score of each pixel; higher is more anomalous.
-        masks (as `anomaly_maps`): Ground truth, anomalous above 0.
+        masks (as `anomaly_maps`): Ground truth, anomalous above 0. Pixels of -100 and NaN are unknown, and left out.
         image_scores (`torch.Tensor` or `np.ndarray` of shape `(num_images,)`): Score of each image.
         labels (`torch.Tensor` or `np.ndarray` of shape `(num_images,)`): 1 if anomalous, else 0.
 
@@ -92,18 +94,18 @@ def mean_metrics(categories: Iterable[Metrics]) -> Metrics:
     return means
 
 
-def pixel_ranking(maps: Sequence[FloatArray], masks: Sequence[BoolArray]) -> Ranking:
-    """The pixels of all maps pooled: the one copy of the maps."""
-    return Ranking(_pooled(maps, masks, False), _pooled(maps, masks, True))
+def pixel_ranking(maps: Sequence[FloatArray], masks: Sequence[MaskArray]) -> Ranking:
+    """The known pixels of all maps pooled: the one copy of the maps."""
+    return Ranking(_pooled(maps, masks, 0), _pooled(maps, masks, 1))
 
 
-def _pooled(maps: Sequence[FloatArray], masks: Sequence[BoolArray], anomalous: bool) -> FloatArray:
+def _pooled(maps: Sequence[FloatArray], masks: Sequence[MaskArray], kind: int) -> FloatArray:
     """The pixels of one class, in an array that is made once: joining parts would hold them twice."""
-    counts = [int(np.count_nonzero(mask == anomalous)) for mask in masks]
+    counts = [int(np.count_nonzero(mask == kind)) for mask in masks]
     pixels = np.empty(sum(counts), dtype=np.result_type(np.float16, *{anomaly_map.dtype for anomaly_map in maps}))
     start = 0
     for anomaly_map, mask, count in zip(maps, masks, counts, strict=True):
-        pixels[start : start + count] = anomaly_map[mask == anomalous]
+        pixels[start : start + count] = anomaly_map[mask == kind]
         start += count
     return pixels
 
@@ -123,12 +125,12 @@ def _images(image_scores: Tensor | npt.ArrayLike, labels: Tensor | npt.ArrayLike
 
 def _maps(
     anomaly_maps: Tensor | npt.ArrayLike, masks: Tensor | npt.ArrayLike
-) -> tuple[list[FloatArray], list[BoolArray]]:
+) -> tuple[list[FloatArray], list[MaskArray]]:
     maps, truths = (
         [_array(value) for value in (values if isinstance(values, list | tuple) else _array(values))]
         for values in (anomaly_maps, masks)
     )
-    truths = [mask if mask.dtype == bool else mask > 0 for mask in truths]
+    truths = [mask if mask.dtype in (bool, np.int8) else _known(mask) for mask in truths]
     if len(maps) != len(truths):
         raise ValueError(f"Got {len(maps)} `anomaly_maps`, but {len(truths)} `masks`.")
     for index, (anomaly_map, mask) in enumerate(zip(maps, truths, strict=True)):
@@ -140,6 +142,11 @@ def _maps(
         if not np.isfinite(anomaly_map).all():
             raise ValueError(f"anomaly_maps[{index}] must be finite.")
     return maps, truths
+
+
+def _known(mask: npt.NDArray) -> MaskArray:
+    """1 where anomalous, 0 where normal, -100 where unknown."""
+    return np.where(np.isnan(mask) | (mask == UNKNOWN), np.int8(UNKNOWN), (mask > 0).astype(np.int8))
 
 
 def _array(values: object) -> npt.NDArray:

@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from modeling_fbclip.data.decoding import open_image, undecoded
+from modeling_fbclip.common.own_results import mark_results
+from modeling_fbclip.data.decoding import open_image, read_truth, undecoded
 from modeling_fbclip.detection.rendering import render_overlay
 from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
 from modeling_fbclip.evaluation.metrics import BoolArray, pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
-from modeling_fbclip.images_fbclip import load_mask, resize_maps
+from modeling_fbclip.images_fbclip import resize_maps
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 WORST_MISSES = 4  # of each kind
@@ -40,6 +41,7 @@ def save_plots(
         `dict[int, str]`: The file names of the overlays, by the indices of their predictions.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    mark_results(folder)
     stem = quote(category, safe=" ")
     scores, labels = scores_and_labels(predictions)
     maps, masks = masked_maps(predictions)
@@ -113,6 +115,5 @@ def _worst(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]:
 def _save_overlay(row: dict, prediction: Prediction, processor: FBCLIPProcessor, path: Path) -> None:
     image = processor.read_image(open_image(row["image"], prediction.path), prediction.path)
     anomaly_map = resize_maps(torch.from_numpy(prediction.anomaly_map)[None], (image.height, image.width))[0]
-    truth = open_image(row.get("mask"), prediction.path)
-    mask = None if truth is None else load_mask(truth, prediction.path, processor.max_megapixels)
-    render_overlay(image, anomaly_map, mask).save(path)
+    mask = read_truth(row, prediction.row, processor.max_megapixels)
+    render_overlay(image, anomaly_map, None if mask is None else mask.pixels == 1).save(path)

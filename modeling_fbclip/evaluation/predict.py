@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
 
-from modeling_fbclip.data.decoding import mask_name, open_image, row_name, undecoded
+from modeling_fbclip.data.decoding import open_image, read_truth, row_name, undecoded
+from modeling_fbclip.data.oddities import mask_problems
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import ALONE, Processes
 from modeling_fbclip.detection.run import read_ahead
 from modeling_fbclip.detection.sources import Item, in_batches
 from modeling_fbclip.detection.threads import THREADS
 from modeling_fbclip.digests_fbclip import image_digest
-from modeling_fbclip.evaluation.metrics import BoolArray
+from modeling_fbclip.evaluation.metrics import BoolArray, MaskArray
 from modeling_fbclip.evaluation.ranking import FloatArray
-from modeling_fbclip.images_fbclip import load_mask
+from modeling_fbclip.masks_fbclip import resize_mask
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 Row = dict[str, Any]
@@ -36,7 +37,8 @@ class Truth:
     defect: str | None
     digest: str | None
     label: int
-    mask: BoolArray | None  # (height, width); None for an anomalous image without a mask
+    mask: MaskArray | None  # (height, width); None for an anomalous image without a mask
+    problems: tuple[str, ...]  # what is odd in the mask
 
 
 @dataclass
@@ -122,13 +124,17 @@ def _read(item: Item, detector: Detector, evaluation_processor: FBCLIPProcessor,
     row = item.source()
     name = row_name(row, item.position)
     image = detector.processor.read_image(open_image(row["image"], name), name)
-    truth = open_image(row.get("mask"), mask_name(row, item.position))
-    is_known = truth is not None or not row["label"]
+    label, truth = _label(row, name), read_truth(row, item.position, detector.processor.max_megapixels)
+    size, mask = evaluation_processor.image_size, None
+    problems: tuple[str, ...] = ()
     if truth is not None:
-        truth = load_mask(truth, mask_name(row, item.position), detector.processor.max_megapixels)
-    mask = evaluation_processor(masks=[truth])["mask_labels"][0].numpy() > 0 if is_known else None
+        mask = resize_mask(truth.pixels, size)[0].astype(np.int8)
+        problems = tuple(mask_problems(truth, (image.height, image.width), label, size))
+    elif not label:
+        mask = np.zeros(size, np.int8)
     digest = image_digest(image) if with_digests else None
-    return Truth(item.position, name, row.get("defect"), digest, _label(row, name), mask), detector.prepare(image)
+    truths = Truth(item.position, name, row.get("defect"), digest, label, mask, problems)
+    return truths, detector.prepare(image)
 
 
 def _predict(samples: list[Sample], detector: Detector, evaluation_processor: FBCLIPProcessor) -> Iterator[Prediction]:
@@ -139,7 +145,7 @@ def _predict(samples: list[Sample], detector: Detector, evaluation_processor: FB
         yield Prediction(**vars(truth), score=score, anomaly_map=result["anomaly_map"].numpy())
 
 
-def masked_maps(predictions: list[Prediction]) -> tuple[list[FloatArray], list[BoolArray]]:
+def masked_maps(predictions: list[Prediction]) -> tuple[list[FloatArray], list[MaskArray]]:
     """Maps and masks of the images with known pixels."""
     known = [(item.anomaly_map, item.mask) for item in predictions if item.mask is not None]
     return [anomaly_map for anomaly_map, _ in known], [mask for _, mask in known]

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils import data
 
-from modeling_fbclip.data.decoding import mask_name, open_image, row_name
+from modeling_fbclip.data.decoding import open_image, open_truth, row_name
 from modeling_fbclip.loss_fbclip import IGNORE_INDEX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.feature_cache import FeatureCache
@@ -32,14 +32,10 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
     synthetic: SyntheticAnomalies | None = None
     cache: FeatureCache | None = None
 
-    def __post_init__(self) -> None:
-        if self.cache is not None:  # reading a row reads its image file, which tokens do not need
-            self.rows = self.rows.remove_columns("image")
-
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         row = self.rows[draw.row]
         path = row_name(row, draw.row)
-        given_mask = open_image(row.get("mask"), mask_name(row, draw.row))
+        given_mask = open_truth(row, draw.row)
         if self.cache is not None:
             item: dict[str, Any] = {"layer_tokens": self.cache.read(row["digest"]), "grid": self.cache.grid}
             mask, label = given_mask, row["label"]

@@ -83,6 +83,7 @@ def train(
     _run_steps(wrapped, optimizer, scheduler, data, args, accelerator, checkpoints, progress)
 
     model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
+    vars(model).pop("forward", None)  # accelerate leaves one without the class's decorators
     if progress.best is not None:
         load_weights(model, checkpoints.folder / progress.best)
     score = {}

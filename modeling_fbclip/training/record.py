@@ -15,23 +15,25 @@ from datasets import Dataset
 from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.common.provenance import UNKNOWN_BEFORE
-from modeling_fbclip.data.decoding import mask_name, open_image, row_name, undecoded
+from modeling_fbclip.data.decoding import open_image, read_truth, row_name, undecoded
+from modeling_fbclip.data.oddities import mask_problems, tell
 from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
 from modeling_fbclip.digests_fbclip import image_digest
-from modeling_fbclip.images_fbclip import load_mask
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 PACKAGES = ("modeling-fbclip", "torch", "transformers", "accelerate", "datasets", "numpy", "pillow", "safetensors")
 
 
 class RowDigest(NamedTuple):
-    """Digests of one row: `image` of the image's pixels, `row` of pixels, label and mask."""
+    """Digests of one row: `image` of the image's pixels, `row` of pixels, label and mask; and what is odd in the mask,
+    each with the image's name."""
 
     image: str
     row: str
     has_mask: bool
+    oddities: list[tuple[str, str]]
 
 
 def digest_rows(rows: Dataset, processor: FBCLIPProcessor, accelerator: Accelerator) -> list[RowDigest]:
@@ -44,16 +46,20 @@ def digest_rows(rows: Dataset, processor: FBCLIPProcessor, accelerator: Accelera
             digests.append(digest)
             bar.update()
     everyones = dict(gather_object(list(zip(mine, digests, strict=True))))
-    return [everyones[index] for index in range(len(rows))]
+    everybody = [everyones[index] for index in range(len(rows))]
+    if accelerator.is_main_process:
+        tell(oddity for digest in everybody for oddity in digest.oddities)
+    return everybody
 
 
 def _digest_row(row: dict[str, Any], index: int, processor: FBCLIPProcessor) -> RowDigest:
-    name, name_of_mask = row_name(row, index), mask_name(row, index)
-    image = image_digest(processor.read_image(open_image(row["image"], name), name))
-    mask = open_image(row.get("mask"), name_of_mask)
-    mask_bytes = b"" if mask is None else load_mask(mask, name_of_mask, processor.max_megapixels).tobytes()
-    whole = hashlib.blake2b(f"{image} {row['label']} ".encode() + mask_bytes, digest_size=16).hexdigest()
-    return RowDigest(image, whole, mask is not None)
+    name, label = row_name(row, index), row["label"]
+    image = processor.read_image(open_image(row["image"], name), name)
+    mask = read_truth(row, index, processor.max_megapixels)
+    problems = [] if mask is None else mask_problems(mask, (image.height, image.width), label, processor.image_size)
+    digest, mask_bytes = image_digest(image), b"" if mask is None else mask.pixels.tobytes()
+    whole = hashlib.blake2b(f"{digest} {label} ".encode() + mask_bytes, digest_size=16).hexdigest()
+    return RowDigest(digest, whole, mask is not None, [(name, problem) for problem in problems])
 
 
 def fingerprint(digests: Sequence[RowDigest]) -> str:

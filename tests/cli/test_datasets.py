@@ -2,7 +2,9 @@
 
 import csv
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,7 +17,8 @@ def parts(tmp_path, monkeypatch, save_photograph):
     monkeypatch.chdir(tmp_path)
     save_photograph("parts/good/1.png")
     save_photograph("parts/bad/[2].png")
-    save_photograph("parts/masks/bad/[2].png")
+    Path("parts/masks/bad").mkdir(parents=True)
+    Image.fromarray(np.eye(12, 20, dtype=np.uint8)).save("parts/masks/bad/[2].png")
     return "parts"
 
 
@@ -50,7 +53,7 @@ def test_a_data_set_without_oddities_ends_with_status_0(fbclip, parts):
 
 
 def test_oddities_end_with_status_1_and_are_listed_in_every_format(fbclip, parts):
-    Image.new("L", (3, 3), 255).save("parts/masks/bad/[2].png")
+    Image.fromarray(np.eye(3, dtype=np.uint8)).save("parts/masks/bad/[2].png")
     said = ("parts/masks/bad/[2].png", "mask of 3 by 3 pixels, image of 20 by 12")
     outcome = fbclip("datasets", "check", parts)
     assert (outcome.status, outcome.err) == (1, "2 images, 1 anomalous; 1 odd (exit status 1)\n")
@@ -89,3 +92,18 @@ def test_an_unreadable_data_set_is_one_line_and_status_2(fbclip, arguments, said
     assert (outcome.status, outcome.out) == (2, "")
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_columns_are_named_on_the_command_line(fbclip, parts):
+    Path("parts/labels.csv").write_text("photo;quality\ngood/1.png;A\nbad/[2].png;B\n")
+    outcome = fbclip(
+        "datasets", "check", parts, "--columns", "image=photo, label=quality,normal=A", "--format", "json"
+    )
+    (count,) = json.loads(outcome.out)["counts"]
+    assert (count["normal"], count["anomalous"]) == (1, 1)
+    outcome = fbclip("datasets", "check", parts, "--columns", "image=photo,label=quality")
+    assert outcome.status == 2
+    assert "it is not known which 'quality' means normal, of 'A', 'B'; say it by columns (--columns" in outcome.err
+    outcome = fbclip("datasets", "check", parts, "--columns", "photo")
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert "--columns: 'photo' names no column; write image=photo,label=state" in outcome.err

@@ -16,7 +16,7 @@ def test_a_port_in_use_is_one_line(fbclip, model_folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         outcome = fbclip("demo", "--model", model_folder, "--port", taken.getsockname()[1])
     assert (outcome.status, outcome.out) == (2, "")
-    assert outcome.err.startswith("fbclip: Invalid value for --port: ")
+    assert outcome.err.endswith(" is in use, or cannot be listened on; name another\n")
     assert len(outcome.err.splitlines()) == 1
 
 

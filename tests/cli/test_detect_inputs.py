@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modeling_fbclip.common.own_results import MARKER
+
 
 @pytest.fixture
 def taken(detect):
@@ -81,7 +83,7 @@ def test_names_that_are_not_valid_text_are_read(taken, detect, save_photograph):
 
 
 def test_equal_names_in_different_folders_and_formats_get_different_results(taken, save_photograph):
-    names = ["a/1.png", "a/1.jpg", "a/1.png.overlay.png", "b/1.png", "b/a/1.png"]
+    names = ["a/1.png", "a/1.jpg", "a/1.overlay.png", "b/1.png", "b/a/1.png"]
     for name in names:
         save_photograph(Path("parts", name))
     assert sorted(taken("parts", "--recursive")) == sorted(f"parts/{name}" for name in names)
@@ -128,9 +130,8 @@ def test_an_image_that_is_named_twice_has_two_equal_rows(detect, save_photograph
     rows = json.loads(outcome.out)
     assert [row["path"] for row in rows] == [f"parts/{name}.png" for name in "aabab"]
     assert rows[0] == rows[1] == rows[3]
-    assert sorted(path.name for path in Path("outputs").rglob("*")) == sorted(
-        f"{name}.png.{kind}.png" for name in "ab" for kind in ("map", "overlay")
-    )
+    results = [f"{name}.png.{kind}.png" for name in "ab" for kind in ("map", "overlay")]
+    assert sorted(path.name for path in Path("outputs").rglob("*")) == sorted([MARKER, *results])
 
 
 def test_the_output_folder_as_an_argument_is_skipped(taken, detect, save_photograph):
@@ -142,12 +143,49 @@ def test_the_output_folder_as_an_argument_is_skipped(taken, detect, save_photogr
     assert "nothing but earlier results" in outcome.err
 
 
-def test_links_to_folders_are_not_followed(taken, save_photograph):
+def test_linked_folders_are_followed_once(taken, detect, save_photograph):
     save_photograph("parts/1.png")
+    save_photograph("parts/own/2.png")
+    save_photograph("store/3.png")
+    Path("parts/a_link").symlink_to(Path("parts/own").absolute(), target_is_directory=True)
     Path("parts/loop").symlink_to(Path("parts").absolute(), target_is_directory=True)
+    Path("parts/lot").symlink_to(Path("store").absolute(), target_is_directory=True)
+    Path("parts/own/back").symlink_to(Path("parts").absolute(), target_is_directory=True)
     Path("linked").symlink_to("parts", target_is_directory=True)
-    assert taken("parts", "--recursive") == ["parts/1.png"]
+    assert taken("parts", "--recursive") == ["parts/1.png", "parts/own/2.png", "parts/lot/3.png"]
     assert taken("linked", "parts") == ["linked/1.png", "parts/1.png"]
+    assert detect("parts", "--recursive").err.endswith("; left out: 3 linked folders that were walked already\n")
+
+
+def test_earlier_results_are_never_read(taken, detect, save_photograph):
+    save_photograph("parts/a.jpg")
+    for name in ("a.jpg.overlay.png", "a.jpg.map.png", "deep/a.png.map.png.overlay.png"):
+        save_photograph(Path("parts/old", name))  # of a version without the marker
+    assert taken("parts", "--recursive", "--output", "parts/new") == ["parts/a.jpg"]
+    save_photograph("parts/new/mine.png")  # an image of the user's in a marked folder
+    save_photograph("parts/new/cap.roc.png")  # as `evaluate` names its figures
+    save_photograph("parts/other.roc.png")
+    expected = ["parts/a.jpg", "parts/other.roc.png", "parts/new/mine.png"]
+    assert taken("parts", "--recursive", "--output", "elsewhere") == expected
+    assert taken("parts/*/*.png", "--output", "elsewhere") == ["parts/new/mine.png"]
+    assert taken("parts/new/cap.roc.png", "--output", "elsewhere") == ["parts/new/cap.roc.png"]
+    outcome = detect("parts", "--recursive", "--output", "elsewhere")
+    assert outcome.err.endswith("; left out: 6 results of fbclip\n")
+
+
+def test_the_number_of_files_left_out_ends_the_listing(detect, save_photograph):
+    for name in ("1.png", ".hidden.png", "deep/2.png", "outputs/3.png"):
+        save_photograph(Path("parts", name))
+    Path("parts/notes.txt").touch()
+    Path("parts/Thumbs.db").touch()
+    outcome = detect("parts", "--output", "parts/outputs")
+    assert outcome.err.endswith(
+        "; left out: 1 hidden, 2 without an image's suffix, 2 folders inside (--recursive walks them)\n"
+    )
+    outcome = detect("parts", "--output", "parts/outputs", "--recursive")
+    assert outcome.err.endswith(
+        "; left out: 1 hidden, 2 without an image's suffix, 2 results of fbclip, 1 in the output folder\n"
+    )
 
 
 def test_a_dangling_link_and_an_unreadable_folder_become_rows(taken, monkeypatch, save_photograph):
@@ -232,3 +270,12 @@ def test_a_limit_of_megapixels_gives_rows_with_the_number(detect, save_photograp
     (row,) = json.loads(detect(tmp_path / "large.png", "--max-megapixels", 0.01, "--format", "json").out)
     assert row["error"].startswith("0.02 megapixels are more than the limit of 0.01; make the picture smaller, or")
     assert json.loads(detect(tmp_path / "large.png", "--format", "json").out)[0]["error"] is None
+
+
+def test_a_data_set_needs_no_labels_for_scores(detect, save_photograph):
+    save_photograph("parts/images/1.png")
+    save_photograph("parts/rest/2.png")
+    Path("parts/metadata.csv").write_text("file_name,label\nimages/1.png,good\n")
+    outcome = detect("--data", "parts", "--format", "json")
+    assert outcome.status == 0, outcome.err
+    assert outcome.err.endswith("; left out: 1 pictures that are neither images nor masks\n")

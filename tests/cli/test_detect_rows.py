@@ -109,7 +109,7 @@ def test_a_resumed_run_ends_with_the_rows_of_an_unbroken_one(detect, parts, mode
     assert rows.read_text().startswith(lines)
     assert rows_in("cut") == rows_in("whole")
     assert pictures_in("cut") == pictures_in("whole")
-    assert not list(Path("cut").glob(".*"))
+    assert not list(Path("cut").glob(".*.partial"))
 
     calls.clear()
     again = detect(*arguments, "--output", "cut", "--resume")

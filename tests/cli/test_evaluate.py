@@ -193,3 +193,22 @@ def test_a_mistake_in_an_option_is_blamed_on_it(evaluate, option, value):
     outcome = evaluate(option, value)
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
     assert outcome.err.startswith(f"fbclip: Invalid value for {option}: ")
+
+
+def test_what_the_data_set_does_not_read_is_told(evaluate, data, save_photograph):
+    save_photograph(data / "cap/loose/1.png")
+    save_photograph(data / "cap/.hidden.png")
+    outcome = evaluate("--format", "json")
+    assert outcome.status == 0
+    told = outcome.err.splitlines()[-1]
+    assert told.startswith(f"{data}; pictures that are neither images nor masks: 1 in ")
+    assert told.endswith("cap/loose; left out: 1 hidden")
+
+
+def test_figures_are_not_read_as_data(evaluate, data):
+    before = evaluate("--format", "json").out
+    assert evaluate("--plots", data / "cap/test/figures").status == 0
+    outcome = evaluate("--format", "json")
+    assert json.loads(outcome.out)["counts"] == json.loads(before)["counts"]
+    assert " results of fbclip" in outcome.err
+    assert "neither images nor masks" not in outcome.err

@@ -20,12 +20,17 @@ def save(tmp_path: Path) -> Save:
     """Saves images and masks of 8 by 8 pixels below a root, and returns the root."""
 
     def write(root: str, images: Iterable[str], masks: Iterable[str] = (), empty: Iterable[str] = ()) -> Path:
-        pixels = np.random.default_rng(0).integers(90, 130, (8, 8, 3), dtype=np.uint8)
-        for names, values in ((images, pixels), (masks, MASK), (empty, np.zeros_like(MASK))):
-            for name in names:
-                file = tmp_path / root / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(values).save(file)
+        def put(name: str, values: np.ndarray) -> None:
+            file = tmp_path / root / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(file)
+
+        for name in images:  # each another picture
+            put(name, np.random.default_rng([*name.encode()]).integers(90, 130, (8, 8, 3), dtype=np.uint8))
+        for name in masks:
+            put(name, MASK)
+        for name in empty:
+            put(name, np.zeros_like(MASK))
         return tmp_path / root
 
     return write

@@ -1,6 +1,9 @@
 """`check_anomaly_dataset`: correct counts, and every oddity with its file."""
 
+import shutil
+
 import datasets
+import numpy as np
 from PIL import Image
 
 from modeling_fbclip.data import check_anomaly_dataset, identify
@@ -58,6 +61,7 @@ def test_missing_files_and_masks_of_normal_images_are_odd(save):
     assert oddities(check_anomaly_dataset(root), root) == [
         ("mask.png", "mask of a normal image"),
         ("2.png", "no such file"),
+        (str(root), "all images are normal by their labels"),
     ]
 
 
@@ -71,10 +75,10 @@ def test_a_missing_category_of_a_known_data_set_is_odd(save):
 
 
 def test_data_sets_are_identified_by_half_of_their_categories():
-    assert [identify(known.categories) for known in KNOWN_DATASETS.values() if len(known.categories) > 1] == [
-        known for known in KNOWN_DATASETS.values() if len(known.categories) > 1
-    ]
+    several = [known for known in KNOWN_DATASETS.values() if len(known.categories) > 1]
+    assert [identify(known.categories).known for known in several] == several
     assert identify(["toothbrush", "zipper"]) is None  # of MVTec AD and of Real-IAD
+    assert identify([*KNOWN_DATASETS["visa"].categories, "own"]).title == "like VisA"
     assert identify(["brain"]) is None
     assert identify([]) is None
 
@@ -83,13 +87,13 @@ def test_tables_are_checked(tmp_path):
     features = datasets.Features(
         {"image": datasets.Image(), "mask": datasets.Image(), "label": datasets.Value("int64")}
     )
-    images = [Image.new("RGB", (8, 8))] * 3
-    masks = [Image.new("L", (8, 8), 1), Image.new("L", (8, 4), 1), None]
+    images = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(3)]
+    masks = [Image.fromarray(np.eye(height, 8, dtype=np.uint8)) for height in (8, 4)] + [None]
     columns = {"image": images, "mask": masks, "label": [1, 1, 0]}
     tables = datasets.Dataset.from_dict(columns, features=features)
-    datasets.DatasetDict(train=tables.select([2]), test=tables).save_to_disk(tmp_path / "tables")
+    datasets.DatasetDict(train=tables.select([2]), test=tables.select([0, 1])).save_to_disk(tmp_path / "tables")
     findings = check_anomaly_dataset(tmp_path / "tables")
-    assert findings.counts == [Count("train", "tables", 1, 0, 0), Count("test", "tables", 1, 2, 2)]
+    assert findings.counts == [Count("train", "tables", 1, 0, 0), Count("test", "tables", 0, 2, 2)]
     place = tmp_path / "tables/test[1]"
     assert [oddity[2:] for oddity in findings.oddities] == [(str(place), "mask of 8 by 4 pixels, image of 8 by 8")]
 
@@ -103,3 +107,67 @@ def test_a_damaged_mask_that_gives_the_label_is_one_oddity(save):
     assert oddities(findings, root) == [
         ("kos02/Part0_label.bmp", "not an image, or in a format that Pillow cannot read")
     ]
+
+
+def test_pictures_that_no_layout_reads_are_odd(save):
+    root = save(
+        "set",
+        ["good/1.png", "bad/2.png", "loose.png", "a/b/c/3.png", "gt/4.png", "found/1.png.map.png", ".hidden/5.png"],
+    )
+    (root / "notes.txt").touch()
+    findings = check_anomaly_dataset(root)
+    assert (findings.layout, findings.counts) == ("plain", [Count("test", "set", 1, 2, 0)])
+    assert oddities(findings, root) == [
+        (str(root), "1 picture neither read as image nor as mask"),
+        ("gt", "1 picture neither read as image nor as mask; they look like masks, but none fits an image"),
+    ]
+    assert findings.left_out == {"hidden": 1, "results of fbclip": 1, "without an image's suffix": 1}
+
+
+def test_the_same_picture_in_two_splits_is_odd(save):
+    root = save("set", ["cap/train/good/1.png", "cap/test/good/2.png", "cap/test/bad/3.png"])
+    shutil.copy(root / "cap/train/good/1.png", root / "cap/test/good/4.png")
+    shutil.copy(root / "cap/test/good/2.png", root / "cap/test/good/5.png")  # in the same split
+    expected = f"the same picture as {root / 'cap/train/good/1.png'} in the split train"
+    assert oddities(check_anomaly_dataset(root), root) == [("cap/test/good/4.png", expected)]
+
+
+def test_odd_masks(save):
+    names = ("inverted", "kinds", "grey", "photograph", "turned", "sound")
+    root = save("set", ["good/1.png"] + [f"bad/{name}.png" for name in names], ["masks/bad/sound.png"])
+    masks = {name: np.zeros((8, 8), np.uint8) for name in names[:-1]}
+    masks["inverted"][:] = 255
+    masks["inverted"][3, 3] = 0
+    masks["kinds"][0, :3] = (1, 2, 255)
+    masks["grey"][:3] = np.arange(24).reshape(3, 8) * 10
+    masks["photograph"][:] = np.arange(64).reshape(8, 8) * 4
+    masks["turned"][1, 2] = 1
+    for name, pixels in masks.items():
+        Image.fromarray(pixels).save(root / f"masks/bad/{name}.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(root / "bad/turned.png").save(root / "bad/turned.png", exif=exif)
+    assert dict(oddities(check_anomaly_dataset(root), root)) == {
+        "masks/bad/inverted.png": "mask marks 98% of the image: it may be inverted",
+        "masks/bad/kinds.png": "mask of 4 values, not of two",
+        "masks/bad/grey.png": "mask of 24 values, most of them grey: it may be a photograph",
+        "masks/bad/photograph.png": "mask of 64 values, most of them grey: it may be a photograph",
+        "masks/bad/turned.png": "mask turned by the EXIF data of its photograph: check that it was drawn on the "
+        "photograph unturned",
+    }
+
+
+def test_numbered_categories_name_no_data_set(save):
+    for names, title in ((("01", "02"), "like BTAD"), ([f"Class{n}" for n in range(1, 7)], "like DAGM 2007")):
+        root = save(title, [f"{name}/test/good/{name}.png" for name in names])
+        findings = check_anomaly_dataset(root)
+        assert (findings.known_as, findings.oddities) == (title, [])
+
+
+def test_a_folder_of_masks_without_masks_is_odd(save):
+    root = save("set", ["good/1.png", "bad/2.png"])
+    (root / "Ground_Truth/bad").mkdir(parents=True)
+    (root / "Ground_Truth/bad/2.npy").touch()
+    findings = check_anomaly_dataset(root)
+    assert oddities(findings, root) == [("Ground_Truth", "looks like masks, but holds none that is read")]
+    assert findings.left_out == {"without an image's suffix": 1}

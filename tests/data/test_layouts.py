@@ -386,7 +386,7 @@ def test_meta_json_of_another_program_is_ignored(save):
 
 
 def test_the_error_of_an_unknown_layout_lists_the_known_ones(tmp_path, save):
-    with pytest.raises(ValueError, match=r"no data set found; looked for meta\.json; .*; good/\. Put normal images"):
+    with pytest.raises(ValueError, match=r"no data set found; looked for meta\.json; .*0_mask\.png\. Put normal"):
         recognise(tmp_path)
     root = save("set", ["good/1.png"])
     with pytest.raises(ValueError, match=r"set: no data set found; looked for split_csv/1cls\.csv\. Leave"):

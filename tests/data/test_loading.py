@@ -13,7 +13,7 @@ from PIL import Image
 
 from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.data.decoding import read_rgb
-from modeling_fbclip.images_fbclip import load_mask
+from modeling_fbclip.masks_fbclip import load_mask
 
 MARKED = np.eye(8, dtype=np.uint8)
 
@@ -95,9 +95,9 @@ def test_tables(tables, tmp_path, form, streaming):
     assert [row["mask"] is None for row in rows] == [True, False, False, False]
     chosen = load_anomaly_dataset(folder, category="b", streaming=streaming, **options)
     assert [row["path"] for row in chosen] == [f"{place}[2]", f"{place}[3]"]
-    columns = {"label": "state", "defect": "category"}
+    columns = {"label": "state", "normal": "n", "defect": "category"}
     named = load_anomaly_dataset(folder, columns=columns, streaming=streaming, **options)
-    assert [row["label"] for row in named] == [1, 1, 1, 1]  # neither "n" nor "y" is a word for normal
+    assert [row["label"] for row in named] == [0, 0, 1, 1]
 
 
 def test_labels_may_be_class_names(tables, tmp_path):

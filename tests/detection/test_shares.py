@@ -26,7 +26,7 @@ def test_shares_are_disjoint_ascending_and_in_batches_of_one_process(kind, size,
     if kind == "files":
         for index in range(10):
             Image.new("RGB", (8, 8)).save(tmp_path / f"{index}.png")
-        finder = ImageFinder(False, tmp_path / "outputs", ())
+        finder = ImageFinder(False, tmp_path / "outputs")
         batches = sources.open_images([str(tmp_path)], finder, None, 3).batches
     elif kind == "table":
         rows = Dataset.from_list(list(_numbers([0, 1])))

@@ -58,7 +58,7 @@ def decoded(monkeypatch) -> Counter[str]:
 
 
 def test_detect_decodes_each_image_once(detector, parts, decoded, tmp_path):
-    finder = ImageFinder(recursive=True, output=tmp_path / "out", result_suffixes=())
+    finder = ImageFinder(recursive=True, output=tmp_path / "out")
     source = open_images([str(parts / "test")], finder, None, batch_size=2)
     results = Results(detector, source.folder, tmp_path / "out", overlays=True, maps=True)
     rows = []
@@ -68,7 +68,7 @@ def test_detect_decodes_each_image_once(detector, parts, decoded, tmp_path):
 
 
 def test_a_source_that_fails_leaves_the_rows_before_it(detector, parts, tmp_path):
-    finder = ImageFinder(recursive=True, output=tmp_path / "out", result_suffixes=())
+    finder = ImageFinder(recursive=True, output=tmp_path / "out")
     source = open_images([str(parts / "test")], finder, None, batch_size=1)
 
     def broken(processes):
@@ -116,7 +116,7 @@ def test_three_steps_give_what_the_pipeline_gives(detector, synthetic_image):
 
 def test_outputs_that_are_not_finite_are_an_error_of_their_image(detector, synthetic_image, tmp_path):
     synthetic_image.save(tmp_path / "photo.png")
-    source = open_images([str(tmp_path / "photo.png")], ImageFinder(False, tmp_path / "out", ()), None, batch_size=1)
+    source = open_images([str(tmp_path / "photo.png")], ImageFinder(False, tmp_path / "out"), None, batch_size=1)
     torch.nn.init.constant_(detector.model.scale_weights, torch.nan)
     results = Results(detector, source.folder, tmp_path / "out", overlays=True, maps=True)
     rows = []
@@ -140,7 +140,7 @@ def test_a_picture_that_cannot_be_saved_leaves_the_score_in_the_row(detector, sy
     long, short = tmp_path / ("n" * 246 + ".png"), tmp_path / "photo.png"
     for path in (long, short):
         synthetic_image.save(path)
-    source = open_images([str(long), str(short)], ImageFinder(False, tmp_path / "out", ()), None, batch_size=2)
+    source = open_images([str(long), str(short)], ImageFinder(False, tmp_path / "out"), None, batch_size=2)
     results = Results(detector, source.folder, tmp_path / "out", overlays=True, maps=True)
     rows = []
     seen = detect_all(source, results, ALONE, Done([]), lambda _, row: rows.append(row), lambda: None)

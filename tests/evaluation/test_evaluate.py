@@ -26,7 +26,7 @@ from .conftest import make_dataset, make_row
 SIZE = (60, 64)
 
 
-def assert_same_numbers(report, expected, tolerance=1e-6):
+def assert_same_numbers(report, expected, tolerance=1e-5):  # a rank may change with the last bit of a map
     assert list(report["categories"]) == list(expected["categories"])
     assert report["counts"] == expected["counts"]
     for name, metrics in [*expected["categories"].items(), ("mean", expected["mean"])]:

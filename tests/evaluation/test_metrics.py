@@ -245,3 +245,23 @@ def test_one_copy_of_the_maps_is_in_memory():
     tracemalloc.stop()
     anomalous = sum(int(mask.sum()) for mask in masks)
     assert peak < sum(anomaly_map.nbytes for anomaly_map in maps) + 150 * anomalous
+
+
+@pytest.mark.parametrize("unknown", [-100, float("nan")])
+def test_unknown_pixels_are_left_out(unknown):
+    rng = np.random.default_rng(0)
+    maps = rng.random((4, 200, 400))
+    masks = np.zeros((4, 200, 400))
+    masks[:2, 50:80, 60:120] = 1
+    scores, labels = [0.9, 0.8, 0.3, 0.2], [1, 1, 0, 0]
+    expected = compute_metrics(maps[:, :, :200], masks[:, :, :200], scores, labels)
+    masks[:, :, 200:] = unknown
+    maps[:, :, 200:] = rng.random((4, 200, 200)) * 5
+    found = compute_metrics(maps, masks, scores, labels)
+    published = "pixel_aupro_published"  # its thresholds span the known pixels, too
+    assert {name: found[name] for name in found} == pytest.approx(expected, abs=1e-12), published
+    assert found["pixel_aupimo"] is None
+    maps, masks = np.tile(maps, (3, 1, 1)), np.tile(masks, (3, 1, 1))
+    known = compute_metrics(maps[:, :, :200], masks[:, :, :200], scores * 3, labels * 3)
+    assert known["pixel_aupimo"] is not None
+    assert compute_metrics(maps, masks, scores * 3, labels * 3) == pytest.approx(known, abs=1e-12)

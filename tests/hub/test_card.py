@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import ModelCard
 from modeling_fbclip.hub import render_card, stage_model
 from modeling_fbclip.hub.__main__ import PROJECT_CARD
-from modeling_fbclip.hub.evaluation_report import EVALUATION
+from modeling_fbclip.hub.evaluation_report import EVALUATION, read_report
 
 from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.data.registry import KNOWN_DATASETS
@@ -222,3 +222,23 @@ def test_a_training_record_is_shown_without_digests_of_images(folder: Path) -> N
         assert row in card
     assert "0123456789abcdef" not in card
     assert "There is no report of an evaluation here." in card
+
+
+@pytest.mark.parametrize(
+    ("names", "title", "fact"),
+    [
+        (("01", "02", "03"), "own data", None),
+        ([f"Class{number}" for number in range(1, 11)], "own data", None),
+        (VISA.categories[:8], "VisA", "without: 4 of its 12 categories"),
+        ((*VISA.categories, "own"), "own data", None),
+    ],
+)
+def test_a_report_names_a_benchmark_only_if_it_is_certain(tmp_path, names, title, fact):
+    metrics = {"image_auroc": 0.5, "pixel_aupro": None}
+    counts = {name: {"images": 10} for name in names}
+    report = REPORT | {"categories": dict.fromkeys(names, metrics), "counts": counts}
+    (tmp_path / EVALUATION).write_text(json.dumps(report))
+    (found,) = read_report(tmp_path / EVALUATION).sets
+    assert found.name == title
+    assert [line for line in found.facts if line.startswith("without")] == [fact] * (fact is not None)
+    assert any(line.startswith("licence") for line in found.facts) is (title == "VisA")

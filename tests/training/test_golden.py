@@ -1,5 +1,6 @@
 """`train` makes the same three steps as the released code."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ class GoldenProcessor(FBCLIPProcessor):
                     [int(np.asarray(image)[0, 0, 0]) for image in images]
                 ]
             }
-        numbers = [int(np.asarray(mask)[0, 0]) for mask in masks]
+        numbers = [int(np.asarray(PILImage.open(BytesIO(mask)))[0, 0]) for mask in masks]
         return {"mask_labels": self.case.forward["masks"][numbers, 0]}
 
 

@@ -1,28 +1,39 @@
-"""What every layout needs: samples, and the files of a folder in a fixed order."""
+"""What every layout is made of: its functions, its samples, and what they read from lists."""
 
-import csv
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modeling_fbclip.images_fbclip import IMAGE_SUFFIXES
+from PIL import Image
 
 SPLITS = ("train", "test")
-MASK_ENDINGS = ("", "_mask", "_label", "_Segmentation", "_segmentation", "_gt")
-NORMAL_NAMES = frozenset({"good", "ok", "normal", "no", "negative", "healthy", "false", "0", "0.0"})
-
+SPLIT_WORDS = {"train": "train", "val": "validation", "test": "test"}  # how words in a list's name begin
 # The only category of a data set that has no folder for it. Users see the name of the data set's folder.
 ROOT_CATEGORY = "."
 GOOD = "good"
 ANOMALY = "anomaly"
 
 
+class DrawnMask(NamedTuple):
+    """
+    A mask that is no picture file.
+
+    Args:
+        source: what it comes from: a folder of masks that are united, or a file with polygons.
+        draw: makes the picture, 0 where normal; ValueError that names the file if it is damaged.
+    """
+
+    source: Path
+    draw: Callable[[], Image.Image]
+
+
 class Sample(NamedTuple):
     """One image and its mask, as files; the label is 1 if it is anomalous. A normal image has no kind of defect."""
 
     image: Path
-    mask: Path | None
+    mask: Path | DrawnMask | None
     label: int
     category: str
     defect: str = ANOMALY
@@ -37,52 +48,16 @@ class Layout(NamedTuple):
         looks_like: the files or folders that it is recognised by, in a few words.
         find: the categories of each split below a root; no category if the layout does not fit.
         read: the samples below a root, of one split and of the categories given.
+        lists: patterns of the files that `read` reads beside images.
+        known_leftovers: names of folders that it leaves out on purpose, with the reason.
     """
 
     name: str
     looks_like: str
     find: Callable[[Path], Mapping[str, Sequence[str]]]
     read: Callable[[Path, str, Sequence[str]], Iterator[Sample]]
-
-
-def is_normal(name: object) -> bool:
-    """Whether the name of a folder or class, or a value of a column, stands for normal images."""
-    return str(name).strip().lower() in NORMAL_NAMES
-
-
-def folders_in(folder: Path) -> list[Path]:
-    """The visible folders in a folder, sorted; none if there is no such folder."""
-    return [path for path in _listing(folder) if path.is_dir() and path.name != "__MACOSX"]
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The images in a folder by their suffix, sorted; none if there is no such folder."""
-    return [path for path in _listing(folder) if _is_image(path.name)]
-
-
-def has_images(folder: Path) -> bool:
-    """Whether there is an image in a folder. The listing stops at the first."""
-    if not folder.is_dir():
-        return False
-    with os.scandir(folder) as entries:
-        return any(_is_image(entry.name) for entry in entries)
-
-
-def masks_in(folder: Path) -> dict[str, Path]:
-    """The images in a folder by their name without suffix."""
-    return {path.stem: path for path in reversed(images_in(folder))}
-
-
-def mask_of(image: Path, masks: Mapping[str, Path]) -> Path | None:
-    """The mask that has the image's name, or that name with one of the usual endings."""
-    return next((masks[image.stem + ending] for ending in MASK_ENDINGS if image.stem + ending in masks), None)
-
-
-def categories_below(root: Path, fits: Callable[[Path], bool]) -> list[str]:
-    """The root if it is a category itself, else the folders in it that are."""
-    if fits(root):
-        return [ROOT_CATEGORY]
-    return [folder.name for folder in folders_in(root) if fits(folder)]
+    lists: Sequence[str] = ()
+    known_leftovers: Mapping[str, str] = {}
 
 
 def group_by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -91,6 +66,12 @@ def group_by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     for split, category in pairs:
         splits.setdefault(split, {})[category] = None
     return {split: list(categories) for split, categories in splits.items()}
+
+
+def split_by_name(list_file: Path) -> str:
+    """The split that the name or folder of a list says, else `"test"`."""
+    words = re.split(r"[^a-z]", list_file.as_posix().casefold())
+    return next((split for word in words for start, split in SPLIT_WORDS.items() if word.startswith(start)), "test")
 
 
 def file_inside(root: Path, entry: object, listed_in: Path) -> Path:
@@ -110,28 +91,8 @@ def file_inside(root: Path, entry: object, listed_in: Path) -> Path:
     return root / Path(path).relative_to(top)
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header; ValueError that names the file if it is damaged."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True, restkey="", restval=""))
-    except (OSError, ValueError, csv.Error) as error:
-        raise ValueError(f"{path}: is not readable as CSV ({error}); write the file anew.") from error
-    return [{name.strip(): value for name, value in row.items() if isinstance(value, str)} for row in rows]
-
-
 def get(entry: object, key: str, listed_in: Path) -> Any:
     """A field of an entry in a list; ValueError that names the list if the field is missing."""
     if not isinstance(entry, Mapping) or key not in entry:
         raise ValueError(f"{listed_in}: an entry has no {key!r}; every entry needs it.")
     return entry[key]
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def _listing(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [folder / name for name in sorted(os.listdir(folder)) if not name.startswith(".")]  # noqa: PTH208

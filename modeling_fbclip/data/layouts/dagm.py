@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .base import Layout, Sample, categories_below, has_images, images_in, mask_of, masks_in
+from .base import Layout, Sample
+from .files import categories_below, child, has_images, images_in, mask_of, masks_in
 
 SPLITS = {"train": "Train", "test": "Test"}
 
 
 def _has(category: Path, split: str) -> bool:
-    folder = category / SPLITS[split]
-    return (folder / "Label").is_dir() and has_images(folder)
+    folder = child(category, SPLITS[split])
+    return child(folder, "Label").is_dir() and has_images(folder)
 
 
 def _find(root: Path) -> dict[str, list[str]]:
@@ -21,8 +22,8 @@ def _find(root: Path) -> dict[str, list[str]]:
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:
     for category in categories:
-        folder = root / category / SPLITS[split]
-        masks = masks_in(folder / "Label")
+        folder = child(root / category, SPLITS[split])
+        masks = masks_in(child(folder, "Label"))
         for image in images_in(folder):
             mask = mask_of(image, masks)
             yield Sample(image, mask, int(mask is not None), category)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .base import ROOT_CATEGORY, Layout, Sample, has_images, images_in
+from .base import ROOT_CATEGORY, Layout, Sample
+from .files import has_images, images_and_masks
 
 
 def _find(root: Path) -> dict[str, list[str]]:
@@ -12,7 +13,7 @@ def _find(root: Path) -> dict[str, list[str]]:
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:  # noqa: ARG001 (there is only one)
     for category in categories:
-        yield from (Sample(image, None, 0, category) for image in images_in(root))
+        yield from (Sample(image, mask, 0, category) for image, mask in images_and_masks(root, {}))
 
 
 GOOD_ONLY = Layout("good-only", "images, no folders", _find, _read)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .base import Layout, Sample, categories_below, has_images, images_in, mask_of, masks_in
+from .base import Layout, Sample
+from .files import categories_below, child, has_images, images_in, mask_of, masks_in
 
 # For each split, folders of images and masks. The first pair that a data set has is read.
 PAIRS = {
@@ -25,7 +26,7 @@ PAIRS = {
 
 def _pair(folder: Path, split: str) -> tuple[Path, Path] | None:
     """The folders of images and masks of a split."""
-    pairs = ((folder / images, folder / masks) for images, masks in PAIRS[split])
+    pairs = ((child(folder, images), child(folder, masks)) for images, masks in PAIRS[split])
     return next((pair for pair in pairs if pair[1].is_dir() and has_images(pair[0])), None)
 
 

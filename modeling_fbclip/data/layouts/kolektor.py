@@ -5,7 +5,8 @@ from pathlib import Path
 
 from modeling_fbclip.data.decoding import marks_anything
 
-from .base import ROOT_CATEGORY, Layout, Sample, folders_in, images_in
+from .base import ROOT_CATEGORY, Layout, Sample
+from .files import folders_in, images_in
 
 ENDING = "_label"
 

@@ -52,4 +52,4 @@ def _label(entry: object, listed_in: Path) -> int:
     return int(number)
 
 
-META_JSON = Layout("meta-json", "meta.json", _find, _read)
+META_JSON = Layout("meta-json", "meta.json", _find, _read, lists=("meta.json",))

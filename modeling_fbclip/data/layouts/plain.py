@@ -1,36 +1,31 @@
-"""A user's own folder: `good/`, another folder for each kind of defect, and optionally `masks/`."""
+"""A user's own folder: `good/`, another folder for each kind of defect, and optionally masks in `masks/` or beside."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .base import Layout, Sample, categories_below, folders_in, has_images, images_in, is_normal, mask_of, masks_in
-
-MASK_FOLDERS = ("masks", "ground_truth")
-
-
-def _kinds(folder: Path) -> list[Path]:
-    return [kind for kind in folders_in(folder) if kind.name not in MASK_FOLDERS and has_images(kind)]
+from .base import Layout, Sample
+from .files import MASK_FOLDERS, categories_below, child, images_and_masks, kinds_in, mask_of, masks_in
 
 
 def _find(root: Path) -> dict[str, list[str]]:
-    return {"test": categories_below(root, lambda folder: any(is_normal(kind.name) for kind in _kinds(folder)))}
+    return {"test": categories_below(root, lambda folder: any(not kind.label for kind in kinds_in(folder)))}
 
 
-def _masks(folder: Path, kind: str = "") -> dict[str, Path]:
-    """The masks of a kind of defect, or those in the mask folder itself, by their name without suffix."""
-    return {stem: mask for name in MASK_FOLDERS for stem, mask in masks_in(folder / name / kind).items()}
+def _masks(folder: Path, *kinds: Path) -> dict[str, Path]:
+    """The masks of a kind of defect by their name without suffix. A place that comes later counts more."""
+    places = [child(folder, f"{name}/{kind}") for name in MASK_FOLDERS for kind in kinds]
+    return {stem: mask for place in places for stem, mask in masks_in(place).items()}
 
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:  # noqa: ARG001 (there is only one)
     for category in categories:
         folder = root / category
-        shared = _masks(folder)
-        for kind in _kinds(folder):
-            label = int(not is_normal(kind.name))
-            own = _masks(folder, kind.name)
-            for image in images_in(kind):
-                mask = mask_of(image, own) or mask_of(image, shared) if label else None
-                yield Sample(image, mask, label, category, kind.name)
+        shared = _masks(folder, Path())
+        for kind in kinds_in(folder):
+            own = _masks(folder, *kind.mask_places)
+            for image, beside in images_and_masks(kind.folder, {}):
+                named = mask_of(image, own) or mask_of(image, shared) if kind.label else None
+                yield Sample(image, named or beside, kind.label, category, kind.name)
 
 
 PLAIN = Layout("plain", "good/", _find, _read)

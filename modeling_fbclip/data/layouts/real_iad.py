@@ -44,4 +44,11 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
             yield Sample(image, mask_file, int(kind != normal), file.stem, kind)
 
 
-REAL_IAD = Layout("real-iad", "realiad_jsons/ and realiad_1024/", _find, _read)
+REAL_IAD = Layout(
+    "real-iad",
+    "realiad_jsons/ and realiad_1024/",
+    _find,
+    _read,
+    lists=("realiad_jsons/**/*.json",),
+    known_leftovers=dict.fromkeys(IMAGE_FOLDERS, "at another resolution, or not listed"),
+)

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .base import Layout, Sample, file_inside, get, group_by_split, is_normal, read_csv
+from modeling_fbclip.data.labels import label_by_column
+from modeling_fbclip.data.tables import read_csv
+
+from .base import Layout, Sample, file_inside, get, group_by_split
 
 SPLIT_FILE = Path("split_csv", "1cls.csv")
 
@@ -23,7 +26,8 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
         for row in (row for row in rows if row["object"] == category):
             image = file_inside(root, get(row, "image", listed_in), listed_in)
             mask = file_inside(root, row["mask"], listed_in) if row.get("mask") else None
-            yield Sample(image, mask, int(not is_normal(get(row, "label", listed_in))), category)
+            label = get(row, "label", listed_in)
+            yield Sample(image, mask, label_by_column([label], "label", str(listed_in))[label], category)
 
 
-VISA = Layout("visa", SPLIT_FILE.as_posix(), _find, _read)
+VISA = Layout("visa", SPLIT_FILE.as_posix(), _find, _read, lists=("split_csv/*.csv",))
