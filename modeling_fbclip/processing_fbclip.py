@@ -22,6 +22,7 @@ Size = tuple[int, int]  # height and width in pixels
 
 DEFAULT_IMAGE_SIZE = 518
 PLACEHOLDER = "X"  # a learnable vector replaces the embedding of this word
+BORDER = 0.5  # where references map the border between normal and anomalous
 TOP_SHARE = 0.01  # of the pixels; their mean is the score "map_top1"
 SCORES = ("cls", "map_max", "map_top1")
 # Arguments of `from_pretrained` that apply to the image processor and the tokenizer.
@@ -53,6 +54,8 @@ class FBCLIPProcessor(ProcessorMixin):
         pixel_threshold (`float` in `[0, 1]`, defaults to 0.5): A pixel is anomalous from this value of the map on.
         category_thresholds (`dict[str, dict[str, float]]`, *optional*): `threshold` and `pixel_threshold` of single
             categories, as `fbclip calibrate --per-category` finds them.
+        thresholds_with_references (`bool`, defaults to `False`): Whether these thresholds were set with references. If
+            not, results with references take 0.5, the border that the references themselves set.
         prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
         white_level (`float`, *optional*): The value of white in images of more than 8 bits, such as 4095 for a camera
@@ -79,6 +82,7 @@ class FBCLIPProcessor(ProcessorMixin):
         context_length: int = 77,
         white_level: float | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
+        thresholds_with_references: bool = False,
     ) -> None:
         if image_processor is None or image_size is not None:
             image_processor = _resized(image_processor, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
@@ -112,6 +116,7 @@ class FBCLIPProcessor(ProcessorMixin):
         if not max_megapixels > 0:
             raise ValueError(f"`max_megapixels` is {max_megapixels}, but must be above 0.")
         self.max_megapixels = float(max_megapixels)
+        self.thresholds_with_references = thresholds_with_references
 
     @classmethod
     def from_config(cls, config: FBCLIPConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> "FBCLIPProcessor":
@@ -286,7 +291,8 @@ class FBCLIPProcessor(ProcessorMixin):
                 shape `(batch_size, grid_height, grid_width)`, of any floating-point type, on any device.
             target_sizes (`list[tuple[int, int]]` or `torch.Tensor` of shape `(batch_size, 2)`, *optional*): Height and
                 width of each image in pixels. Defaults to `image_size` for all.
-            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's.
+            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's; to 0.5 for
+                outputs with references, unless the processor's were set with references.
 
         Returns:
             `list[dict]`: For each image `score` (`float` in `[0, 1]`), `label` (`"anomalous"` if the score is at least
@@ -296,9 +302,10 @@ class FBCLIPProcessor(ProcessorMixin):
         Raises:
             `ValueError`: There is not one size an image, a threshold is out of range or an output is not finite.
         """
-        threshold = _probability("threshold", self.threshold if threshold is None else threshold)
-        pixel_threshold = self.pixel_threshold if pixel_threshold is None else pixel_threshold
-        pixel_threshold = _probability("pixel_threshold", pixel_threshold)
+        is_set = self.thresholds_with_references or not _has_references(outputs)
+        defaults = (self.threshold, self.pixel_threshold) if is_set else (BORDER, BORDER)
+        threshold = _probability("threshold", defaults[0] if threshold is None else threshold)
+        pixel_threshold = _probability("pixel_threshold", defaults[1] if pixel_threshold is None else pixel_threshold)
         maps = self._smoothed_maps(outputs)
         scores = self._image_scores(outputs, maps)
         sizes = _target_sizes(target_sizes, len(maps), self.image_size)
@@ -313,8 +320,8 @@ class FBCLIPProcessor(ProcessorMixin):
 
     def image_scores(self, outputs: Mapping[str, Tensor]) -> Tensor:
         r"""
-        The score of each image, of the kind `score`: of shape `(batch_size,)`, in `[0, 1]`, on the CPU. `outputs` and
-        errors are those of [`~FBCLIPProcessor.post_process_anomaly_detection`].
+        The score of each image, of the kind `score`, with references the joint one: of shape `(batch_size,)`, in
+        `[0, 1]`, on the CPU. `outputs` and errors are those of [`~FBCLIPProcessor.post_process_anomaly_detection`].
         """
         return self._image_scores(outputs, self._smoothed_maps(outputs))
 
@@ -323,6 +330,8 @@ class FBCLIPProcessor(ProcessorMixin):
         return smooth_maps(resize_maps(maps, self.image_size), self.smoothing_sigma).clamp(0, 1)
 
     def _image_scores(self, outputs: Mapping[str, Tensor], maps: Tensor) -> Tensor:
+        if _has_references(outputs):
+            return _finite(outputs["image_scores"])
         pixels = maps.flatten(1)
         if self.score == "map_max":
             return pixels.amax(dim=1)
@@ -391,6 +400,10 @@ def _stacked(name: str, arrays: list[np.ndarray]) -> np.ndarray:
     if len(shapes) > 1:
         raise ValueError(f"`{name}` of the shapes {shapes} make no batch; resize, or pass `return_tensors=None`.")
     return np.stack(arrays)
+
+
+def _has_references(outputs: Mapping[str, Tensor]) -> bool:
+    return outputs.get("reference_scores") is not None
 
 
 def _finite(output: Tensor) -> Tensor:
