@@ -140,6 +140,12 @@ class FBCLIPProcessor(ProcessorMixin):
         """Height and width in pixels that images are resized to."""
         return self.image_processor.size["height"], self.image_processor.size["width"]
 
+    def general_thresholds(self, with_references: bool) -> dict[str, float]:
+        """The `threshold` and `pixel_threshold` of images of no category, compared with references or not."""
+        if with_references and not self.thresholds_with_references:
+            return {"threshold": BORDER, "pixel_threshold": BORDER}
+        return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold}
+
     def thresholds_of(self, category: str) -> dict[str, float]:
         r"""
         The `threshold` and `pixel_threshold` of a category, as arguments of the pipeline and of
@@ -302,10 +308,10 @@ class FBCLIPProcessor(ProcessorMixin):
         Raises:
             `ValueError`: There is not one size an image, a threshold is out of range or an output is not finite.
         """
-        is_set = self.thresholds_with_references or not _has_references(outputs)
-        defaults = (self.threshold, self.pixel_threshold) if is_set else (BORDER, BORDER)
-        threshold = _probability("threshold", defaults[0] if threshold is None else threshold)
-        pixel_threshold = _probability("pixel_threshold", defaults[1] if pixel_threshold is None else pixel_threshold)
+        general = self.general_thresholds(_has_references(outputs))
+        threshold = _probability("threshold", general["threshold"] if threshold is None else threshold)
+        pixel_threshold = general["pixel_threshold"] if pixel_threshold is None else pixel_threshold
+        pixel_threshold = _probability("pixel_threshold", pixel_threshold)
         maps = self._smoothed_maps(outputs)
         scores = self._image_scores(outputs, maps)
         sizes = _target_sizes(target_sizes, len(maps), self.image_size)

@@ -169,6 +169,11 @@ class FBCLIPReferences:
         """Height and width of the references in patches."""
         return self.bank.tokens.shape[2], self.bank.tokens.shape[3]
 
+    def digest(self) -> str:
+        """Names the references by their content, for records of results."""
+        about = {"names": self.names, "mutual": self.mutual, "reach": self.reach, "scale": self.scale._asdict()}
+        return settings_digest(self.made_with | about)
+
     def check(self, model: "FBCLIPModel", processor: "FBCLIPProcessor | None" = None) -> None:
         r"""
         Raises:

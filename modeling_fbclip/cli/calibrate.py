@@ -109,6 +109,7 @@ def calibrate(
             batch_size,
             on_image=partial(progress.update, 1),
             digests=digests,
+            references=detector.references,
         )
     about: dict[str, str | float | None] = {
         "hub_id": None if Path(data).exists() else data,

@@ -82,11 +82,13 @@ class Detector:
         return self.processor.post_process_anomaly_detection(outputs, target_sizes=[size], **thresholds)[0]
 
     def thresholds_of(self, category: str | None) -> dict[str, float]:
-        """Those given, then the category's own. The processor has the others."""
-        is_set = self.references is None or self.processor.thresholds_with_references
-        known = (self.processor.category_thresholds or {}) if is_set else {}
-        own = self.processor.thresholds_of(category) if category is not None and category in known else {}
-        return own | self.thresholds
+        """Those given, then the category's own, then the processor's."""
+        processor = self.processor
+        general = processor.general_thresholds(self.references is not None)
+        is_set = self.references is None or processor.thresholds_with_references
+        known = (processor.category_thresholds or {}) if is_set else {}
+        own = processor.thresholds_of(category) if category is not None and category in known else {}
+        return general | own | self.thresholds
 
     def __call__(self, picture: Image.Image) -> dict[str, Any]:
         """

@@ -54,6 +54,7 @@ class Results(NamedTuple):
         names = ("image_size", "smoothing_sigma", "threshold", "score", "pixel_threshold", "category_thresholds")
         return {
             "weights": weights_digest(network),
+            "references": None if self.detector.references is None else self.detector.references.digest(),
             "dtype": str(network.dtype),
             **preprocessing_of(processor),
             **{name: getattr(processor, name) for name in names},

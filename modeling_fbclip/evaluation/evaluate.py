@@ -20,6 +20,7 @@ from modeling_fbclip.evaluation.metrics import Metrics, compute_metrics, mean_me
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.references_fbclip import FBCLIPReferences
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def evaluate(
     plots: str | Path | None = None,
     on_image: Callable[[], object] | None = None,
     with_rows: bool = False,
+    references: FBCLIPReferences | None = None,
 ) -> dict[str, Any]:
     r"""
     Evaluates a model as in the paper (section 4, with the details of the released code). Maps are upsampled to `size`
@@ -78,6 +80,7 @@ def evaluate(
         plots (path, *optional*): Folder for figures of each category and overlays of its worst errors.
         on_image (callable, *optional*): Called after each image.
         with_rows (`bool`, defaults to `False`): Whether the report has `rows`, too.
+        references ([`FBCLIPReferences`], *optional*): What the images are compared with, beside the texts.
 
     Returns:
         `dict`: `mean` and `categories` (by name) as from [`compute_metrics`]; `counts` by category; `settings`;
@@ -100,7 +103,7 @@ def evaluate(
     records = recorded_images(model), recorded_images(model, CALIBRATION_RECORD)
     trained, calibrated = (record if isinstance(record, frozenset) else frozenset() for record in records)
     processes = join_processes()
-    detector = Detector(model, processor)
+    detector = Detector(model, processor, references=references)
     threads = THREADS if num_workers is None else max(1, num_workers)
     predictions = predict(
         detector, evaluation_processor, dataset, batch_size, threads, bool(trained | calibrated), processes, on_image
@@ -149,6 +152,7 @@ def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_s
         "smoothing_sigma": evaluation_processor.smoothing_sigma,
         "image_size": list(detector.processor.image_size),
         "score": detector.processor.score,
+        "references": 0 if detector.references is None else len(detector.references),
         "batch_size": batch_size,
         "dtype": str(detector.model.dtype).removeprefix("torch."),
         "device": detector.model.device.type,
