@@ -154,8 +154,7 @@ def _identify(stream: BinaryIO) -> ImageFile.ImageFile:
         library("pillow_heif", "heif").register_heif_opener()
     for load_plugins in (Image.preinit, Image.init):
         load_plugins()
-        for kind in Image.ID:
-            factory, accept = Image.OPEN[kind]
+        for factory, accept in list(Image.OPEN.values()):  # another thread may be adding to them
             accepted = accept is None or accept(prefix)  # a text tells that a library is missing
             if not accepted or isinstance(accepted, str):
                 continue

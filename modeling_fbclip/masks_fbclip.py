@@ -172,11 +172,6 @@ def _grey_share(values: np.ndarray) -> float:
     return float(np.mean((values > GREY * white) & (values < (1 - GREY) * white)))
 
 
-def is_turned(photograph: ImageSource | None) -> bool:
-    """Whether the EXIF data of an image turn or mirror it."""
-    return _orientation(photograph)[0] in TURNS
-
-
 def _turn(pixels: np.ndarray, mask: ImageSource, photograph: ImageSource | None) -> tuple[np.ndarray, bool]:
     """The pixels turned as the EXIF data of the photograph say, and whether there is no doubt about it."""
     orientation, size = _orientation(photograph)

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,8 +20,8 @@ from modeling_fbclip.cli.options import (
     Model,
     Score,
     WhiteLevel,
-    choose_white_level,
     parse_columns,
+    processor_settings,
     require_free,
     tell_leftovers,
 )
@@ -78,23 +78,19 @@ def calibrate(
     if target_fpr is not None and criterion != "conformal":
         raise typer.BadParameter(f"has no effect with --criterion {criterion}", param_hint="--target-fpr")
     with blamed_on("DATA"):
-        from modeling_fbclip.data import holds_good_images_only, load_fitting_split
+        from modeling_fbclip.data import load_fitting_split
 
         named = parse_columns(columns)
-        if layout is None and not named and holds_good_images_only(data):
-            layout = "good-only"
-            if per_category or criterion != "conformal":
-                raise ValueError(f"{data} holds images without labels, which only --criterion conformal takes")
-        labels = (0,) if criterion == "conformal" else (0, 1)
-        dataset, read = load_fitting_split(data, labels, split, layout, category, named)
+        chosen = load_fitting_split(data, (0,) if criterion == "conformal" else (0, 1), split, layout, category, named)
+        if chosen.layout == "good-only" and (per_category or criterion != "conformal"):
+            raise ValueError(f"{data} holds images without labels, which only --criterion conformal takes")
 
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
     from modeling_fbclip.detection.white_level import images_of
     from modeling_fbclip.evaluation import calibrate_dataset, save_calibrated
 
-    white = choose_white_level(white_level, max_megapixels, images_of(dataset))
-    own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    own = processor_settings(images_of(chosen.dataset), white_level, max_megapixels, score)
     detector = load_detector(model, device, dtype, own)
     rate = 0.01 if target_fpr is None else target_fpr
     digests: set[str] = set()
@@ -102,7 +98,7 @@ def calibrate(
         found = calibrate_dataset(
             detector.model,
             detector.processor,
-            dataset,
+            chosen.dataset,
             criterion,
             rate,
             per_category,
@@ -111,11 +107,7 @@ def calibrate(
             digests=digests,
             references=detector.references,
         )
-    about: dict[str, str | float | None] = {
-        "hub_id": None if Path(data).exists() else data,
-        "split": read,
-        "criterion": criterion,
-    }
+    about: dict[str, Any] = {"hub_id": chosen.hub_id, "split": chosen.split, "criterion": criterion}
     if criterion == "conformal":
         about["target_fpr"] = rate
 
@@ -124,9 +116,9 @@ def calibrate(
             save_calibrated(detector, digests, output, about, in_place)
 
     take_each(partial(_print, found), save)
-    if layout != "good-only":
-        typer.echo(f"the thresholds come from the split {read!r} of {data}", err=True)
-    tell_leftovers(data, layout, named)
+    if chosen.layout != "good-only":
+        typer.echo(f"the thresholds come from the split {chosen.split!r} of {data}", err=True)
+    tell_leftovers(data, chosen.layout, named)
     typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
 
 

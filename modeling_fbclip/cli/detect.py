@@ -4,9 +4,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,21 +20,17 @@ from modeling_fbclip.cli.options import (
     Score,
     Streaming,
     WhiteLevel,
-    choose_white_level,
     parse_columns,
+    processor_settings,
 )
+from modeling_fbclip.cli.row_forms import FILES, RowFormat, choose_format, writing
 from modeling_fbclip.common.files import require_writable
 
 if TYPE_CHECKING:
     from modeling_fbclip.detection.processes import Processes
     from modeling_fbclip.detection.results import Results
-    from modeling_fbclip.detection.rows import Row
     from modeling_fbclip.detection.run import Seen
-    from modeling_fbclip.detection.sources import Item, Source
-
-# The forms of the rows: three on stdout, two in files of --output.
-RowFormat = Literal["table", "json", "csv", "jsonl", "parquet"]
-FILES = ("jsonl", "parquet")
+    from modeling_fbclip.detection.sources import Source
 
 
 def detect(
@@ -129,13 +124,12 @@ def detect(
     if stdin:
         paths = [*(paths or []), *filter(None, (line.rstrip("\r\n") for line in sys.stdin))]
     processes = join_processes()
-    form = _choose_format(form, resume or processes.size > 1)
+    form = choose_format(form, resume or processes.size > 1)
     of_data = {"--split": split, "--layout": layout, "--columns": columns, "--streaming": streaming}
     _require_one_kind(paths, data, category, of_data, recursive)
     with blamed_on("--output"):
         require_writable(output)
 
-    from modeling_fbclip.common.listing import describe
     from modeling_fbclip.common.own_results import mark_results
     from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
@@ -150,8 +144,7 @@ def detect(
         with blamed_on("--data"):
             source = open_data(data, split or "test", category, layout, streaming, batch_size, parse_columns(columns))
     images = (item.source for batch in source.batches(ALONE) for item in batch)
-    white = choose_white_level(white_level, max_megapixels, images, processes.is_main)
-    own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
     detector = load_detector(model, device or processes.device, dtype, own)
     if mutual and references:
         raise typer.BadParameter("compare with --references or by --mutual, not both", param_hint="--mutual")
@@ -175,28 +168,13 @@ def detect(
             mark_results(output)
         where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
         settings = {"batch_size": batch_size} | where
-        with _writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
+        with writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
             seen = detect_all(source, results, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
-        typer.echo(_summary(seen, results, form) + describe(source.left_out()), err=True)
+        typer.echo(_summary(seen, results, form) + source.left_out(), err=True)
     if seen.outcomes["error"]:
         raise typer.Exit(1)
-
-
-def _choose_format(form: RowFormat | None, to_files: bool) -> RowFormat:
-    if form is None:
-        return "jsonl" if to_files else "table"
-    if to_files and form not in FILES:
-        raise typer.BadParameter(
-            f"{form} is for stdout; several processes, and --resume, write jsonl or parquet to --output",
-            param_hint="--format",
-        )
-    if form == "parquet" and find_spec("pyarrow") is None:
-        raise typer.BadParameter(
-            "parquet needs the library pyarrow: pip install 'modeling-fbclip[train]'", param_hint="--format"
-        )
-    return form
 
 
 def _require_one_kind(
@@ -231,29 +209,6 @@ def _open_paths(
     with blamed_on("PATH"):
         finder = ImageFinder(recursive, output)
         return open_images(paths, finder, category[0] if category else None, batch_size)
-
-
-@contextmanager
-def _writing(
-    form: RowFormat, results: "Results", processes: "Processes", settings: dict[str, Any], resume: bool
-) -> Iterator[tuple[Any, Callable[["Item", "Row"], None]]]:
-    """Which images are done, and a function that writes a row: to stdout, or to this process's file."""
-    from modeling_fbclip.cli.reports import open_report
-    from modeling_fbclip.detection.row_files import Done, RowFolder
-
-    if form not in FILES:
-        with open_report(form) as write:
-            yield Done([]), lambda _, row: write(row)
-        return
-    folder = RowFolder(results.output, processes)
-    if processes.is_main:
-        folder.prepare(results.settings() | settings, resume)  # reads all weights, so only for files
-    processes.wait()
-    with folder.writer() as write_line:
-        yield folder.done(), write_line
-    processes.wait()
-    if form == "parquet":
-        folder.to_parquet()
 
 
 @contextmanager

@@ -1,17 +1,14 @@
 """`fbclip evaluate`: a labelled data set in; the paper's metrics out, by category and on average."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
+from modeling_fbclip.cli.evaluation_forms import ReportFormat, print_report, to_csv, to_json
 from modeling_fbclip.cli.options import (
     BatchSize,
     Category,
@@ -25,31 +22,13 @@ from modeling_fbclip.cli.options import (
     Split,
     Streaming,
     WhiteLevel,
-    choose_white_level,
     parse_columns,
+    processor_settings,
     tell_leftovers,
 )
 from modeling_fbclip.cli.shots import measure_shots
-from modeling_fbclip.cli.stdout import printing, take_each
-from modeling_fbclip.cli.tables import print_table
+from modeling_fbclip.cli.stdout import take_each
 from modeling_fbclip.common.files import require_writable, written_aside
-from modeling_fbclip.common.markdown import markdown_table
-
-COLUMNS = {
-    "image_auroc": "image AUROC",
-    "image_ap": "image AP",
-    "image_f1_max": "image F1-max",
-    "pixel_auroc": "pixel AUROC",
-    "pixel_ap": "pixel AP",
-    "pixel_f1_max": "pixel F1-max",
-    "pixel_aupro": "AUPRO exact",
-    "pixel_aupro_published": "AUPRO published",
-    "pixel_aupimo": "AUPIMO",
-}
-TITLE = "Percent; AUPRO up to a false positive rate of 0.3, exact, and as published: 200 thresholds, rescaled"
-ROW_COLUMNS = ("path", "category", "defect", "label", "score", "figure")
-
-ReportFormat = Literal["table", "json", "markdown"]
 
 
 def evaluate(
@@ -134,8 +113,7 @@ def evaluate(
     from modeling_fbclip.evaluation import evaluate as evaluate_model
 
     processes = join_processes()
-    white = choose_white_level(white_level, max_megapixels, images_of(dataset), processes.is_main)
-    own = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    own = processor_settings(images_of(dataset), white_level, max_megapixels, score, processes.is_main)
     detector = load_detector(model, device or processes.device, dtype, own)
     if shots or mutual:
         if streaming or plots is not None or rows is not None:
@@ -164,14 +142,14 @@ def evaluate(
         )
         finished = unfinished.pop_all()
     images = report.pop("rows")
-    as_rows = _to_csv if rows is not None and rows.suffix.lower() == ".csv" else _to_json
+    is_csv = rows is not None and rows.suffix.lower() == ".csv"
     if not processes.is_main:
         finished.close()
         return
     take_each(
-        partial(_print, report, form),
-        partial(_write, "--output", output, _to_json(report)),
-        partial(_write, "--rows", rows, as_rows(images)),
+        partial(print_report, report, form),
+        partial(_write, "--output", output, to_json(report)),
+        partial(_write, "--rows", rows, to_csv(images[0], images) if is_csv else to_json(images)),
         partial(_keep, finished, figures, images),
     )
     tell_leftovers(data, layout, named)
@@ -200,63 +178,4 @@ def _keep(finished: ExitStack, figures: Path | None, images: list[dict[str, Any]
         if figures is not None:
             misses = [image for image in images if image["figure"]]
             figures.mkdir(parents=True, exist_ok=True)
-            (figures / "misses.csv").write_text(_to_csv(misses), encoding="utf-8")
-
-
-def _print(report: dict[str, Any], form: ReportFormat) -> None:
-    if form == "table":
-        header, *rows, mean = _rows(report)
-        print_table(header, rows, header[1:], mean, _title(report))
-    else:
-        with printing():
-            print(_to_json(report) if form == "json" else _markdown(report) + "\n", end="")
-    few = [name for name, metrics in report["categories"].items() if _has_too_few_pixels(metrics)]
-    if few and form != "json":
-        said = "AUPIMO needs 100000 pixels of normal images, more images or a larger --size; n/a for"
-        typer.echo(f"{said} {', '.join(few)}", err=True)
-
-
-def _has_too_few_pixels(metrics: dict[str, float | None]) -> bool:
-    return metrics["pixel_aupimo"] is None and metrics["pixel_auroc"] is not None
-
-
-def _to_json(value: Any) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
-
-
-def _to_csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ROW_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _markdown(report: dict[str, Any]) -> str:
-    header, *rows = _rows(report)
-    return f"{_title(report)}.\n\n" + markdown_table(header, rows, [name != header[0] for name in header])
-
-
-def _title(report: dict[str, Any]) -> str:
-    trained, calibrated = report["training_overlap"] or {}, report["calibration_overlap"] or {}
-    said = []
-    if trained.get("images"):
-        said.append(f"NOT ZERO-SHOT: trained on {trained['images']} of these {trained['of']} images.")
-    if "unknown" in trained:
-        said.append("It is unknown whether the model was trained on these images.")
-    if calibrated.get("images"):
-        said.append(f"Thresholds were set on {calibrated['images']} of these {calibrated['of']} images.")
-    return " ".join([*said, TITLE])
-
-
-def _rows(report: dict[str, Any]) -> Iterator[list[str]]:
-    """Header, one row a category, and the mean."""
-    yield ["category", "images", *COLUMNS.values()]
-    for name, metrics in report["categories"].items():
-        yield [name, str(report["counts"][name]["images"]), *map(_percent, (metrics[column] for column in COLUMNS))]
-    total = sum(counts["images"] for counts in report["counts"].values())
-    yield ["mean", str(total), *map(_percent, (report["mean"][column] for column in COLUMNS))]
-
-
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.1f}"
+            (figures / "misses.csv").write_text(to_csv(images[0], misses), encoding="utf-8")

@@ -83,6 +83,18 @@ def choose_white_level(
     return white_level
 
 
+def processor_settings(
+    images: Iterable[Callable[[], Any]],
+    white_level: str | None,
+    max_megapixels: float | None,
+    score: str | None = None,
+    is_main: bool = True,
+) -> dict[str, Any]:
+    """What these options say in place of the processor's own settings; `None` where they do not."""
+    white = choose_white_level(white_level, max_megapixels, images, is_main)
+    return {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+
+
 def parse_columns(columns: str | None) -> dict[str, str]:
     """
     The value of `--columns`.

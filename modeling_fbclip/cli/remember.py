@@ -13,7 +13,7 @@ from modeling_fbclip.cli.options import (
     MaxMegapixels,
     Model,
     WhiteLevel,
-    choose_white_level,
+    processor_settings,
     require_free,
 )
 
@@ -54,11 +54,8 @@ def remember(
 
     with blamed_on("GOOD"):
         paths, names = named_images(images, output)
-    sources = (partial(str, path) for path in paths)
-    white = choose_white_level(white_level, max_megapixels, sources)
-    detector = load_detector(
-        str(output) if add else model, device, own={"white_level": white, "max_megapixels": max_megapixels}
-    )
+    own = processor_settings((partial(str, path) for path in paths), white_level, max_megapixels)
+    detector = load_detector(str(output) if add else model, device, own=own)
     if add and detector.references is None:
         raise typer.BadParameter(f"{output} remembers no images; leave --add out", param_hint="--add")
     with progress_bar(len(paths), "remember") as progress, blamed_on("GOOD"):

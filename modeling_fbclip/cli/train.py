@@ -17,8 +17,8 @@ from modeling_fbclip.cli.options import (
     MaxMegapixels,
     Model,
     WhiteLevel,
-    choose_white_level,
     parse_columns,
+    processor_settings,
     tell_leftovers,
 )
 from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
@@ -86,13 +86,10 @@ def train(
     """
     args = FBCLIPTrainingArguments(**arguments)
     with blamed_on("DATA"):
-        from modeling_fbclip.data import holds_good_images_only, load_fitting_split
+        from modeling_fbclip.data import load_fitting_split
 
         named = parse_columns(columns)
-        if args.synthetic and layout is None and not named and holds_good_images_only(data):
-            layout = "good-only"
-        labels = (0,) if args.synthetic else (0, 1)
-        dataset, read = load_fitting_split(data, labels, split, layout, category, named)
+        chosen = load_fitting_split(data, (0,) if args.synthetic else (0, 1), split, layout, category, named)
 
     from accelerate import PartialState
 
@@ -101,20 +98,21 @@ def train(
     from modeling_fbclip.detection.processes import is_launched_as_main
     from modeling_fbclip.detection.white_level import images_of
 
-    white = choose_white_level(white_level, max_megapixels, images_of(dataset), is_launched_as_main())
-    loaded = load_detector(model, "cpu", own={"white_level": white, "max_megapixels": max_megapixels})
+    images = images_of(chosen.dataset)
+    own = processor_settings(images, white_level, max_megapixels, is_main=is_launched_as_main())
+    loaded = load_detector(model, "cpu", own=own)
     try:
-        training.train(loaded.model, loaded.processor, dataset, args, source=None if Path(data).exists() else data)
+        training.train(loaded.model, loaded.processor, chosen.dataset, args, source=chosen.hub_id)
     except KeyboardInterrupt:
         if is_launched_as_main():
             typer.echo("stopped; the same command with --resume auto continues", err=True)
         raise
     if PartialState().is_main_process:
-        tell_leftovers(data, layout, named)
+        tell_leftovers(data, chosen.layout, named)
         output = args.output_dir
         typer.echo(
-            f"saved to {output}, with the thresholds that the model had before; trained on the split {read!r}; "
-            f"set its own thresholds by: "
-            f"fbclip calibrate good_parts/ --model {output} --output {output}",
+            f"saved to {output}, with the thresholds that the model had before; trained on the split "
+            f"{chosen.split!r}; set its own thresholds by: fbclip calibrate good_parts/ --model {output} "
+            f"--output {output}",
             err=True,
         )

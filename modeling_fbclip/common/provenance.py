@@ -69,7 +69,7 @@ def copy_records(model: "FBCLIPModel", folder: Path, names: Sequence[str] = RECO
 
 
 def copy_weights(model: "FBCLIPModel", folder: Path) -> bool:
-    """Copies the files of a model's weights, bit for bit. Whether there are any: a model may be made in memory."""
+    """Copies the files of a model's weights, bit for bit. Whether all are there: a model may be made in memory."""
     for first in (WEIGHTS, f"{WEIGHTS}.index.json"):
         try:
             file = find_beside(model, first)
@@ -78,7 +78,10 @@ def copy_weights(model: "FBCLIPModel", folder: Path) -> bool:
         if file is not None:
             parts = [] if first == WEIGHTS else sorted(set(read_record(file)["weight_map"].values()))
             for name in (first, *parts):
-                shutil.copyfile(find_beside(model, name) or file, folder / name)
+                found = find_beside(model, name)
+                if found is None:
+                    return False
+                shutil.copyfile(found, folder / name)
             return True
     return False
 

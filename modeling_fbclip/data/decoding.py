@@ -7,7 +7,7 @@ from PIL import Image as PILImage
 
 from modeling_fbclip.files_fbclip import MAX_MEGAPIXELS
 from modeling_fbclip.images_fbclip import load_rgb_image
-from modeling_fbclip.masks_fbclip import Mask, is_turned, load_mask, read_mask
+from modeling_fbclip.masks_fbclip import Mask, load_mask, read_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -32,11 +32,6 @@ def row_name(row: Mapping[str, Any], index: int) -> str:
     image = row.get("image")
     file = image.get("path") if isinstance(image, dict) else getattr(image, "filename", None)
     return str(row.get("path") or file or f"image {index}")
-
-
-def mask_name(row: Mapping[str, Any], index: int) -> str:
-    """What messages call a row's mask, which may have no file of its own."""
-    return f"the mask of {row_name(row, index)}"
 
 
 def open_image(value: Any, name: str) -> Any:
@@ -74,17 +69,9 @@ def read_rgb(
 
 def read_truth(row: Mapping[str, Any], index: int, max_megapixels: float = MAX_MEGAPIXELS) -> Mask | None:
     """The mask of an undecoded row, turned as its photograph; `None` without one, ValueError if it cannot be read."""
-    name = mask_name(row, index)
+    name = f"the mask of {row_name(row, index)}"  # which may have no file of its own
     mask = open_image(row.get("mask"), name)
     return None if mask is None else read_mask(mask, name, open_image(row.get("image"), name), max_megapixels)
-
-
-def open_truth(row: Mapping[str, Any], index: int) -> Any:
-    """The mask of an undecoded row for the processor, turned if its photograph is; `None` without one."""
-    name = mask_name(row, index)
-    if is_turned(open_image(row.get("image"), name)) and (mask := read_truth(row, index)):
-        return mask.pixels
-    return open_image(row.get("mask"), name)
 
 
 def marks_anything(mask: Any, name: str) -> bool:

@@ -10,7 +10,6 @@ from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.common.own_results import is_marked, is_result
 from modeling_fbclip.data.layouts import Folder, UnknownLayoutError, named_layout, recognise
 from modeling_fbclip.data.layouts.base import DrawnMask
-from modeling_fbclip.data.layouts.files import has_images
 from modeling_fbclip.data.registry import KNOWN_DATASETS
 
 if TYPE_CHECKING:
@@ -116,22 +115,6 @@ def find_folder(
     if layout is not None:
         raise ArgumentError("layout", f"{name_or_path}: layout={layout!r} is for folders; there is no such folder.")
     return None
-
-
-def holds_good_images_only(name_or_path: str | Path) -> bool:
-    """
-    Whether a folder has images directly in it and no labelled data set: the user means layout "good-only".
-
-    Raises:
-        ValueError: if a list in the folder is damaged.
-    """
-    if not has_images(Path(name_or_path)):
-        return False
-    try:
-        find_folder(name_or_path)
-    except UnknownLayoutError:
-        return True
-    return False
 
 
 def _holds_tables(path: Path) -> bool:

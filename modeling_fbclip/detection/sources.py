@@ -11,14 +11,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modeling_fbclip.common.listing import LeftOut
+from modeling_fbclip.common.listing import LeftOut, describe
 from modeling_fbclip.detection.image_finder import ImageFinder, absolute, common_folder
 from modeling_fbclip.detection.processes import Processes
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
-
-UNREAD = "pictures that are neither images nor masks"
 
 
 class Item(NamedTuple):
@@ -51,13 +49,13 @@ class Source(NamedTuple):
         batches: those of one process, in ascending order.
         total: how many images there are in all, or `None` if that is not known.
         folder: what every path lies below.
-        left_out: how many files were left out by reason, once all batches are taken.
+        left_out: the end of a line on the files that were left out, once all batches are taken.
     """
 
     batches: Callable[[Processes], Iterator[Batch]]
     total: Callable[[], int | None]
     folder: Path
-    left_out: Callable[[], Mapping[str, int]]
+    left_out: Callable[[], str]
 
 
 def open_images(paths: Sequence[str], finder: ImageFinder, category: str | None, batch_size: int) -> Source:
@@ -79,7 +77,7 @@ def open_images(paths: Sequence[str], finder: ImageFinder, category: str | None,
     def total() -> int:
         return sum(1 for path in paths for _ in finder.find(path, Counter()))
 
-    return Source(batches, total, common_folder(paths), lambda: left_out)
+    return Source(batches, total, common_folder(paths), lambda: describe(left_out))
 
 
 def open_data(
@@ -109,9 +107,8 @@ def open_data(
     rows = undecoded(dataset)
     folder = absolute(Path(data))
 
-    def left_out() -> Mapping[str, int]:
-        left = find_leftovers(data, layout, columns)
-        return left.left_out + Counter({UNREAD: sum(left.unread.values())})
+    def left_out() -> str:
+        return str(find_leftovers(data, layout, columns))
 
     if isinstance(rows, Dataset):
         return Source(partial(table_batches, rows, batch_size), lambda: len(rows), folder, left_out)

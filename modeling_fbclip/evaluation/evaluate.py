@@ -1,23 +1,24 @@
 """The paper's evaluation of a model on a data set, by category and on average."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from datasets import Dataset, IterableDataset
 
-from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.common.provenance import CALIBRATION_RECORD, recorded_images
+from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD, recorded_images
 from modeling_fbclip.data.oddities import tell
 from modeling_fbclip.detection.detector import Detector
-from modeling_fbclip.detection.processes import join_processes
+from modeling_fbclip.detection.processes import Processes, join_processes
 from modeling_fbclip.detection.threads import THREADS
-from modeling_fbclip.evaluation.metrics import Metrics, compute_metrics, mean_metrics
-from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
+from modeling_fbclip.evaluation.category_report import CategoryReport, report_category, with_figures
+from modeling_fbclip.evaluation.metrics import mean_metrics
+from modeling_fbclip.evaluation.predict import Prediction, predict
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences
@@ -25,24 +26,9 @@ from modeling_fbclip.references_fbclip import FBCLIPReferences
 logger = logging.getLogger(__name__)
 
 EVALUATION_SIZE = 518
+# The overlaps in a report, each with the images of one of the model's records.
+OVERLAPS = {"training_overlap": TRAINING_RECORD, "calibration_overlap": CALIBRATION_RECORD}
 REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy")
-
-
-class CategoryReport(NamedTuple):
-    """
-    Metrics of one category, its numbers of images, how many of them the model was trained on and how many its
-    thresholds were set on, a row for each image, what is odd in the masks, with the image's name, and why a figure
-    could not be saved.
-    """
-
-    name: str
-    metrics: Metrics
-    counts: dict[str, int]
-    trained: int
-    calibrated: int
-    rows: list[dict[str, Any]]
-    oddities: list[tuple[str, str]]
-    problem: str | None = None
 
 
 def evaluate(
@@ -68,7 +54,8 @@ def evaluate(
 
     Args:
         model ([`FBCLIPModel`]): The model, on the device to use.
-        processor ([`FBCLIPProcessor`]): Its processor, which has the kind of `score`. Thresholds are not used.
+        processor ([`FBCLIPProcessor`]): Its processor, which has the kind of `score`. Its thresholds are
+            only drawn in the figures.
         dataset (`datasets.Dataset` or `datasets.IterableDataset`): Columns `image`, `label` (1 if anomalous, else 0)
             and, optionally, `mask` (an image or `None`), `category` and `path`. The rows of a stream must be sorted by
             category.
@@ -100,40 +87,30 @@ def evaluate(
         height = size if isinstance(size, int) else size[0]
         smoothing_sigma = processor.smoothing_sigma * height / processor.image_size[0]
     evaluation_processor = FBCLIPProcessor(image_size=size, smoothing_sigma=smoothing_sigma)
-    records = recorded_images(model), recorded_images(model, CALIBRATION_RECORD)
-    trained, calibrated = (record if isinstance(record, frozenset) else frozenset() for record in records)
+    records = {overlap: recorded_images(model, name) for overlap, name in OVERLAPS.items()}
+    digests = {overlap: record for overlap, record in records.items() if isinstance(record, frozenset)}
     processes = join_processes()
     detector = Detector(model, processor, references=references)
     threads = THREADS if num_workers is None else max(1, num_workers)
+    with_digests = any(digests.values())
     predictions = predict(
-        detector, evaluation_processor, dataset, batch_size, threads, bool(trained | calibrated), processes, on_image
+        detector, evaluation_processor, dataset, batch_size, threads, with_digests, processes, on_image
     )
-    own: dict[int, CategoryReport] = {}
-    for number, (name, mine) in enumerate(predictions):
-        gathered = processes.gather(mine, number % processes.size)
-        if gathered is not None:
-            held = sorted(chain.from_iterable(gathered), key=attrgetter("row"))
-            own[number] = report_category(name, held, trained, calibrated)
-            if plots is not None:
-                try:
-                    figures = save_plots(Path(plots), name, held, dataset, processor)
-                    for row, figure in figures.items():
-                        own[number].rows[row]["figure"] = figure
-                except OSError as error:  # the numbers are there nevertheless
-                    own[number] = own[number]._replace(problem=f"the figures of {name}: {one_line(error)}")
-            del held
-        del mine, gathered  # before the next category is predicted
-    everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
-    categories = [everyones[number] for number in sorted(everyones)]
-    images = sum(category.counts["images"] for category in categories)
+
+    def report_one(name: str, held: list[Prediction]) -> CategoryReport:
+        category = report_category(name, held, digests)
+        if plots is None:
+            return category
+        return with_figures(category, partial(save_plots, Path(plots), name, held, dataset, processor))
+
+    categories = _share(predictions, processes, report_one)
     if processes.is_main:
         tell(chain.from_iterable(category.oddities for category in categories))
-    report = {
+    report: dict[str, Any] = {
         "mean": mean_metrics(category.metrics for category in categories),
         "categories": {category.name: category.metrics for category in categories},
         "counts": {category.name: category.counts for category in categories},
-        "training_overlap": _overlap(records[0], (category.trained for category in categories), images),
-        "calibration_overlap": _overlap(records[1], (category.calibrated for category in categories), images),
+        **{overlap: _overlap(record, overlap, categories) for overlap, record in records.items()},
         "settings": _settings(detector, evaluation_processor, batch_size),
         "versions": {name: version(name) for name in REPORTED_VERSIONS},
     }
@@ -144,6 +121,22 @@ def evaluate(
     if processes.is_main:
         _warn(report)
     return report
+
+
+def _share(
+    predictions: Iterable[tuple[str, list[Prediction]]],
+    processes: Processes,
+    report_one: Callable[[str, list[Prediction]], CategoryReport],
+) -> list[CategoryReport]:
+    """The reports on all categories. Each is made by one process, in turn, from the predictions of all."""
+    own: dict[int, CategoryReport] = {}
+    for number, (name, mine) in enumerate(predictions):
+        gathered = processes.gather(mine, number % processes.size)
+        if gathered is not None:
+            own[number] = report_one(name, sorted(chain.from_iterable(gathered), key=attrgetter("row")))
+        del mine, gathered  # before the next category is predicted
+    everyones = dict(chain.from_iterable(reports.items() for reports in processes.gather_everywhere(own)))
+    return [everyones[number] for number in sorted(everyones)]
 
 
 def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_size: int) -> dict[str, Any]:
@@ -159,43 +152,13 @@ def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_s
     }
 
 
-def report_category(
-    name: str, predictions: list[Prediction], trained: Collection[str], calibrated: Collection[str]
-) -> CategoryReport:
-    """
-    The report on a category. `trained` has the digests of the images that the model was trained on, `calibrated` of
-    those that its thresholds were set on.
-    """
-    anomalous = [prediction for prediction in predictions if prediction.label]
-    counts = {
-        "images": len(predictions),
-        "normal": len(predictions) - len(anomalous),
-        "anomalous": len(anomalous),
-        "anomalous_without_mask": sum(prediction.mask is None for prediction in anomalous),
-    }
-    metrics = compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
-    from_training, from_calibration = (
-        sum(prediction.digest in known for prediction in predictions) for known in (trained, calibrated)
-    )
-    rows = [
-        {
-            "path": prediction.path,
-            "category": name,
-            "defect": prediction.defect,
-            "label": "anomalous" if prediction.label else "normal",
-            "score": prediction.score,
-            "figure": None,
-        }
-        for prediction in predictions
-    ]
-    oddities = [(prediction.path, problem) for prediction in predictions for problem in prediction.problems]
-    return CategoryReport(name, metrics, counts, from_training, from_calibration, rows, oddities)
-
-
-def _overlap(record: frozenset[str] | str | None, met: Iterable[int], images: int) -> dict[str, Any] | None:
+def _overlap(
+    record: frozenset[str] | str | None, overlap: str, categories: list[CategoryReport]
+) -> dict[str, Any] | None:
     if not isinstance(record, frozenset):
         return None if record is None else {"unknown": record}
-    return {"images": sum(met), "of": images}
+    met = sum(category.overlaps[overlap] for category in categories)
+    return {"images": met, "of": sum(category.counts["images"] for category in categories)}
 
 
 def _warn(report: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils import data
 
-from modeling_fbclip.data.decoding import open_image, open_truth, row_name
+from modeling_fbclip.data.decoding import open_image, read_truth, row_name
+from modeling_fbclip.images_fbclip import ImageSource
 from modeling_fbclip.loss_fbclip import IGNORE_INDEX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.feature_cache import FeatureCache
@@ -35,25 +36,28 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         row = self.rows[draw.row]
         path = row_name(row, draw.row)
-        given_mask = open_truth(row, draw.row)
         if self.cache is not None:
             item: dict[str, Any] = {"layer_tokens": self.cache.read(row["digest"]), "grid": self.cache.grid}
-            mask, label = given_mask, row["label"]
+            mask, label = self._mask(row, draw), row["label"]
         else:
-            image, mask, label = self._picture(row, given_mask, path, draw)
+            image, mask, label = self._picture(row, path, draw)
             item = {"pixel_values": self.processor(images=[image])["pixel_values"][0]}
         mask_labels = self._mask_labels(mask, label)
         return item | {"labels": label, "mask_labels": mask_labels, "path": path, "counts": draw.counts}
 
-    def _picture(self, row: dict[str, Any], mask: Any, path: str, draw: Draw) -> tuple[Image.Image, Any, int]:
+    def _picture(self, row: dict[str, Any], path: str, draw: Draw) -> tuple[Image.Image, ImageSource | None, int]:
         """Image, mask and label of a row, after painting."""
         image = self.processor.read_image(open_image(row["image"], path), path)
         if self.synthetic is None:
-            return image, mask, row["label"]
+            return image, self._mask(row, draw), row["label"]
         image, mask = self.synthetic(image, draw)
         return image, mask, int(mask is not None)
 
-    def _mask_labels(self, mask: Any, label: int) -> Tensor:
+    def _mask(self, row: dict[str, Any], draw: Draw) -> ImageSource | None:
+        truth = read_truth(row, draw.row, self.processor.max_megapixels) if self.use_masks else None
+        return None if truth is None else truth.pixels
+
+    def _mask_labels(self, mask: ImageSource | None, label: int) -> Tensor:
         if not self.use_masks or (mask is None and label):
             return torch.full(self.processor.image_size, float(IGNORE_INDEX))
         return self.processor(masks=[mask])["mask_labels"][0]

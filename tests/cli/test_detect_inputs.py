@@ -278,4 +278,4 @@ def test_a_data_set_needs_no_labels_for_scores(detect, save_photograph):
     Path("parts/metadata.csv").write_text("file_name,label\nimages/1.png,good\n")
     outcome = detect("--data", "parts", "--format", "json")
     assert outcome.status == 0, outcome.err
-    assert outcome.err.endswith("; left out: 1 pictures that are neither images nor masks\n")
+    assert outcome.err.endswith("; pictures that are neither images nor masks: 1 in parts/rest\n")

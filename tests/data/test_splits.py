@@ -19,21 +19,29 @@ def data(tmp_path):
 
 @pytest.mark.parametrize(("labels", "split"), [((0,), "train"), ((0, 1), "test"), ((1,), "test")])
 def test_the_split_for_training_is_taken_if_it_has_the_labels(data, labels, split):
-    dataset, read = load_fitting_split(str(data), labels)
-    assert read == split
-    assert set(dataset["label"]) >= set(labels)
+    chosen = load_fitting_split(str(data), labels)
+    assert (chosen.split, chosen.layout, chosen.hub_id) == (split, None, None)
+    assert set(chosen.dataset["label"]) >= set(labels)
 
 
 def test_a_named_split_is_taken_whatever_it_has(data):
-    dataset, read = load_fitting_split(str(data), (0,), split="test")
-    assert (read, sorted(dataset["label"])) == ("test", [0, 1])
+    chosen = load_fitting_split(str(data), (0,), split="test")
+    assert (chosen.split, sorted(chosen.dataset["label"])) == ("test", [0, 1])
 
 
 def test_a_data_set_without_a_split_for_training_gives_the_test(data):
     (data / "cap/train").rename(data / "unused")
-    assert load_fitting_split(str(data / "cap"), (0,))[1] == "test"
+    assert load_fitting_split(str(data / "cap"), (0,)).split == "test"
 
 
 def test_a_mistake_is_that_of_the_test(data):
     with pytest.raises(ValueError, match="has no category 'nut' in 'test', but cap"):
         load_fitting_split(str(data), (0,), category=["nut"])
+
+
+def test_images_in_a_folder_without_a_data_set_are_good_ones(data):
+    folder = data / "cap/test/bent"
+    dataset, *rest = load_fitting_split(str(folder), (0,))
+    assert (dataset["label"], rest) == ([0], ["test", "good-only", None])
+    with pytest.raises(ValueError, match="no data set found"):
+        load_fitting_split(str(folder), (0,), columns={"image": "photo"})

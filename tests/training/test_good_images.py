@@ -20,7 +20,10 @@ def test_a_folder_of_good_images_trains_with_synthetic(tiny_model, tmp_path, mon
     tiny_model.save_pretrained(model)
     FBCLIPProcessor.from_config(tiny_model.config).save_pretrained(model)
     command = ["fbclip", "train", str(parts), "--model", str(model), "--output", str(tmp_path / "out"), "--epochs=1"]
-    for arguments, status, said in ((command, 2, "no data set found"), ([*command, "--synthetic"], 0, "saved to")):
+    for arguments, status, said in (
+        (command, 2, "nothing to learn"),
+        ([*command, "--synthetic"], 0, "saved to"),
+    ):
         monkeypatch.setattr(sys, "argv", arguments)
         with pytest.raises(SystemExit) as exit_info:
             main()

@@ -53,11 +53,6 @@ class Folder(NamedTuple):
         """What users call a category."""
         return self.name if category == ROOT_CATEGORY else category
 
-    def all_samples(self) -> Iterator[Sample]:
-        """The samples of all splits."""
-        for split, categories in self.splits.items():
-            yield from self.samples(split, categories)
-
     def samples(self, split: str, categories: Sequence[str]) -> Iterator[Sample]:
         """The samples of some categories of a split, category by category, in a fixed order."""
         for sample in self.layout.read(self.root, split, categories):
