@@ -54,8 +54,8 @@ class FBCLIPProcessor(ProcessorMixin):
         pixel_threshold (`float` in `[0, 1]`, defaults to 0.5): A pixel is anomalous from this value of the map on.
         category_thresholds (`dict[str, dict[str, float]]`, *optional*): `threshold` and `pixel_threshold` of single
             categories, as `fbclip calibrate --per-category` finds them.
-        thresholds_with_references (`bool`, defaults to `False`): Whether these thresholds were set with references. If
-            not, results with references take 0.5, the border that the references themselves set.
+        thresholds_with_references (`bool`, defaults to `False`): Whether these thresholds were set with references.
+            Results of the other kind take 0.5, which with references is the border that these set themselves.
         prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
         white_level (`float`, *optional*): The value of white in images of more than 8 bits, such as 4095 for a camera
@@ -142,7 +142,7 @@ class FBCLIPProcessor(ProcessorMixin):
 
     def general_thresholds(self, with_references: bool) -> dict[str, float]:
         """The `threshold` and `pixel_threshold` of images of no category, compared with references or not."""
-        if with_references and not self.thresholds_with_references:
+        if with_references != self.thresholds_with_references:  # they were set for other numbers
             return {"threshold": BORDER, "pixel_threshold": BORDER}
         return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold}
 
@@ -297,8 +297,8 @@ class FBCLIPProcessor(ProcessorMixin):
                 shape `(batch_size, grid_height, grid_width)`, of any floating-point type, on any device.
             target_sizes (`list[tuple[int, int]]` or `torch.Tensor` of shape `(batch_size, 2)`, *optional*): Height and
                 width of each image in pixels. Defaults to `image_size` for all.
-            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's; to 0.5 for
-                outputs with references, unless the processor's were set with references.
+            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's; to 0.5 if these
+                were set with references and the outputs are without, or the reverse.
 
         Returns:
             `list[dict]`: For each image `score` (`float` in `[0, 1]`), `label` (`"anomalous"` if the score is at least

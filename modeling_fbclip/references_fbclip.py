@@ -8,12 +8,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers.utils import cached_file
 
 from .comparison_fbclip import Evidence, Judgement, Scale, gather, judge, measure
 from .digests_fbclip import preprocessing_of, settings_digest, weights_digest
@@ -233,21 +234,25 @@ class FBCLIPReferences:
         (folder / SETTINGS_NAME).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def from_pretrained(cls, directory: str | PathLike[str]) -> Self:
+    def from_pretrained(cls, directory: str | PathLike[str], **hub_arguments: Any) -> Self:
         r"""
-        Loads references from a folder.
+        Loads references from a folder or a Hub repository.
+
+        Args:
+            directory (`str` or `PathLike`): Its path or Hub id.
+            hub_arguments: `revision`, `token`, `cache_dir` … as for [`FBCLIPProcessor`].
 
         Raises:
-            `OSError`: The folder has none.
+            `OSError`: It has none.
             `ValueError`: A file is damaged.
         """
-        folder = Path(directory)
+        files: Any = [cached_file(directory, name, **hub_arguments) for name in (SETTINGS_NAME, WEIGHTS_NAME)]
         try:
-            settings = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
-            bank = Bank(**load_file(folder / WEIGHTS_NAME))
+            settings = json.loads(Path(files[0]).read_text(encoding="utf-8"))
+            bank = Bank(**load_file(files[1]))
             return cls(bank, settings["names"], settings["made_with"], settings["mutual"], settings["reach"])
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise ValueError(f"{folder}: its references are damaged ({error}); make them again.") from error
+            raise ValueError(f"{directory}: its references are damaged ({error}); make them again.") from error
 
     def _replace(self, bank: Bank, names: list[str]) -> None:
         self.bank, self.names = bank, names

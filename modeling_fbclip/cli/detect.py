@@ -223,12 +223,12 @@ def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[], obje
 
 def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
     detector = results.detector
-    total, processor = seen.categories.total(), detector.processor
+    total = seen.categories.total()
     counts = [f"{total} image{'s' * (total != 1)}", f"{seen.outcomes['anomalous']} anomalous"]
     if seen.outcomes["error"]:
         counts.append(f"{seen.outcomes['error']} failed")
-    limit = f"score from {detector.thresholds.get('threshold', processor.threshold):.3f} on"
-    known = set(processor.category_thresholds or {})
+    limit = f"score from {detector.thresholds_of(None)['threshold']:.3f} on"
+    known = detector.known_categories()
     if "threshold" not in detector.thresholds and known.intersection(seen.categories):
         strangers = sorted(set(seen.categories) - known)
         limit = "score from the category's threshold on"

@@ -83,12 +83,14 @@ class Detector:
 
     def thresholds_of(self, category: str | None) -> dict[str, float]:
         """Those given, then the category's own, then the processor's."""
-        processor = self.processor
-        general = processor.general_thresholds(self.references is not None)
-        is_set = self.references is None or processor.thresholds_with_references
-        known = (processor.category_thresholds or {}) if is_set else {}
-        own = processor.thresholds_of(category) if category is not None and category in known else {}
+        general = self.processor.general_thresholds(self.references is not None)
+        own = self.processor.thresholds_of(category) if category in self.known_categories() else {}
         return general | own | self.thresholds
+
+    def known_categories(self) -> set[str | None]:
+        """Those that have thresholds of their own, which were set with references or without, as it is used."""
+        is_set = (self.references is not None) == self.processor.thresholds_with_references
+        return set(self.processor.category_thresholds or {}) if is_set else set()
 
     def __call__(self, picture: Image.Image) -> dict[str, Any]:
         """

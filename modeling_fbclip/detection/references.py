@@ -20,10 +20,10 @@ def references_beside(model: FBCLIPModel, processor: FBCLIPProcessor) -> FBCLIPR
     Raises:
         OSError, ValueError: if they are damaged, or of another model or processor.
     """
-    found = [find_beside(model, name) for name in (SETTINGS_NAME, WEIGHTS_NAME)]
-    if found[0] is None or found[1] is None:
+    settings = find_beside(model, SETTINGS_NAME)
+    if settings is None or find_beside(model, WEIGHTS_NAME) is None:
         return None
-    references = FBCLIPReferences.from_pretrained(found[0].parent)
+    references = FBCLIPReferences.from_pretrained(settings.parent)
     references.check(model, processor)
     return references
 
