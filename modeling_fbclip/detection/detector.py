@@ -84,10 +84,11 @@ class Detector:
     def thresholds_of(self, category: str | None) -> dict[str, float]:
         """Those given, then the category's own, then the processor's."""
         general = self.processor.general_thresholds(self.references is not None)
-        own = self.processor.thresholds_of(category) if category in self.known_categories() else {}
+        known = self.known_categories()
+        own = self.processor.thresholds_of(category) if category is not None and category in known else {}
         return general | own | self.thresholds
 
-    def known_categories(self) -> set[str | None]:
+    def known_categories(self) -> set[str]:
         """Those that have thresholds of their own, which were set with references or without, as it is used."""
         is_set = (self.references is not None) == self.processor.thresholds_with_references
         return set(self.processor.category_thresholds or {}) if is_set else set()

@@ -113,7 +113,7 @@ def test_a_mistake_is_one_line(fbclip, model_folder, arguments, message):
 
 
 @pytest.mark.usefixtures("parts")
-def test_references_of_another_model_are_refused(fbclip, model_folder, tmp_path):
+def test_references_of_another_processor_are_refused(fbclip, model_folder):
     assert fbclip("remember", "good", "--model", model_folder, "--output", "inspector").status == 0
     settings = json.loads(Path("inspector/processor_config.json").read_text())
     settings["image_processor"]["image_mean"] = [0, 0, 0]
