@@ -13,7 +13,7 @@ from modeling_fbclip.data.registry import identify
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 
 from .card_tables import card_table, flatten
-from .evaluation_report import EVALUATION, TASK, EvaluationReport, model_index, read_report
+from .evaluation_report import EVALUATION, EvaluationReport, model_index, read_report
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TAGS = ["anomaly-detection", "anomaly-localization", "zero-shot", "clip", "fb-clip"]
@@ -41,7 +41,6 @@ def render_card(folder: Path, repo_id: str) -> str:
         library_name="transformers",
         license="apache-2.0",
         model_name=repo_id.rpartition("/")[2] if report.sets else None,
-        pipeline_tag=TASK,
         tags=TAGS,
         eval_results=model_index(report.sets) or None,
     )

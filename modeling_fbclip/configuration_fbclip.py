@@ -1,6 +1,8 @@
 """Configuration of FB-CLIP: every number of the method, named, with the paper's default."""
 
+import copy
 import math
+from os import PathLike
 from typing import Any
 
 from huggingface_hub.dataclasses import as_validated_field, strict
@@ -186,12 +188,26 @@ class FBCLIPConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         if not __name__.startswith("transformers_modules"):
             kwargs.pop("custom_pipelines", None)  # the installed package has the pipeline
+        self.clip_config = copy.deepcopy(self.clip_config)  # the caller's stays as it is
         super().__post_init__(**kwargs)
         for part in (self.clip_config, self.clip_text, self.clip_vision):
             part.dtype = None  # type: ignore[union-attr] # the towers take the model's number type
         self.feature_layers = list(self.feature_layers)
         if self.prompt_input_ids is None:
             self.prompt_input_ids = self._paper_prompts()
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As [`PreTrainedConfig.get_config_dict`]. ValueError if it is another model's configuration."""
+        found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        kind = found.get("model_type")
+        if kind != cls.model_type:
+            advice = "`FBCLIPModel.from_clip` makes an FB-CLIP of it" if kind == "clip" else "give an FB-CLIP's"
+            place = pretrained_model_name_or_path
+            raise ValueError(f"{place} holds a {kind!r} model, not an FB-CLIP; {advice}.")
+        return found, unused
 
     @property
     def clip_vision(self) -> CLIPVisionConfig:

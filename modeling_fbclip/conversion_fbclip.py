@@ -64,6 +64,18 @@ def read_official_checkpoint(path: str | Path) -> dict[str, Tensor]:
         `FileNotFoundError`: there is no such file.
         `ValueError`: the file is not a checkpoint of the released code.
     """
+    checkpoint = _load_official(path)
+    prompts = {f"prompt_learner.{name}": tensor for name, tensor in checkpoint["prompt_learner"].items()}
+    return prompts | checkpoint["model_trainable_params"]
+
+
+def read_source_domain(path: str | Path) -> str | None:
+    """What a released checkpoint says it was trained on, such as "mvtec". Errors are those of the whole checkpoint."""
+    domain = _load_official(path).get("source_domain")
+    return domain if isinstance(domain, str) else None
+
+
+def _load_official(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; give the released FB-CLIP checkpoint (.pth).")
     try:
@@ -81,8 +93,7 @@ def read_official_checkpoint(path: str | Path) -> dict[str, Tensor]:
     strays = [name for group in groups for name, value in checkpoint[group].items() if not isinstance(value, Tensor)]
     if strays:
         raise ValueError(f"{path}: {', '.join(map(str, strays))} should be tensors; the file is damaged.")
-    prompts = {f"prompt_learner.{name}": tensor for name, tensor in checkpoint["prompt_learner"].items()}
-    return prompts | checkpoint["model_trainable_params"]
+    return checkpoint
 
 
 def official_prompt_fields(tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ def image_digest(image: "Image.Image") -> str:
         `str`: 32 hexadecimal digits.
     """
     return hashlib.blake2b(f"{image.size}".encode() + image.tobytes(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def file_sha256(file: Path) -> str:
+    """A file's SHA-256 in hexadecimal digits, as `sha256sum` prints it."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def weights_digest(module: "nn.Module") -> str:

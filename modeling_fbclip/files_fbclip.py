@@ -14,7 +14,8 @@ from typing import BinaryIO
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .deep_fbclip import Deep, load_upright
-from .medical_fbclip import library, read_medical, require_page, require_size
+from .limits_fbclip import library, require_page, require_size
+from .medical_fbclip import read_medical
 from .tiff_fbclip import TIFF_MARKS, read_tiff
 
 MAX_MEGAPIXELS = 200.0

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .configuration_fbclip import FBCLIPConfig
-from .images_fbclip import resize_maps
+from .maps_fbclip import resize_maps
 from .scoring_fbclip import upcast
 
 IGNORE_INDEX = -100  # an unknown target, as in transformers' segmentation models

@@ -1,12 +1,12 @@
 """Pictures of hospitals: DICOM by pydicom and NIfTI by nibabel, which are imported when such a picture is read."""
 
 import gzip
-from importlib import import_module
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from .deep_fbclip import Deep
+from .limits_fbclip import library, require_page, require_size
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -48,31 +48,6 @@ def read_medical(stream: BinaryIO, path: str, page: int | None, max_pixels: floa
     if name.endswith(NIFTI_SUFFIXES) or any(start[place] in marks for place, marks in NIFTI_MARKS):
         return _read_nifti(stream, start, page, max_pixels)
     return None
-
-
-def require_page(page: int, count: int, unit: str = "page") -> None:
-    """Raises ValueError if there is no such page."""
-    if page >= count:
-        raise ValueError(f"there is no {unit} {page}: it has {count}, numbered from 0")
-
-
-def require_size(pixels: float, most: float) -> None:
-    """Raises ValueError if a picture has more than `most` pixels."""
-    if pixels > most:
-        raise ValueError(
-            f"{pixels / 1e6:.4g} megapixels are more than the limit of {most / 1e6:g}; make the picture smaller, or "
-            "raise `max_megapixels` (--max-megapixels)"
-        )
-
-
-def library(name: str, extra: str) -> Any:
-    """An optional library. ValueError that names the extra if it is not installed."""
-    try:
-        return import_module(name)
-    except ImportError:
-        raise ValueError(
-            f'reading it needs the library {name.partition(".")[0]}: pip install "modeling-fbclip[{extra}]"'
-        ) from None
 
 
 def _read_dicom(stream: BinaryIO, page: int | None, max_pixels: float) -> Deep:

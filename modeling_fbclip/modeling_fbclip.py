@@ -202,8 +202,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         found = {name: torch.cat([result[name] for result in results]) for name in results[0]}
         layers = tuple(map(torch.cat, zip(*hidden_states, strict=True)))
 
-        logits = found.pop("logits")
-        image_scores, anomaly_maps = split_scores(logits, grid)
+        image_scores, anomaly_maps, logits = (found.pop(name) for name in ("image_scores", "anomaly_maps", "logits"))
         by_references: dict[str, Tensor] = {}
         if references is not None:
             references.check(self)
@@ -243,7 +242,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
     def _examine(
         self, layer_tokens: list[Tensor], grid: tuple[int, int], text_embeds: Tensor, with_stages: bool
     ) -> dict[str, Tensor]:
-        """`logits`, `(B, N)`, `pooled_embeds`, `(B, P)`, and the stages of images, from their tokens."""
+        """`image_scores`, `anomaly_maps`, `logits`, `pooled_embeds`, `(B, P)`, and the stages of images, from their tokens."""
         # 3. Three views of each layer's tokens: identity, semantic, spatial.
         views = build_views(layer_tokens, grid, self.config)
 
@@ -253,8 +252,10 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
 
         # 5. Scores: suppress the background, compare with the texts, sum over all views.
         logits, last_embeds = self._score(attended, background, text_embeds)
+        image_scores, anomaly_maps = split_scores(logits, grid)
         stages = _image_stages(layer_tokens, views, attended, background, last_embeds) if with_stages else {}
-        return {"logits": logits, "pooled_embeds": last_embeds.mean(dim=1)} | stages
+        outputs = {"image_scores": image_scores, "anomaly_maps": anomaly_maps, "logits": logits}
+        return outputs | {"pooled_embeds": last_embeds.mean(dim=1)} | stages
 
     def _attend(self, layer_tokens: list[Tensor], views: list[LayerViews]) -> list[Tensor]:
         """The attended maps, layer by layer. Within a layer they have the order of its views."""

@@ -30,7 +30,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         kwargs: Those of every [`Pipeline`]: `device`, `batch_size`, `num_workers` …
 
     Raises:
-        `ValueError`: There is no processor.
+        `ValueError`: There is no processor, or its prompts have another length than the model's.
 
     Example:
 
@@ -59,6 +59,9 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
                 "the model as a folder or Hub id."
             )
         super().__init__(*args, **kwargs)
+        ours, models = self.processor.prompt_length, self.model.config.prompt_length
+        if ours != models:
+            raise ValueError(f"The processor's `prompt_length` is {ours}, the model's {models}; load them together.")
         self.tokenizer = None  # otherwise the base class needs its padding token to batch images
 
     def __call__(self, inputs: ImageSource | Iterable[ImageSource], **kwargs: Any) -> Any:  # type: ignore[override]

@@ -1,11 +1,11 @@
 """Loads and saves complete checkpoints and FB-CLIP parts without CLIP; makes fresh parts; loads the authors' files."""
 
 import copy
-import shutil
+from collections.abc import Mapping
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from safetensors.torch import load_file
@@ -19,12 +19,14 @@ from .configuration_fbclip import FBCLIPConfig
 from .conversion_fbclip import convert_official_tensors, official_prompt_fields, read_official_checkpoint
 from .text_fbclip import FBCLIPTextBranch
 
+if TYPE_CHECKING:  # saving carries the files that are named in imports, and the pipeline's is needed
+    from .pipeline_fbclip import ZeroShotAnomalyDetectionPipeline  # noqa: F401
+
 CLIP_PREFIX = "clip."
 # Entries of a saved configuration for `pipeline(..., trust_remote_code=True)` without the installed package.
-PIPELINE_FILE = Path(__file__).with_name("pipeline_fbclip.py")
 CUSTOM_PIPELINES = {
     "zero-shot-anomaly-detection": {
-        "impl": f"{PIPELINE_FILE.stem}.ZeroShotAnomalyDetectionPipeline",
+        "impl": "pipeline_fbclip.ZeroShotAnomalyDetectionPipeline",
         "pt": ["AutoModel"],
         "type": "image",
     }
@@ -137,10 +139,17 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         """
         source = path = pretrained_model_name_or_path
         place = {"name": str(source)} | {name: kwargs[name] for name in PLACE_ARGUMENTS if name in kwargs}
+        if "torch_dtype" in kwargs:  # the older name
+            kwargs["dtype"] = kwargs.pop("torch_dtype")
+        if isinstance(kwargs.get("dtype"), Mapping):
+            raise ValueError(f"`dtype` is {kwargs['dtype']}, but FB-CLIP has one number type; give that.")
         wants_info = kwargs.pop("output_loading_info", False)
         accepts_other_shapes = kwargs.pop("ignore_mismatched_sizes", False)
         if path is not None and not cls._includes_clip(config or path, kwargs):
             config, kwargs = cls._fetch_parts(path, config, kwargs)
+            path = None
+        elif path is not None and kwargs.get("state_dict") is not None:
+            config, kwargs = cls._read_config(path, config, kwargs)
             path = None
         kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # problems are named below
         loaded: Any = super().from_pretrained(path, *model_args, config=config, **kwargs)
@@ -174,17 +183,15 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         cls, path: str | PathLike[str], config: PreTrainedConfig | str | PathLike[str] | None, kwargs: dict[str, Any]
     ) -> tuple[PreTrainedConfig, dict[str, Any]]:
         """The configuration, and the arguments with a state dict that joins the FB-CLIP parts and CLIP."""
-        hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
-        where = hub_arguments | {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
+        hub_arguments = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+        where = hub_arguments | {name: kwargs[name] for name in ("revision", "subfolder") if name in kwargs}
+        known, kwargs = cls._read_config(path, config, kwargs)
         variant, dtype = kwargs.pop("variant", None), kwargs.pop("dtype", None)
-        known: Any = config
-        if not isinstance(config, PreTrainedConfig):
-            known, kwargs = cls.config_class.from_pretrained(
-                config or path, return_unused_kwargs=True, **where, **kwargs
-            )
-        name = SAFE_WEIGHTS_NAME if variant is None else SAFE_WEIGHTS_NAME.replace(".", f".{variant}.")
-        weights_file: Any = cached_file(path, name, **where)
-        parts = load_file(weights_file)
+        parts = kwargs.pop("state_dict", None)
+        if parts is None:
+            name = SAFE_WEIGHTS_NAME if variant is None else SAFE_WEIGHTS_NAME.replace(".", f".{variant}.")
+            weights_file: Any = cached_file(path, name, **where)
+            parts = load_file(weights_file)
         try:
             clip = load_clip(known.clip_name_or_path, known.clip_revision, **hub_arguments)
         except OSError as error:
@@ -194,7 +201,20 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             ) from error
         if dtype in (None, "auto"):  # CLIP takes the dtype of the parts
             dtype = next(iter(parts.values())).dtype
-        return known, kwargs | {"state_dict": parts | clip_weights(clip), "dtype": dtype}
+        return known, kwargs | {"state_dict": clip_weights(clip) | parts, "dtype": dtype}
+
+    @classmethod
+    def _read_config(
+        cls, path: str | PathLike[str], config: PreTrainedConfig | str | PathLike[str] | None, kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """The configuration of a place, and the arguments without those that find it and its fields."""
+        where = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "revision", "subfolder") if name in kwargs}
+        kept = {name: kwargs[name] for name in ("dtype", "state_dict", "variant") if name in kwargs}  # no fields
+        rest = {name: value for name, value in kwargs.items() if name not in where | kept}
+        if isinstance(config, PreTrainedConfig):
+            return config, rest | kept
+        known, unused = cls.config_class.from_pretrained(config or path, return_unused_kwargs=True, **where, **rest)
+        return known, unused | kept
 
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | PathLike[str], *, include_clip: bool | None = None, **kwargs: Any
@@ -213,6 +233,8 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             `ValueError`: `include_clip=False` for a CLIP without a name.
             `NotADirectoryError`: `save_directory` is a file.
         """
+        if not kwargs.get("is_main_process", True):
+            return
         name = self.config.clip_name_or_path
         if include_clip is None:
             include_clip = name is None or Path(name).is_absolute()
@@ -225,8 +247,6 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             kwargs["state_dict"] = {key: w for key, w in weights.items() if not key.startswith(CLIP_PREFIX)}
             kwargs["max_shard_size"] = "100GB"
         Path(save_directory).mkdir(parents=True, exist_ok=True)
-        if PIPELINE_FILE.exists():  # False if this class came from the Hub
-            shutil.copy(PIPELINE_FILE, save_directory)
         own_config = self.config
         self.config = copy.deepcopy(own_config)
         self.config.includes_clip = include_clip

@@ -15,7 +15,8 @@ from transformers.utils import cached_file
 
 from .configuration_fbclip import PADDING_ID, FBCLIPConfig
 from .files_fbclip import MAX_MEGAPIXELS, is_table
-from .images_fbclip import ImageSource, load_rgb_image, resize_maps, smooth_maps
+from .images_fbclip import ImageSource, load_rgb_image
+from .maps_fbclip import resize_maps, smooth_maps
 from .masks_fbclip import read_mask, resize_mask
 
 Size = tuple[int, int]  # height and width in pixels

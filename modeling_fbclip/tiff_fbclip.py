@@ -6,7 +6,7 @@ import numpy as np
 
 from .declared_fbclip import MIN_IS_WHITE
 from .deep_fbclip import Deep
-from .medical_fbclip import library, require_page, require_size
+from .limits_fbclip import library, require_page, require_size
 
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
 

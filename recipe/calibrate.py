@@ -57,6 +57,7 @@ def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, 
     processor.threshold = float(processor.image_scores(found)[normal].quantile(NORMAL_IMAGES_BELOW))
     pixels = maps_of(processor, found)[normal].flatten()[::97]  # every 97th pixel is enough for a quantile
     processor.pixel_threshold = float(pixels.quantile(NORMAL_PIXELS_BELOW))
+    model.config.smoothing_sigma = processor.smoothing_sigma
     record: dict[str, object] = {
         "aupro_by_smoothing_sigma": smoothings,
         "image_auroc_by_score": scores,

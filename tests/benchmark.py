@@ -46,7 +46,7 @@ SMALL = {
     "image_size": 224,
     "feature_layers": [2, 4, 6],
 }
-PARTS = ("vision tower", "whole model", "head", "reference head")
+PARTS = ("vision tower", "whole model", "whole model, compiled", "head", "reference head")
 
 
 def main() -> None:
@@ -62,9 +62,9 @@ def main() -> None:
     training = measure_training(model, measure)
     flops, references = count_flops(model), measure_references(model)
     rows = []
-    dtypes = [torch.float32, torch.bfloat16]
+    dtypes = [torch.float32, torch.bfloat16, *([torch.float16] if device.type == "cuda" else [])]
     if not computes_bfloat16(device.type):
-        dtypes.pop()
+        dtypes.remove(torch.bfloat16)
         print("bfloat16 is not timed: this processor would emulate it, which takes minutes an image")
     for dtype in dtypes:
         model = model.to(dtype)
@@ -119,9 +119,12 @@ def measure_parts(model: FBCLIPModel, batch_size: int, repeats: int) -> list[dic
     tokens = tower()
     parameters = in_official_names(model.state_dict())
     projection = model.clip.visual_projection.weight
+    compiled = torch.compile(model, fullgraph=True)
+    compiled(pixels)  # compiles
     calls = {
         "vision tower": tower,
         "whole model": lambda: model(pixels),
+        "whole model, compiled": lambda: compiled(pixels),
         "head": lambda: model(layer_tokens=tokens, text_embeds=text_embeds, grid=(side, side)),
         "reference head": lambda: reference_head(
             tokens, text_embeds.to(model.dtype), (side, side), parameters, projection, config
@@ -183,6 +186,7 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "dtype": rows[0]["dtype"],
         "batch_size": rows[0]["batch_size"],
         "whole_model_to_vision_tower": by_part["whole model"]["to_vision_tower"],
+        "compiled_model_to_vision_tower": by_part["whole model, compiled"]["to_vision_tower"],
         "vision_tower_and_reference_head_to_vision_tower": 1 + reference,
         "reference_head_to_head": reference / by_part["head"]["to_vision_tower"],
     }
@@ -212,7 +216,8 @@ def print_report(report: dict[str, Any], output: Path) -> None:
     for row in report["ratios"]:
         console.print(
             f"{row['dtype']}, batch {row['batch_size']}: whole model {row['whole_model_to_vision_tower']:.2f} times "
-            f"the vision tower ({row['vision_tower_and_reference_head_to_vision_tower']:.2f} with the literal head), "
+            f"the vision tower, {row['compiled_model_to_vision_tower']:.2f} compiled "
+            f"({row['vision_tower_and_reference_head_to_vision_tower']:.2f} with the literal head), "
             f"head {row['reference_head_to_head']:.1f} times faster than that"
         )
     for part, count in report["tflop"].items():

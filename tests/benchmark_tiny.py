@@ -25,7 +25,7 @@ from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.data.layouts import ROOT_CATEGORY, recognise
 from modeling_fbclip.evaluation import compute_metrics
 from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
-from modeling_fbclip.images_fbclip import smooth_maps
+from modeling_fbclip.maps_fbclip import smooth_maps
 from modeling_fbclip.processing_fbclip import SCORES
 from modeling_fbclip.scoring_fbclip import anomaly_logits, background_feature, suppress_and_project
 

@@ -1,4 +1,4 @@
-"""Reading images and masks of every kind, and smoothing and resizing maps."""
+"""Reading images of every kind."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
-from scipy.ndimage import gaussian_filter
 
-from modeling_fbclip.images_fbclip import load_rgb_image, resize_maps, smooth_maps
+from modeling_fbclip.images_fbclip import load_rgb_image
 from modeling_fbclip.masks_fbclip import load_mask
 
-SMOOTHING = Path(__file__).parent / "golden" / "metrics" / "smoothing.safetensors"
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
 
@@ -247,20 +244,3 @@ def test_reading_does_not_change_the_callers_image() -> None:
     image = row_image((255, 0, 0, 0), mode="RGBA")
     load_rgb_image(image)
     assert (image.mode, image.getpixel((0, 0))) == ("RGBA", (255, 0, 0, 0))
-
-
-def test_smoothing_and_upsampling_agree_with_the_released_code() -> None:
-    golden = load_file(SMOOTHING)
-    resized = resize_maps(golden["grid_maps"][:, 0], (60, 60))
-    smoothed = smooth_maps(golden["random_map"][None], 4.0)
-    assert (resized - golden["resized_maps"][:, 0]).abs().max() < 1e-5
-    assert (smooth_maps(resized, 4.0) - golden["smoothed_maps"][:, 0]).abs().max() < 1e-5
-    assert (smoothed[0] - golden["random_map_smoothed"]).abs().max() < 1e-5
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3), (40, 60)])
-@pytest.mark.parametrize("sigma", [0, 0.1, 0.4, 2.5, 12])
-def test_smoothing_equals_scipy_even_if_the_kernel_is_larger_than_the_map(size: tuple[int, int], sigma: float) -> None:
-    maps = np.random.default_rng(0).random((2, *size), dtype=np.float32)
-    expected = np.stack([gaussian_filter(one, sigma) for one in maps])
-    assert np.abs(smooth_maps(torch.from_numpy(maps), sigma).numpy() - expected).max() < 1e-6

@@ -3,6 +3,7 @@
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -359,3 +360,83 @@ def test_a_damaged_config_is_refused_when_loading(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config | {"feature_layers": [1, 9]}))
     with pytest.raises(Exception, match=r"`feature_layers` is \[1, 9\]"):
         FBCLIPModel.from_pretrained(tmp_path)
+
+
+@pytest.fixture(params=[True, False], ids=["complete", "parts"])
+def saved(request, tiny_clip, tmp_path) -> Path:
+    tiny_clip.save_pretrained(tmp_path / "clip")
+    model = FBCLIPModel.from_clip(tmp_path / "clip", **TINY_OVERRIDES)
+    model.save_pretrained(tmp_path / "saved", include_clip=request.param)
+    return tmp_path / "saved"
+
+
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, "float16"])
+def test_the_number_type_has_an_older_name_too(name, dtype, saved) -> None:
+    model = FBCLIPModel.from_pretrained(saved, **{name: dtype})
+    assert {str(parameter.dtype) for parameter in model.parameters()} == {f"torch.{str(dtype).removeprefix('torch.')}"}
+
+
+def test_number_types_of_parts_are_refused(saved) -> None:
+    with pytest.raises(ValueError, match="FB-CLIP has one number type; give that"):
+        FBCLIPModel.from_pretrained(saved, dtype={"clip_config": torch.bfloat16})
+
+
+def test_given_weights_replace_those_of_the_folder(saved) -> None:
+    weights = FBCLIPModel.from_pretrained(saved).state_dict()
+    weights["scale_weights"] = torch.full((6,), 2.0)
+    model = FBCLIPModel.from_pretrained(saved, state_dict=weights, dtype=torch.bfloat16, temperature=0.5)
+    assert model.scale_weights.tolist() == [2.0] * 6
+    assert (model.dtype, model.config.temperature) == (torch.bfloat16, 0.5)
+
+
+def test_a_folder_of_clip_points_to_from_clip(tiny_clip, tmp_path) -> None:
+    tiny_clip.save_pretrained(tmp_path)
+    for load in (FBCLIPModel.from_pretrained, FBCLIPConfig.from_pretrained):
+        with pytest.raises(ValueError, match="a 'clip' model, not an FB-CLIP; `FBCLIPModel"):
+            load(tmp_path)
+
+
+def test_the_callers_configuration_of_clip_stays_as_it_is(tiny_clip) -> None:
+    tiny_clip.config.dtype = tiny_clip.config.text_config.dtype = "float32"
+    before = tiny_clip.config.to_dict()
+    config = FBCLIPConfig(clip_config=tiny_clip.config, **TINY_OVERRIDES)
+    FBCLIPModel(config).set_attn_implementation("eager")
+    assert tiny_clip.config.to_dict() == before
+
+
+@pytest.mark.parametrize("include_clip", [True, False])
+def test_other_processes_than_the_first_write_nothing(include_clip, tiny_model, tmp_path) -> None:
+    tiny_model.config.clip_name_or_path = "someone/clip"
+    tiny_model.save_pretrained(tmp_path / "saved", include_clip=include_clip, is_main_process=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_map_over_several_devices_is_refused(saved, monkeypatch) -> None:
+    monkeypatch.setattr(FBCLIPModel, "hf_device_map", {"clip": "cuda:0", "attention": "cuda:1"}, raising=False)
+    with pytest.raises(ValueError, match="would split FB-CLIP over cuda:0, cuda:1; give the one it computes on"):
+        FBCLIPModel.from_pretrained(saved)
+
+
+def test_the_bundled_models_configuration_and_processor_agree() -> None:
+    model, processor = load_bundled()
+    config = model.config
+    assert processor.image_size == (config.image_size, config.image_size)
+    assert processor.smoothing_sigma == config.smoothing_sigma
+    assert processor.prompt_length == config.prompt_length
+    assert processor.context_length == config.clip_text.max_position_embeddings
+
+
+def test_pushing_while_saving_uploads_the_code_of_the_pipeline_too(tiny_model, tmp_path, monkeypatch) -> None:
+    uploaded: list[str] = []
+
+    def upload(_: FBCLIPModel, folder: str, __: str, known: dict[str, float], **___: Any) -> None:
+        uploaded.extend(path.name for path in Path(folder).iterdir() if path.name not in known)
+
+    hub = SimpleNamespace(create_repo=lambda *_, **__: SimpleNamespace(repo_id="ada/model"))
+    monkeypatch.setattr("transformers.modeling_utils.hf_api", lambda: hub)
+    card = SimpleNamespace(save=lambda _: None)
+    monkeypatch.setattr("transformers.modeling_utils.create_and_tag_model_card", lambda *_, **__: card)
+    monkeypatch.setattr(FBCLIPModel, "_upload_modified_files", upload)
+    tiny_model.save_pretrained(tmp_path / "model", push_to_hub=True)
+    assert {"config.json", "modeling_fbclip.py", "model.safetensors", "pipeline_fbclip.py"} <= set(uploaded)

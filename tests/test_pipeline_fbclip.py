@@ -234,3 +234,9 @@ def test_a_saved_pipeline_loads_without_the_package(detect, images, tokenizer, t
     expected = detect(images[0])
     assert score == pytest.approx(expected["score"], abs=1e-5)
     torch.testing.assert_close(torch.tensor(anomaly_map), expected["anomaly_map"], rtol=0, atol=1e-5)
+
+
+def test_a_processor_of_another_prompt_length_is_refused(model) -> None:
+    processor = FBCLIPProcessor(image_size=64, prompt_length=model.config.prompt_length + 1)
+    with pytest.raises(ValueError, match=r"`prompt_length` is 13, the model's 12; load them together"):
+        pipeline(TASK, model=model, processor=processor, device="cpu")

@@ -46,10 +46,23 @@ def convert(
             show_default="include them unless the CLIP has a Hub id",
         ),
     ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option(
+            help="Short name of the data set it was trained on (fbclip datasets list), so that evaluate warns of it.",
+            show_default="what the checkpoint or its name says",
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
     """
     Turn a checkpoint of the authors' code into a transformers model.
+
+    The authors publish two, both on openai/clip-vit-large-patch14-336, in the folder
+    https://drive.google.com/drive/folders/1YnNLLfdoQFNlvFB8ez_3XZ9Ox5ZrGDCa that the README of
+    https://github.com/Xi-Mu-Yu/FB-CLIP links to: mvtec_epoch_1_model.pth was trained on MVTec AD and is for all other
+    data, visa_epoch_2_model.pth on VisA and is for MVTec AD. Their code is under the MIT licence; they state none for
+    the weights.
 
     \b
     Example:
@@ -66,17 +79,37 @@ def convert(
     from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
     from modeling_fbclip.common.files import written_aside
     from modeling_fbclip.common.hub import asking_hub
+    from modeling_fbclip.common.provenance import CONVERSION_RECORD
+    from modeling_fbclip.conversion_fbclip import read_source_domain
     from modeling_fbclip.detection.loading import quieten_libraries, require_folder_or_hub_id
+    from modeling_fbclip.digests_fbclip import file_sha256
 
     quieten_libraries()
     require_folder_or_hub_id(clip)
     with nullcontext() if Path(clip).is_dir() else asking_hub(clip):
         model = FBCLIPModel.from_official_checkpoint(checkpoint, clip=clip, **given)
         processor = FBCLIPProcessor.from_config(model.config, tokenizer=_tokenizer(clip))
+    record = {
+        "file": checkpoint.name,
+        "sha256": file_sha256(checkpoint),
+        "trained_on": _training_set(trained_on, read_source_domain(checkpoint), checkpoint.name),
+    }
     with written_aside(output) as aside:
         model.save_pretrained(aside, include_clip=include_clip)
         processor.save_pretrained(aside)
+        (aside / CONVERSION_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     typer.echo(f"saved to {output}; try it: fbclip detect --model {output} photo.jpg", err=True)
+
+
+def _training_set(given: str | None, domain: str | None, file_name: str) -> str | None:
+    """The short name that is given, or that the checkpoint or its file's name starts like; `None` if it is unknown."""
+    from modeling_fbclip.data.registry import KNOWN_DATASETS
+
+    if given is not None and given not in KNOWN_DATASETS:
+        raise typer.BadParameter(f"{given!r} is none of {', '.join(KNOWN_DATASETS)}", param_hint="--trained-on")
+    released = {"mvtec": "mvtec-ad", "visa": "visa"}
+    told = [name for text in (domain, file_name) if text for start, name in released.items() if text.startswith(start)]
+    return given or (told[0] if told else None)
 
 
 def _layers(text: str | None) -> list[int] | None:

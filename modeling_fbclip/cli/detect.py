@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from modeling_fbclip.detection.processes import Processes
     from modeling_fbclip.detection.results import Results
     from modeling_fbclip.detection.run import Seen
-    from modeling_fbclip.detection.sources import Source
+    from modeling_fbclip.detection.sources import Batch, Source
 
 
 def detect(
@@ -143,6 +143,7 @@ def detect(
     else:
         with blamed_on("--data"):
             source = open_data(data, split or "test", category, layout, streaming, batch_size, parse_columns(columns))
+    source = source._replace(batches=_blaming("PATH" if data is None else "--data", source.batches))
     images = (item.source for batch in source.batches(ALONE) for item in batch)
     own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
     detector = load_detector(model, device or processes.device, dtype, own)
@@ -209,6 +210,18 @@ def _open_paths(
     with blamed_on("PATH"):
         finder = ImageFinder(recursive, output)
         return open_images(paths, finder, category[0] if category else None, batch_size)
+
+
+def _blaming(
+    argument: str, batches: "Callable[[Processes], Iterator[Batch]]"
+) -> "Callable[[Processes], Iterator[Batch]]":
+    """The same batches; a mistake that comes to light while they are made is blamed on this argument."""
+
+    def blamed(processes: "Processes") -> "Iterator[Batch]":
+        with blamed_on(argument):
+            yield from batches(processes)
+
+    return blamed
 
 
 @contextmanager

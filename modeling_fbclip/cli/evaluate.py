@@ -1,5 +1,6 @@
 """`fbclip evaluate`: a labelled data set in; the paper's metrics out, by category and on average."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -141,20 +142,31 @@ def evaluate(
             references=detector.references,
         )
         finished = unfinished.pop_all()
-    images = report.pop("rows")
-    is_csv = rows is not None and rows.suffix.lower() == ".csv"
     if not processes.is_main:
         finished.close()
         return
+    _give_out(report, form, output, rows, partial(_keep, finished, figures))
+    tell_leftovers(data, layout, named)
+    if problems := report.get("problems"):
+        raise typer.BadParameter("; ".join(problems), param_hint="--plots")
+
+
+def _give_out(
+    report: dict[str, Any],
+    form: ReportFormat,
+    output: Path | None,
+    rows: Path | None,
+    keep: Callable[[list[dict[str, Any]]], None],
+) -> None:
+    """Prints the report, writes it and its rows, and keeps the figures; each whatever becomes of the others."""
+    images = report.pop("rows")
+    is_csv = rows is not None and rows.suffix.lower() == ".csv"
     take_each(
         partial(print_report, report, form),
         partial(_write, "--output", output, to_json(report)),
         partial(_write, "--rows", rows, to_csv(images[0], images) if is_csv else to_json(images)),
-        partial(_keep, finished, figures, images),
+        partial(keep, images),
     )
-    tell_leftovers(data, layout, named)
-    if problems := report.get("problems"):
-        raise typer.BadParameter("; ".join(problems), param_hint="--plots")
 
 
 def _good_images(data: str, layout: str | None, category: list[str] | None, columns: dict[str, str]) -> Any:

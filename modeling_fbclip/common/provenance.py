@@ -20,7 +20,9 @@ TRAINING_RECORD = "training_record.json"
 CALIBRATION_RECORD = "calibration_record.json"
 # In the record of a model whose base's record could not be looked up: why not.
 UNKNOWN_BEFORE = "earlier_images_unknown"
-RECORDS = (TRAINING_RECORD, "recipe.json", CALIBRATION_RECORD)
+# {"file": "…", "sha256": "…", "trained_on": "mvtec-ad" or null}, written by `fbclip convert`.
+CONVERSION_RECORD = "conversion_record.json"
+RECORDS = (TRAINING_RECORD, CONVERSION_RECORD, "recipe.json", CALIBRATION_RECORD)
 WEIGHTS = "model.safetensors"
 
 
@@ -54,6 +56,26 @@ def recorded_images(model: "FBCLIPModel", name: str = TRAINING_RECORD) -> frozen
         return frozenset(record["image_digests"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file}: has no digests of images ({error}); remove it or make it again.") from error
+
+
+def trained_on(model: "FBCLIPModel") -> str | None:
+    r"""
+    The short name of the data set that a converted model's authors trained it on, from the record of its conversion.
+
+    Raises:
+        `ValueError`: The record is damaged.
+    """
+    try:
+        file = _find(model, CONVERSION_RECORD)
+    except OSError as error:
+        logger.warning("It is unknown which data set the model was trained on. %s", error)
+        return None
+    if file is None:
+        return None
+    try:
+        return read_record(file)["trained_on"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file}: no record of a conversion ({error}); remove it or convert again.") from error
 
 
 def copy_records(model: "FBCLIPModel", folder: Path, names: Sequence[str] = RECORDS) -> None:

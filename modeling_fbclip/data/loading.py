@@ -148,7 +148,7 @@ def _build(
 ) -> "Dataset | IterableDataset":
     from datasets import Dataset, IterableDataset, NamedSplit
 
-    from modeling_fbclip.data.columns import row_features
+    from modeling_fbclip.data.row_reader import row_features
 
     # `datasets` shards a stream by the lists among these.
     arguments: dict[str, Any] = {

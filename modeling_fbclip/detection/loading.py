@@ -113,10 +113,7 @@ def require_fbclip(name: str | Path) -> dict[str, Any]:
     """The `config.json` of a model. ValueError if there is none, or it is of another kind of model."""
     if Path(name).is_dir() and not Path(name, "config.json").is_file():
         raise ValueError("it holds no config.json; pass the folder that a model was saved to")
-    config = FBCLIPConfig.get_config_dict(name)[0]
-    if config.get("model_type") != FBCLIPConfig.model_type:
-        raise ValueError(f"it holds a {config.get('model_type')!r} model, not an FB-CLIP")
-    return config
+    return FBCLIPConfig.get_config_dict(name)[0]
 
 
 def _load(model_name: str | None, dtype: torch.dtype) -> tuple[FBCLIPModel, FBCLIPProcessor]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 
-from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD, recorded_images
+from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD, recorded_images, trained_on
 from modeling_fbclip.data.oddities import tell
+from modeling_fbclip.data.registry import KNOWN_DATASETS
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import Processes, join_processes
 from modeling_fbclip.detection.threads import THREADS
@@ -106,6 +107,7 @@ def evaluate(
     categories = _share(predictions, processes, report_one)
     if processes.is_main:
         tell(chain.from_iterable(category.oddities for category in categories))
+        _warn_of_training_set(trained_on(model), {category.name for category in categories})
     report: dict[str, Any] = {
         "mean": mean_metrics(category.metrics for category in categories),
         "categories": {category.name: category.metrics for category in categories},
@@ -150,6 +152,13 @@ def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_s
         "dtype": str(detector.model.dtype).removeprefix("torch."),
         "device": detector.model.device.type,
     }
+
+
+def _warn_of_training_set(name: str | None, categories: set[str]) -> None:
+    """Warns if all of the categories are of the data set that the released weights were trained on."""
+    known = KNOWN_DATASETS.get(name or "")
+    if known is not None and categories <= set(known.categories):
+        logger.warning("NOT ZERO-SHOT: these weights were trained on %s, which has these categories.", known.title)
 
 
 def _overlap(

@@ -17,7 +17,7 @@ from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
 from modeling_fbclip.evaluation.metrics import BoolArray, pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
-from modeling_fbclip.images_fbclip import resize_maps
+from modeling_fbclip.maps_fbclip import resize_maps
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 WORST_MISSES = 4  # of each kind
@@ -57,8 +57,8 @@ def save_plots(
         figure.savefig(folder / f"{stem}.pro.png")
     known = processor.category_thresholds or {}
     threshold = known.get(category, {}).get("threshold", processor.threshold)
-    _plot_scores(images, threshold, category).savefig(folder / f"{stem}.scores.png")
-    figures = {index: f"{stem}.{name}.png" for name, index in _worst(scores, labels)}
+    plot_scores(images, threshold, category).savefig(folder / f"{stem}.scores.png")
+    figures = {index: f"{stem}.{name}.png" for name, index in worst_errors(scores, labels)}
     if not isinstance(rows, Dataset):
         return {}
     for index, name in figures.items():
@@ -77,7 +77,8 @@ def _plot_curves(curves: dict[str, tuple[FloatArray, FloatArray]], height: str, 
     return figure
 
 
-def _plot_scores(images: Ranking, threshold: float, title: str) -> Figure:
+def plot_scores(images: Ranking, threshold: float, title: str) -> Figure:
+    """Histograms of the scores of both classes, with the threshold; a class without images is left out."""
     figure, axes = _figure(title)
     for name, scores in (("normal", images.normal), ("anomalous", images.anomalous)):
         if scores.size:
@@ -94,7 +95,7 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot(title=title)
 
 
-def _worst(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]:
+def worst_errors(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]:
     """
     Names and indices of anomalous images that score below a normal one, and of normal ones above an anomalous. Where
     there is nothing to compare with, of those with the lowest and the highest scores.

@@ -1,6 +1,8 @@
 """`fbclip convert`: the released checkpoint becomes a folder that loads, or nothing is left behind."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,33 @@ def test_a_failure_while_saving_leaves_nothing(convert, monkeypatch):
     assert outcome.status == 2
     assert "No space left on device" in outcome.err
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "trained_on"),
+    [
+        ("mvtec_epoch_1_model.pth", [], "mvtec-ad"),
+        ("visa_epoch_2_model.pth", [], "visa"),
+        ("renamed.pth", [], None),
+        ("renamed.pth", ["--trained-on", "visa"], "visa"),
+    ],
+)
+def test_the_file_and_what_it_was_trained_on_are_recorded(convert, name, arguments, trained_on):
+    shutil.copy(CHECKPOINT, name)
+    assert convert("--output", "converted", *FITTING, *arguments, checkpoint=name).status == 0
+    digest = hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest()
+    record = json.loads(Path("converted", "conversion_record.json").read_text())
+    assert record == {"file": name, "sha256": digest, "trained_on": trained_on}
+
+
+def test_an_unknown_training_set_is_refused(convert):
+    outcome = convert("--output", "converted", *FITTING, "--trained-on", "mvtek")
+    assert outcome.status == 2
+    assert "'mvtek' is none of mvtec-ad, visa" in " ".join(outcome.err.split())
+    assert not Path("converted").exists()
+
+
+def test_help_says_where_the_released_weights_are(fbclip):
+    said = " ".join(fbclip("convert", "--help").out.split())
+    for word in ("mvtec_epoch_1_model.pth", "visa_epoch_2_model.pth", "openai/clip-vit-large-patch14-336", "licence"):
+        assert word in said

@@ -252,6 +252,17 @@ def test_white_level_auto_of_a_data_set_and_of_its_stream(detect, tmp_path):
     assert streamed.err.startswith("white level: 4095 (12 bits)")
 
 
+@pytest.mark.parametrize("more", [(), ("--streaming",)])
+def test_a_data_set_that_is_damaged_is_to_blame_also_when_it_is_streamed(detect, save_photograph, more):
+    save_photograph("parts/1.png")
+    region = {"label": "cut", "shape_type": "polygon", "points": [[1]]}
+    content = {"imagePath": "1.png", "imageWidth": 20, "imageHeight": 12, "shapes": [region]}
+    Path("parts/1.json").write_text(json.dumps(content))
+    outcome = detect("--data", "parts", *more)
+    assert outcome.status == 2
+    assert "Invalid value for --data: parts/1.json: a region cannot be drawn" in outcome.err
+
+
 def test_a_page_is_named_as_it_was_given(detect, tmp_path):
     pages = [Image.new("L", (20, 12), 40 * page) for page in range(3)]
     pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from modeling_fbclip.evaluation.plots import _plot_scores, _worst
+from modeling_fbclip.evaluation.plots import plot_scores, worst_errors
 from modeling_fbclip.evaluation.ranking import Ranking
 
 
 def test_the_histogram_shows_the_threshold_and_whole_counts():
-    figure = _plot_scores(Ranking(np.array([0.1, 0.1, 0.2]), np.array([0.7])), 0.45, "cap")
+    figure = plot_scores(Ranking(np.array([0.1, 0.1, 0.2]), np.array([0.7])), 0.45, "cap")
     (axes,) = figure.axes
     assert list(axes.lines[0].get_xdata()) == [0.45, 0.45]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
@@ -21,7 +21,7 @@ def test_the_histogram_shows_the_threshold_and_whole_counts():
 
 
 def test_a_class_without_images_is_not_in_the_legend():
-    (axes,) = _plot_scores(Ranking(np.array([]), np.array([0.7, 0.8])), 0.5, "cap").figure.axes
+    (axes,) = plot_scores(Ranking(np.array([]), np.array([0.7, 0.8])), 0.5, "cap").figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["anomalous (2)", "threshold 0.500"]
 
 
@@ -35,4 +35,4 @@ def test_a_class_without_images_is_not_in_the_legend():
 )
 def test_the_worst_are_named_also_where_there_is_one_kind_only(labels, named):
     scores = np.array([0.2, 0.9, 0.6, 0.5])
-    assert _worst(scores, np.array(labels, dtype=bool)) == named
+    assert worst_errors(scores, np.array(labels, dtype=bool)) == named
