@@ -9,7 +9,7 @@ from .depth_fbclip import WHITE_OF_16_BITS, exceeds
 
 # Tags of a TIFF file.
 BITS_PER_SAMPLE, PHOTOMETRIC, MAX_SAMPLE_VALUE, PLANAR_CONFIGURATION, SAMPLE_FORMAT = 258, 262, 281, 284, 339
-MIN_IS_WHITE, SEPARATE_PLANES, SIGNED = 0, 2, 2
+MIN_IS_WHITE, SEPARATE_PLANES, UNSIGNED, SIGNED = 0, 2, 1, 2
 JPEG2000_SIZES = b"\xff\x4f\xff\x51"  # the two markers at the start of the codestream
 JPEG2000_PRECISION = 42  # bytes from there to the precision of the first component
 JPEG2000_HEADER = 65536  # bytes in which they are looked for
@@ -17,12 +17,14 @@ JPEG2000_HEADER = 65536  # bytes in which they are looked for
 
 def declared_white(image: Any) -> int | None:
     """
-    The white that an unread file of more than 8 bits declares.
+    The white that an unread file of more than 8 bits declares, or of 8 with a sign.
 
     A TIFF file does by 9 to 15 bits per sample, or by a largest value that states a number of bits, not the brightest
     pixel. PPM files with a largest value and JPEG 2000 with a precision are scaled to 16 bits by Pillow.
     """
     bits, largest = tag(image, BITS_PER_SAMPLE) or 0, tag(image, MAX_SAMPLE_VALUE) or 0
+    if bits == 8 and tag(image, SAMPLE_FORMAT) == SIGNED:
+        return 2**7 - 1
     if 8 < bits < 16:
         return 2**bits - 1
     if bits == 16 and 255 < largest < WHITE_OF_16_BITS and not largest & (largest + 1):

@@ -15,6 +15,7 @@ from .declared_fbclip import (
     SAMPLE_FORMAT,
     SEPARATE_PLANES,
     SIGNED,
+    UNSIGNED,
     declared_white,
     largest_of_ppm,
     precision_of_jpeg2000,
@@ -84,14 +85,18 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _grey_values(turned: Image.Image, image: Image.Image) -> np.ndarray | None:
-    """The values of Pillow's deep modes: 16 or 32 bits, integers or floating-point numbers."""
+    """The values of Pillow's deep modes, 16 or 32 bits, integers or floating-point numbers; and signed ones of 8."""
+    kind = tag(image, SAMPLE_FORMAT) or UNSIGNED, tag(image, BITS_PER_SAMPLE)
+    values = np.asarray(turned)
+    if kind == (SIGNED, 8) and turned.mode == "L":
+        return values.view(np.int8)
     if turned.mode != "F" and not turned.mode.startswith("I"):
         return None
-    values = np.asarray(turned)
     if turned.mode == "I" and image.format in FORMATS_OF_16_BITS:
         return values.clip(0, WHITE_OF_16_BITS).astype(np.uint16)
-    is_short = tag(image, BITS_PER_SAMPLE) == 16 and tag(image, SAMPLE_FORMAT) == SIGNED
-    return values.astype(np.int16) if is_short else values
+    if kind == (SIGNED, 16):
+        return values.astype(np.int16)
+    return values.view(np.uint32) if kind == (UNSIGNED, 32) and values.dtype == np.int32 else values
 
 
 def _colours_of_ppm(image: Any) -> np.ndarray | None:

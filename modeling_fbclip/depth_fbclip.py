@@ -8,6 +8,7 @@ logger = logging.getLogger(__name__)
 
 WHITE_OF_16_BITS = 65535
 OUTLIERS = 1e-3  # share of the pixels that may lie outside of the range, and is clipped
+ONE_PIXEL = 3  # values; as many may lie outside of a small image too, but not of one of a few pixels
 DARK = 1 / 4  # of the range: a 16-bit image with no value above it gets a warning
 FLOAT_TOLERANCE = 1e-3  # for rounding
 
@@ -43,7 +44,7 @@ def to_8_bits(values: np.ndarray, name: str, white: float | None = None) -> np.n
         white = _usual_white(values, name)
     tolerance = FLOAT_TOLERANCE * white if kind == "f" else 0
     inside = (values >= -tolerance) & (values <= white + tolerance)  # False for NaN
-    if np.mean(inside) < 1 - OUTLIERS or not np.isfinite(values).all():
+    if not _are_few(~inside) or not np.isfinite(values).all():
         raise ValueError(
             f"{name}: {values.dtype} values from {values.min()} to {values.max()}, but an image of this type holds "
             f"finite numbers from 0 to {white:g}; scale them, or pass the value of white as `white_level`."
@@ -71,4 +72,9 @@ def _usual_white(values: np.ndarray, name: str) -> float:
 
 def exceeds(values: np.ndarray, white: float) -> bool:
     """Whether more than a few values are brighter than this white."""
-    return bool(np.mean(values > white * (1 + FLOAT_TOLERANCE)) > OUTLIERS)
+    return not _are_few(values > white * (1 + FLOAT_TOLERANCE))
+
+
+def _are_few(chosen: np.ndarray) -> bool:
+    """Whether no more values are chosen than may be clipped."""
+    return bool(np.count_nonzero(chosen) <= max(OUTLIERS * chosen.size, min(ONE_PIXEL, chosen.size // 16)))

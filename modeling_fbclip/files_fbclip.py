@@ -7,7 +7,7 @@ import re
 import struct
 import warnings
 from collections.abc import Mapping
-from io import BytesIO, IOBase
+from io import BytesIO, IOBase, TextIOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -97,6 +97,8 @@ def _wrong_kind(source: object) -> str:
 def _embedded(source: object) -> bytes | None:
     """The bytes that are given, also in a data URI or in base64 text; `None` for a path."""
     if isinstance(source, IOBase):
+        if isinstance(source, TextIOBase):
+            raise ValueError("is open as text; open it with mode 'rb'")
         source.seek(0)
         return source.read()
     if isinstance(source, bytes | bytearray | memoryview):

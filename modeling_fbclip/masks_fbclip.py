@@ -135,6 +135,8 @@ def _values(mask: ImageSource, name: str, max_megapixels: float) -> tuple[np.nda
     picture, name = open_picture(mask, name, max_megapixels)
     if isinstance(picture, Deep):
         values = picture.values if picture.values.ndim == 2 else picture.values.max(axis=2)
+        if picture.inverted:
+            values = (picture.white or (np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1)) - values
         is_seen = picture.alpha is None or not picture.alpha.any() or picture.alpha > 0
         return values * is_seen, kind, name
     if picture.mode == "P" or len(picture.getbands()) > 1 or picture.has_transparency_data:

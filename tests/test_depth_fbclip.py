@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, TiffImagePlugin
 
 from modeling_fbclip import FBCLIPProcessor, depth_fbclip
@@ -51,6 +52,22 @@ def test_every_depth_gives_the_8_bit_picture(tmp_path: Path, name: str, values: 
     difference = np.abs(found - GREY)
     difference[5, 7] = 0  # may be clipped
     assert difference.max() <= 1
+
+
+@pytest.mark.parametrize("values", [np.full((8, 8), 0.5), np.full((8, 8, 3), 0.5)])
+def test_one_pixel_of_a_small_image_sets_no_scale(values: np.ndarray) -> None:
+    values[2, 3] = 1.01
+    pixels = np.asarray(load_rgb_image(values))
+    assert (pixels[0, 0, 0], pixels[2, 3, 0]) == (128, 255)
+
+
+@pytest.mark.parametrize(("depth", "white"), [(np.int8, None), (np.uint32, 2**32 - 1)])
+def test_signs_of_tiff_files_are_declared(tmp_path: Path, depth: type, white: int | None) -> None:
+    largest = np.iinfo(depth).max
+    path = tmp_path / "part.tif"
+    tifffile.imwrite(path, np.array([[0, largest // 2, largest]] * 2, depth), photometric="minisblack")
+    picture = np.asarray(load_rgb_image(path, white_level=white))
+    assert np.abs(picture[0, :, 0].astype(int) - [0, 127, 255]).max() <= 1
 
 
 @pytest.mark.parametrize("values", [GREY, GREY.astype(np.uint16) * 257], ids=["8 bits", "16 bits"])

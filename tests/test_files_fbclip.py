@@ -66,7 +66,7 @@ def test_a_picture_need_not_be_a_file(source: object) -> None:
         ("A" * 4000, "not an image, or in a format that Pillow cannot read"),
         ({"image": None}, r"dict is no image; pass the image in it, such as row\['image'\]"),
         (pd.DataFrame({"path": ["a.png"]}), r"DataFrame is no image; pass a column of it as a list, such as list\("),
-        (StringIO("text"), "the image is damaged or cut off"),
+        (StringIO("text"), "is open as text; open it with mode 'rb'"),
         (3, "int is no image; pass a path, bytes, base64 text, a PIL image, an array or a tensor"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -51,6 +52,14 @@ def palette_image(colours: list[tuple[int, int, int]], indices: list[int]) -> Im
 )
 def test_mask_is_anomalous_where_above_zero(mask: object) -> None:
     assert load_mask(mask).tolist() == [[0, 1, 1]]
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16, np.float32])
+def test_masks_whose_white_is_0_are_inverted(tmp_path: Path, depth: type) -> None:
+    white = 1 if depth == np.float32 else np.iinfo(depth).max
+    path = tmp_path / "mask.tif"
+    tifffile.imwrite(path, np.array([[white, 0, 0]] * 2, depth), photometric="miniswhite")
+    assert load_mask(path).tolist() == [[0, 1, 1]] * 2
 
 
 def test_objects_that_are_not_masks_are_refused() -> None:

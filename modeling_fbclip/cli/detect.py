@@ -122,7 +122,9 @@ def detect(
     from modeling_fbclip.detection.processes import ALONE, join_processes
 
     if stdin:
-        paths = [*(paths or []), *filter(None, (line.rstrip("\r\n") for line in sys.stdin))]
+        paths = [*(paths or []), *(line.rstrip("\r\n") for line in sys.stdin if line.strip())]
+        if not paths:
+            raise typer.BadParameter("standard input names no image", param_hint="--stdin")
     processes = join_processes()
     form = choose_format(form, resume or processes.size > 1)
     of_data = {"--split": split, "--layout": layout, "--columns": columns, "--streaming": streaming}

@@ -111,8 +111,7 @@ def train(
         tell_leftovers(data, chosen.layout, named)
         output = args.output_dir
         typer.echo(
-            f"saved to {output}, with the thresholds that the model had before; trained on the split "
-            f"{chosen.split!r}; set its own thresholds by: fbclip calibrate good_parts/ --model {output} "
-            f"--output {output}",
+            f"saved to {output}; trained on the split {chosen.split!r}; its thresholds are not from this training, "
+            f"set its own by: fbclip calibrate good_parts/ --model {output} --output {output}",
             err=True,
         )

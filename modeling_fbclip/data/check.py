@@ -139,6 +139,7 @@ class _Tally:
         self.oddities: list[Oddity] = []
         self.without_mask: list[Oddity] = []
         self.pictures = Pictures()
+        self.names: dict[str, str] = {}  # of images, by what comes before their suffix
 
     def add(self, split: str, row: Mapping[str, Any]) -> None:
         category, path = row["category"], row["path"]
@@ -149,6 +150,10 @@ class _Tally:
         self.oddities += (Oddity(split, category, file, problem) for file, problem in problems)
         if same := self.pictures.problem(split, row):
             self.oddities.append(Oddity(split, category, path, same))
+        other = self.names.setdefault(f"{Path(path).with_suffix('')}", path)
+        if other != path:
+            problem = f"has the name of {Path(other).name}; if one of them is a mask, call it {Path(path).stem}_mask"
+            self.oddities.append(Oddity(split, category, path, problem))
         if row["label"] and row["mask"] is None:
             self.without_mask.append(Oddity(split, category, path, "anomalous, but has no mask"))
 

@@ -21,7 +21,8 @@ NORMAL = "normal"  # in `columns`: the value of the labels of normal images
 
 def choose_columns(place: str, columns: Collection[str], given: Mapping[str, str]) -> dict[str, str | None]:
     """
-    The names of our columns in a table: those given, else the first usual name that it has.
+    The names of our columns in a table: those given, else the first usual name that it has, in letters of any
+    case.
 
     Raises:
         ValueError: if the table does not have a column that is given.
@@ -29,12 +30,13 @@ def choose_columns(place: str, columns: Collection[str], given: Mapping[str, str
     for ours, theirs in given.items():
         if ours != NORMAL and (ours not in COLUMN_NAMES or theirs not in columns):
             raise ValueError(f"{place}: columns={{{ours!r}: {theirs!r}}}, but it has {', '.join(columns)}.")
+    by_name = {name.strip().casefold(): name for name in columns}
     found = {
-        ours: given.get(ours) or next((name for name in names if name in columns), None)
+        ours: given.get(ours) or next((by_name[name] for name in names if name in by_name), None)
         for ours, names in COLUMN_NAMES.items()
     }
-    if found["label"] is None and found["defect"] == "defect" and "defect" not in given:
-        kinds = next((name for name in COLUMN_NAMES["defect"][1:] if name in columns), None)
+    if found["label"] is None and found["defect"] == by_name.get("defect") and "defect" not in given:
+        kinds = next((by_name[name] for name in COLUMN_NAMES["defect"][1:] if name in by_name), None)
         if kinds is not None:  # the other column says whether there is a defect
-            found |= {"label": "defect", "defect": kinds}
+            found |= {"label": found["defect"], "defect": kinds}
     return found

@@ -92,7 +92,7 @@ def _load(name: str, split: str, streaming: bool, options: Mapping[str, Any]) ->
 
 def _reader(name: str, split: str, features: Features, given: Mapping[str, str], labelled: bool) -> RowReader:
     """A reader of the given columns, and of those with a usual name."""
-    pictures = [column for column, feature in features.items() if isinstance(feature, Image)]
+    pictures = [column for column, feature in features.items() if _is_picture(feature)]
     found = choose_columns(name, features, given)
     for ours in ("image", "mask"):
         if ours not in given and found[ours] not in pictures:
@@ -105,6 +105,12 @@ def _reader(name: str, split: str, features: Features, given: Mapping[str, str],
         raise ValueError(f"{name}: has no column of labels or masks, but {', '.join(features)}; {REMEDY}.")
     title = name.rstrip("/").split("/")[-1]
     return RowReader(features, f"{name}/{split}", title, given.get(NORMAL), image, **found)
+
+
+def _is_picture(feature: object) -> bool:
+    """Whether a column holds pictures, or the bytes of files: of other libraries' tables, that is all it says."""
+    holds_files = isinstance(feature, Mapping) and set(feature) == {"bytes", "path"}
+    return isinstance(feature, Image) or feature == Value("binary") or holds_files
 
 
 def _add_descriptions(dataset: Dataset, reader: RowReader) -> Dataset:

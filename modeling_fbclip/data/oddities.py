@@ -39,7 +39,7 @@ def mask_problems(mask: Mask, image_size: Size | None, label: int, model_size: S
         yield "mask is empty, but the image anomalous"
     elif not label and marked:
         yield "mask of a normal image"
-    elif not is_marked.all() and min(is_marked.mean(), _border(is_marked).mean()) > MOSTLY:
+    elif min(is_marked.mean(), _border(is_marked).mean()) > MOSTLY:
         yield f"mask marks {is_marked.mean():.0%} of the image: it may be inverted"
     if model_size is not None and resize_mask(pixels, model_size)[1]:
         yield f"mask vanishes at {model_size[0]} by {model_size[1]} pixels: its strongest pixel is kept"

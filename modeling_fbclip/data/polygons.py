@@ -1,5 +1,6 @@
 """Regions in JSON files, drawn as masks: polygons and boxes of LabelMe, polygons and run lengths of COCO."""
 
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -8,6 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from modeling_fbclip.common.json_files import read_json
+from modeling_fbclip.data.labels import is_normal
+from modeling_fbclip.masks_fbclip import load_mask
 
 LARGEST = 20_000  # pixels of a side
 Points = Sequence[tuple[float, float]]
@@ -19,8 +22,9 @@ def is_labelme(content: object) -> TypeGuard[Mapping[str, Any]]:
 
 
 def labelme_kinds(content: Mapping[str, Any]) -> list[str]:
-    """The labels of the regions, without repeats."""
-    return list(dict.fromkeys(str(shape.get("label")) for shape in content["shapes"] if isinstance(shape, Mapping)))
+    """The labels of the anomalous regions, without repeats."""
+    labels = (str(shape.get("label")) for shape in content["shapes"] if isinstance(shape, Mapping))
+    return list(dict.fromkeys(label for label in labels if not is_normal(label)))
 
 
 def draw_labelme(file: Path) -> Image.Image:
@@ -29,7 +33,13 @@ def draw_labelme(file: Path) -> Image.Image:
     try:
         canvas, brush = _canvas(content["imageWidth"], content["imageHeight"])
         for shape in content["shapes"]:
-            _draw_shape(brush, str(shape.get("shape_type", "polygon")), [(x, y) for x, y in shape["points"]])
+            points = [(x, y) for x, y in shape["points"]]
+            if is_normal(shape.get("label")):
+                continue
+            if shape.get("shape_type") == "mask":  # from its upper left corner on
+                canvas.paste(1, tuple(map(round, points[0])), _picture(shape["mask"]))
+            else:
+                _draw_shape(brush, str(shape.get("shape_type", "polygon")), points)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(file, error) from error
     return canvas
@@ -48,7 +58,7 @@ def draw_coco(file: Path, size: tuple[int, int], regions: Sequence[Any]) -> Imag
         The picture, 0 where normal.
 
     Raises:
-        ImportError, ValueError: compressed run lengths need pycocotools; a region is damaged.
+        ValueError: a region is damaged, or has compressed run lengths, which need pycocotools.
     """
     try:
         canvas, brush = _canvas(*size)
@@ -61,7 +71,7 @@ def draw_coco(file: Path, size: tuple[int, int], regions: Sequence[Any]) -> Imag
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise _damaged(file, error) from error
     except ImportError as error:
-        raise ImportError(f"{file}: its compressed run lengths need a library: pip install pycocotools.") from error
+        raise ValueError(f"{file}: its compressed run lengths need a library: pip install pycocotools.") from error
     return canvas
 
 
@@ -88,6 +98,11 @@ def _draw_shape(brush: ImageDraw.ImageDraw, kind: str, points: Points) -> None:
         brush.point(points, fill=1)
     else:
         raise ValueError(f"a shape {kind!r}")
+
+
+def _picture(text: str) -> Image.Image:
+    """The marked pixels of a PNG file in base64 text."""
+    return Image.fromarray(load_mask(b64decode(text)) == 1)
 
 
 def _decode_runs(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:

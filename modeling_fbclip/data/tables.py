@@ -2,6 +2,8 @@
 
 import csv
 import json
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,23 @@ def read_table(path: Path) -> list[Row]:
 def read_csv(path: Path) -> list[Row]:
     """The rows of a CSV file with a header. The most frequent delimiter of the header separates columns."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            delimiter = max(DELIMITERS, key=header.count)
-            rows = list(csv.DictReader(file, delimiter=delimiter, skipinitialspace=True, restkey="", restval=""))
+        text = _decode(path.read_bytes())
+        delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+        lines = StringIO(text, newline="")
+        rows = list(csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True, restkey="", restval=""))
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path}: is not readable as CSV ({error}); write the file anew.") from error
     return [{name.strip(): value for name, value in row.items() if isinstance(value, str)} for row in rows]
+
+
+def _decode(data: bytes) -> str:
+    """Text in UTF-8; or as spreadsheets also write it, in UTF-16 with its mark, or in Windows' Western code page."""
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")
 
 
 def _read_json_lines(path: Path) -> list[Row]:

@@ -79,9 +79,12 @@ def test_a_name_with_a_line_break_stays_on_one_line(fbclip, parts, save_photogra
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["parts", "--layout", "visa"], "parts: no data set found; looked for split_csv/1cls.csv"),
+        (
+            ["parts", "--layout", "visa"],
+            "parts: no data set found. Leave the layout out to have it recognised. Looked for split_csv/1cls",
+        ),
         (["parts", "--layout", "x"], "layout='x' is none of meta-json, "),
-        (["parts/good"], "parts/good: no data set found; looked for meta.json; "),
+        (["parts/good"], "parts/good: no data set found. Put normal images into a folder good/ in it, "),
         (["mvtec-ad"], "mvtec-ad: is not downloaded automatically; get MVTec AD from https://"),
         (["nowhere"], "nowhere: no such folder"),
     ],

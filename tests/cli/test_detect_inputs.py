@@ -206,10 +206,13 @@ def test_a_dangling_link_and_an_unreadable_folder_become_rows(taken, monkeypatch
 def test_paths_come_from_standard_input_too(detect, save_photograph, monkeypatch):
     for name in ("a b", "c"):
         save_photograph(f"parts/{name}.png")
-    monkeypatch.setattr("sys.stdin", io.StringIO("parts/a b.png\n\nparts/c.png\r\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("parts/a b.png\n\n  \nparts/c.png\r\n"))
     outcome = detect("--stdin", "--format", "json")
     assert outcome.status == 0, outcome.err
     assert [row["path"] for row in json.loads(outcome.out)] == ["parts/a b.png", "parts/c.png"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    nothing = detect("--stdin")
+    assert (nothing.status, "--stdin: standard input names no image" in nothing.err) == (2, True)
 
 
 def save_twelve_bits(path):

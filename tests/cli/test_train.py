@@ -44,7 +44,7 @@ def train(fbclip, data, model_folder, tmp_path):
 def test_a_trained_model_detects_and_its_training_is_recorded(train, fbclip, data, tmp_path):
     outcome = train("--epochs", 2, "--batch-size", 2, "--adam-betas", 0.9, 0.99, "--category", "tile")
     assert (outcome.status, outcome.out) == (0, "")
-    assert outcome.err.startswith(f"saved to {tmp_path}/trained, with the thresholds that the model had before; ")
+    assert outcome.err.startswith(f"saved to {tmp_path}/trained; trained on the split 'test'; ")
     assert outcome.err.endswith(
         f"fbclip calibrate good_parts/ --model {tmp_path}/trained --output {tmp_path}/trained\n"
     )
@@ -109,7 +109,10 @@ def test_good_images_train_with_synthetic(train, data):
         (["--report-to", "paper"], "--report-to has 'paper'"),
         (["--resume", "nowhere"], "nowhere: cannot be resumed"),
         (["--category", "screw"], "screw"),
-        (["--layout", "visa"], "no data set found; looked for split_csv/1cls.csv"),
+        (
+            ["--layout", "visa"],
+            "no data set found. Leave the layout out to have it recognised. Looked for split_csv/1cls",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(train, arguments, message, tmp_path):

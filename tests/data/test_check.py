@@ -36,7 +36,7 @@ def test_every_oddity_is_listed_with_its_file(save):
     )
     cut = (root / "bad/damaged.png").read_bytes()[:-30]
     (root / "bad/damaged.png").write_bytes(cut)
-    Image.new("L", (4, 6), 255).save(root / "masks/bad/resized.png")
+    Image.fromarray(np.eye(6, 4, dtype=np.uint8) * 255).save(root / "masks/bad/resized.png")
     (root / "masks/bad/text_mask.png").write_text("text")
     findings = check_anomaly_dataset(root)
     found = dict(oddities(findings, root))
@@ -133,11 +133,12 @@ def test_the_same_picture_in_two_splits_is_odd(save):
 
 
 def test_odd_masks(save):
-    names = ("inverted", "kinds", "grey", "photograph", "turned", "sound")
+    names = ("inverted", "whole", "kinds", "grey", "photograph", "turned", "sound")
     root = save("set", ["good/1.png"] + [f"bad/{name}.png" for name in names], ["masks/bad/sound.png"])
     masks = {name: np.zeros((8, 8), np.uint8) for name in names[:-1]}
     masks["inverted"][:] = 255
     masks["inverted"][3, 3] = 0
+    masks["whole"] = np.full((8, 8), 255, np.uint8)
     masks["kinds"][0, :3] = (1, 2, 255)
     masks["grey"][:3] = np.arange(24).reshape(3, 8) * 10
     masks["photograph"][:] = np.arange(64).reshape(8, 8) * 4
@@ -149,6 +150,7 @@ def test_odd_masks(save):
     Image.open(root / "bad/turned.png").save(root / "bad/turned.png", exif=exif)
     assert dict(oddities(check_anomaly_dataset(root), root)) == {
         "masks/bad/inverted.png": "mask marks 98% of the image: it may be inverted",
+        "masks/bad/whole.png": "mask marks 100% of the image: it may be inverted",
         "masks/bad/kinds.png": "mask of 4 values, not of two",
         "masks/bad/grey.png": "mask of 24 values, most of them grey: it may be a photograph",
         "masks/bad/photograph.png": "mask of 64 values, most of them grey: it may be a photograph",

@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 import zipfile
+from io import BytesIO
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.data.decoding import read_rgb
@@ -157,6 +160,20 @@ def test_an_error_in_tables_is_one_line(tables, tmp_path):
         with pytest.raises(ValueError, match=rf"{name}: cannot be loaded \(.+\)\.$") as raised:
             load_anomaly_dataset(folder, cache_dir=str(tmp_path / "cache"))
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("with_path", [False, True])
+def test_tables_of_other_libraries_hold_the_bytes_of_files(tmp_path, streaming, with_path):
+    file = BytesIO()
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(file, "PNG")
+    picture = {"bytes": file.getvalue(), "path": "1.png"} if with_path else file.getvalue()
+    table = pa.table({"image": [picture] * 2, "label": ["good", "bad"]})
+    parquet.write_table(table, tmp_path / "test.parquet")
+    found = list(load_anomaly_dataset(tmp_path, streaming=streaming, cache_dir=str(tmp_path / "cache")))
+    assert [(row["label"], np.asarray(row["image"]).tolist()) for row in found] == [
+        (label, np.eye(8).tolist()) for label in (0, 1)
+    ]
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import sys
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 
 import datasets
@@ -146,6 +149,21 @@ def test_labelme(save):
         load_anomaly_dataset(plain)
 
 
+def test_labelme_masks_and_regions_of_normal_parts(save):
+    root = save("set", ["a.png", "b.png"])
+    stroke = BytesIO()
+    Image.fromarray(np.array([[255, 0], [0, 255]], np.uint8)).save(stroke, "PNG")
+    box = {"label": "cut", "shape_type": "mask", "points": [[2, 1], [3, 2]]}
+    box["mask"] = b64encode(stroke.getvalue()).decode()
+    part = {"label": "good", "shape_type": "rectangle", "points": [[5, 5], [7, 7]]}
+    for name, shapes in (("a", [box, part]), ("b", [part])):
+        content = {"imagePath": f"{name}.png", "imageWidth": 8, "imageHeight": 8, "shapes": shapes}
+        (root / f"{name}.json").write_text(json.dumps(content))
+    a, b = load_anomaly_dataset(root)
+    assert (a["label"], a["defect"], marked(a)) == (1, "cut", [(1, 2), (2, 3)])
+    assert (b["label"], b["defect"], b["mask"]) == (0, "good", None)
+
+
 def write_coco(file, names, annotations):
     images = [{"id": i, "file_name": name, "width": 8, "height": 8} for i, name in enumerate(names)]
     categories = [{"id": 1, "name": "scratch"}, {"id": 2, "name": "good"}]
@@ -178,6 +196,57 @@ def test_coco(save):
         load_anomaly_dataset(root)
 
 
+def test_coco_folders_of_a_split(save, rows):
+    root = save("set", ["train2017/0.png", "images/val2017/1.png"])
+    for place in ("train2017", "val2017"):
+        write_coco(root / f"annotations/instances_{place}.json", [f"{int(place < 'v') ^ 1}.png"], [])
+    assert [row[0] for row in rows(root, "train")] == ["train2017/0.png"]
+    assert [row[0] for row in rows(root, "validation")] == ["images/val2017/1.png"]
+    assert check_anomaly_dataset(root).oddities == []
+
+
+def test_compressed_run_lengths_without_the_library_are_one_line(save, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    root = save("set", ["1.png"])
+    write_coco(root / "coco.json", ["1.png"], [(0, 1, {"counts": "PPYo0", "size": [8, 8]})])
+    with pytest.raises(ValueError, match=r"coco\.json: its compressed run lengths need a library: pip install"):
+        load_anomaly_dataset(root)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_tables_of_spreadsheets(save, encoding):
+    root = save("set", ["Stück 1.png", "Stück 2.png"])
+    text = "Image;Label;Kosten in €\nStück 1.png;Good;1\nStück 2.png;Bad;2\n"
+    (root / "parts.csv").write_text(text, encoding=encoding)
+    assert [(Path(row["path"]).name, row["label"]) for row in load_anomaly_dataset(root)] == [
+        ("Stück 1.png", 0),
+        ("Stück 2.png", 1),
+    ]
+
+
+def test_a_table_without_known_columns_is_named(save):
+    root = save("set", ["1.png"])
+    (root / "parts.csv").write_text("photo,quality\n1.png,A\n")
+    with pytest.raises(ValueError, match=r"columns: .*parts\.csv: photo, quality; say which is which by columns"):
+        load_anomaly_dataset(root)
+
+
+@pytest.mark.parametrize("name", ["bad_mask", "bad-GT", "mask_bad"])
+def test_a_folder_of_masks_beside_its_images(save, rows, name):
+    root = save("set", ["good/0.png", "bad/1.png"], [f"{name}/1.png"])
+    assert rows(root)[0] == ("bad/1.png", f"{name}/1.png", 1, "set", "bad")
+    mvtec = save("mvtec", ["test/good/0.png", "test/bad/1.png"], [f"test/{name}/1.png"])
+    assert len(rows(mvtec)) == 2
+    (odd,) = check_anomaly_dataset(mvtec).oddities
+    assert (Path(odd.path).name, odd.problem) == (name, "1 picture neither read as image nor as mask")
+
+
+def test_pictures_that_differ_by_their_suffix_alone_are_told(save):
+    root = save("set", ["good/0.png", "bad/1.jpg"], ["bad/1.png"])
+    (odd,) = check_anomaly_dataset(root).oddities
+    assert odd.problem == "has the name of 1.jpg; if one of them is a mask, call it 1_mask"
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_tables_of_files(save, rows, delimiter):
     root = save("set", ["images/1.png", "images/2.png", "images/3.png"], ["m/2.png"])
@@ -192,7 +261,7 @@ def test_tables_of_files(save, rows, delimiter):
         ValueError, match=r"labels\.csv: it is not known which 'quality' means normal, of 'A', 'C', 'B'"
     ):
         load_anomaly_dataset(root, columns={"label": "quality"})
-    with pytest.raises(ValueError, match=r"tables in it have these columns: .*labels\.csv: filename, quality, mask\."):
+    with pytest.raises(ValueError, match=r"tables in it have these columns: .*labels\.csv: filename, quality, mask;"):
         load_anomaly_dataset(root, columns={"label": "state"})
     named = delimiter.join(["file", "Quality"]) + f"\nimages/1.png{delimiter}ok"
     (root / "labels.csv").write_text(named)

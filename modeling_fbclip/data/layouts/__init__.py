@@ -84,14 +84,17 @@ def recognise(path: Path, layout: str | None = None, columns: Mapping[str, str] 
             if splits:
                 return Folder(candidate, root, path.absolute().name, splits)
     looked_for = "; ".join(candidate.looks_like for candidate in candidates)
-    if columns:
-        tables = [f"{file}: {', '.join(rows[0])}" for file, rows in tables_in(path).items()]
-        advice = f"The tables in it have these columns: {'; '.join(tables)}." if tables else "There is no table in it."
-    elif layout:
+    tables = [f"{file}: {', '.join(rows[0])}" for file, rows in tables_in(path).items()]
+    if layout:
         advice = "Leave the layout out to have it recognised."
+    elif tables:
+        has = f"The tables in it have these columns: {'; '.join(tables)}"
+        advice = f"{has}; say which is which by columns (--columns image=COLUMN,label=COLUMN,normal=VALUE)."
+    elif columns:
+        advice = "There is no table in it."
     else:
         advice = "Put normal images into a folder good/ in it, and each kind of defect into a folder beside good/."
-    problem = f"{path}: no data set found; looked for {looked_for}. {advice}"
+    problem = f"{path}: no data set found. {advice} Looked for {looked_for}."
     raise ArgumentError("layout", problem) if layout else UnknownLayoutError(problem)
 
 

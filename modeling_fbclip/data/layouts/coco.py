@@ -63,7 +63,9 @@ def _samples(root: Path, file: Path, content: Mapping[str, Any], split: str) -> 
 
 def _locate(root: Path, file: Path, name: object, split: str) -> Path:
     """The image's file: beside the list, below the root, or in one of the usual folders; the first that exists."""
-    for place in (file.parent.relative_to(root), Path(), Path("images"), Path(split), Path("images", split)):
+    own = file.stem.split("_")[-1]  # instances_train2017.json describes the folder train2017/
+    places = [Path(), Path(split), Path(own)]
+    for place in (file.parent.relative_to(root), *places, *(Path("images", path) for path in places)):
         with suppress(ValueError):
             image = file_inside(root, str(place / str(name)), file)
             if image.is_file():

@@ -15,7 +15,7 @@ from modeling_fbclip.data.polygons import draw_labelme, is_labelme
 from .base import ROOT_CATEGORY, DrawnMask
 
 # How the name of a mask differs from that of its image. Names compare without case.
-MASK_ENDINGS = ("", "_mask", "_label", "_segmentation", "_gt", "_seg", "-mask", "-gt", "-seg", ".mask", "_masks")
+MASK_ENDINGS = ("_mask", "_label", "_segmentation", "_gt", "_seg", "-mask", "-gt", "-seg", ".mask", "_masks")
 MASK_BEGINNINGS = ("mask_", "gt_")
 MASK_FOLDERS = (
     *("masks", "ground_truth", "mask", "gt", "groundtruth", "ground truth", "label", "labels"),
@@ -98,8 +98,17 @@ def mask_of(image: Path, masks: Mapping[str, Path]) -> Path | None:
     if image.stem in masks:
         return masks[image.stem]
     stem = image.stem.casefold()
-    names = [stem + ending for ending in MASK_ENDINGS] + [beginning + stem for beginning in MASK_BEGINNINGS]
-    return next((masks[name] for name in names if name in masks), None)
+    return next((masks[name] for name in (stem, *_mask_names(stem)) if name in masks), None)
+
+
+def folder_of_masks(folder: Path) -> Path | None:
+    """The folder beside a folder of images that has its name with one of the usual endings or beginnings."""
+    places = (child(folder.parent, name) for name in _mask_names(folder.name))
+    return next((place for place in places if place.is_dir()), None)
+
+
+def _mask_names(name: str) -> list[str]:
+    return [name + ending for ending in MASK_ENDINGS] + [beginning + name for beginning in MASK_BEGINNINGS]
 
 
 def masks_beside(images: Sequence[Path]) -> dict[Path, Path]:
@@ -107,8 +116,7 @@ def masks_beside(images: Sequence[Path]) -> dict[Path, Path]:
     by_name = {path.stem.casefold(): path for path in reversed(images)}
     found = {}
     for image in images:
-        stem = image.stem.casefold()
-        names = [stem + ending for ending in MASK_ENDINGS[1:]] + [beginning + stem for beginning in MASK_BEGINNINGS]
+        names = _mask_names(image.stem.casefold())
         if mask := next((by_name[name] for name in names if name in by_name), None):
             found[image] = mask
     return found
@@ -152,7 +160,10 @@ def kinds_in(folder: Path) -> list[Kind]:
 
 
 def _no_masks(folder: Path) -> list[Path]:
-    return [path for path in folders_in(folder) if path.name.casefold() not in MASK_FOLDERS]
+    folders = folders_in(folder)
+    names = {path.name.casefold() for path in folders}
+    beside = {name for other in names for name in _mask_names(other)}  # bad_mask/, where there is bad/
+    return [path for path in folders if path.name.casefold() not in {*MASK_FOLDERS, *beside}]
 
 
 def categories_below(root: Path, fits: Callable[[Path], bool]) -> list[str]:

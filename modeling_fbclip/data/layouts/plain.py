@@ -4,7 +4,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .base import Layout, Sample
-from .files import MASK_FOLDERS, categories_below, child, images_and_masks, kinds_in, mask_of, masks_in
+from .files import (
+    MASK_FOLDERS,
+    categories_below,
+    child,
+    folder_of_masks,
+    images_and_masks,
+    kinds_in,
+    mask_of,
+    masks_in,
+)
 
 
 def _find(root: Path) -> dict[str, list[str]]:
@@ -22,7 +31,8 @@ def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]
         folder = root / category
         shared = _masks(folder, Path())
         for kind in kinds_in(folder):
-            own = _masks(folder, *kind.mask_places)
+            beside_kind = masks_in(place) if (place := folder_of_masks(kind.folder)) else {}
+            own = beside_kind | _masks(folder, *kind.mask_places)
             for image, beside in images_and_masks(kind.folder, {}):
                 named = mask_of(image, own) or mask_of(image, shared) if kind.label else None
                 yield Sample(image, named or beside, kind.label, category, kind.name)
