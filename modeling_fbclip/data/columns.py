@@ -11,6 +11,7 @@ from datasets import (
     Features,
     Image,
     IterableDataset,
+    Value,
     get_dataset_split_names,
     load_dataset,
     load_from_disk,
