@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .images_fbclip import smooth_maps
+from .maps_fbclip import smooth_maps
 
 SIGMA = 1.0  # of the Gaussian that smooths logits and distances, in patches
 TOP_SHARE = 0.01  # of the patches; their mean is the image's value

@@ -242,7 +242,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
     def _examine(
         self, layer_tokens: list[Tensor], grid: tuple[int, int], text_embeds: Tensor, with_stages: bool
     ) -> dict[str, Tensor]:
-        """`image_scores`, `anomaly_maps`, `logits`, `pooled_embeds`, `(B, P)`, and the stages of images, from their tokens."""
+        """Scores, maps, `logits` `(B, N)`, `pooled_embeds` `(B, P)`, and the stages of images, from their tokens."""
         # 3. Three views of each layer's tokens: identity, semantic, spatial.
         views = build_views(layer_tokens, grid, self.config)
 

@@ -66,7 +66,7 @@ def trained_on(model: "FBCLIPModel") -> str | None:
         `ValueError`: The record is damaged.
     """
     try:
-        file = _find(model, CONVERSION_RECORD)
+        file = find_beside(model, CONVERSION_RECORD)
     except OSError as error:
         logger.warning("It is unknown which data set the model was trained on. %s", error)
         return None
