@@ -72,7 +72,7 @@ def evaluate_shots(
             `dataset`, and the images drawn leave the test.
         shots (`list[int]`): Numbers of references.
         seeds (`int`, defaults to 3): How many times each number is drawn.
-        mutual (`bool`, defaults to `False`): Whether the images of a category judge one another as well.
+        mutual (`bool`, defaults to `False`): Whether the images of a category judge one another as well, in one draw.
         size (`int`, defaults to 518): Height and width that maps are compared at.
         on_image (callable, *optional*): Called after each image that is measured.
 
@@ -150,9 +150,8 @@ def _trials(
             )
             yield Trial(str(count), bank, frozenset(drawn if good.is_measured else ()))
     if mutual:
-        for seed in range(seeds):
-            every = [_source(dataset, row) for row in rows]
-            yield Trial(MUTUAL, make_mutual(detector.model, detector.processor, every, seed=seed), frozenset())
+        every = [_source(dataset, row) for row in rows]
+        yield Trial(MUTUAL, make_mutual(detector.model, detector.processor, every), frozenset())
 
 
 def _source(dataset: Dataset, row: int) -> Callable[[], Any]:
