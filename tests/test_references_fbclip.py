@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import pipeline
 
 from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
+
+TASK = "zero-shot-anomaly-detection"
 
 
 def pictures(count: int, seed: int = 0) -> list[Image.Image]:
@@ -184,3 +187,52 @@ def test_damaged_files_are_named(model: FBCLIPModel, processor: FBCLIPProcessor,
         (tmp_path / name).write_bytes(b"{}")
         with pytest.raises(ValueError, match="its references are damaged"):
             FBCLIPReferences.from_pretrained(tmp_path)
+
+
+def test_the_pipeline_takes_references_of_every_kind(
+    model: FBCLIPModel, processor: FBCLIPProcessor, tmp_path: Path
+) -> None:
+    def detect(references: object, images: object) -> list[float]:
+        found = pipeline(TASK, model=model, processor=processor, references=references)(images)
+        return [result["score"] for result in found]
+
+    good = pictures(3)
+    parts = [scratched(picture) if index < 2 else picture for index, picture in enumerate(pictures(8, seed=5))]
+    references = FBCLIPReferences.from_images(model, processor, good)
+    references.save_pretrained(tmp_path / "saved")
+    given = detect(references, parts)
+    assert detect(good, parts) == detect(tmp_path / "saved", parts) == given
+    assert max(given[2:]) < 0.5 < min(given[:2])
+    for index, picture in enumerate(parts):
+        picture.save(tmp_path / f"{index}.png")
+    mutual = detect("mutual", parts)
+    assert detect("mutual", str(tmp_path)) == mutual
+    assert max(mutual[2:]) < min(mutual[:2])
+    with pytest.raises(ValueError, match="Got 2 images, but need at least 8"):
+        detect("mutual", parts[:2])
+    with pytest.raises(ValueError, match="needs a list of images, or a folder"):
+        detect("mutual", tmp_path / "0.png")
+
+
+def test_thresholds_belong_to_one_kind_of_answer(model: FBCLIPModel) -> None:
+    processor = FBCLIPProcessor.from_config(model.config)
+    processor.threshold, processor.pixel_threshold = 0.9, 0.8
+    plain = {"image_scores": torch.tensor([0.7]), "anomaly_maps": torch.full((1, 4, 4), 0.7)}
+    compared = plain | {"reference_scores": torch.tensor([0.1])}
+
+    def decisions() -> list[tuple[str, bool]]:
+        results = [processor.post_process_anomaly_detection(outputs)[0] for outputs in (plain, compared)]
+        return [(result["label"], bool(result["mask"].any())) for result in results]
+
+    assert decisions() == [("normal", False), ("anomalous", True)]
+    processor.thresholds_with_references = True
+    assert decisions() == [("anomalous", True), ("normal", False)]
+
+
+def test_with_references_the_score_is_the_joint_one(model: FBCLIPModel) -> None:
+    processor = FBCLIPProcessor.from_config(model.config)
+    outputs = {"image_scores": torch.tensor([0.7]), "anomaly_maps": torch.full((1, 4, 4), 0.2)}
+    for score in ("cls", "map_max", "map_top1"):
+        processor.score = score
+        joint = processor.image_scores(outputs | {"reference_scores": torch.tensor([0.1])})
+        assert joint.item() == pytest.approx(0.7)
