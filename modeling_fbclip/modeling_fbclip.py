@@ -17,7 +17,14 @@ from transformers.utils.generic import can_return_tuple
 from .attention_fbclip import FBCLIPAttention
 from .backbone_fbclip import vision_layer_tokens
 from .configuration_fbclip import FBCLIPConfig
-from .inputs_fbclip import check_images, check_outputs, check_prompts, check_targets, check_text_embeds
+from .inputs_fbclip import (
+    check_images,
+    check_outputs,
+    check_prompts,
+    check_same_prompts,
+    check_targets,
+    check_text_embeds,
+)
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
 from .references_fbclip import FBCLIPReferences
@@ -206,6 +213,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         by_references: dict[str, Tensor] = {}
         if references is not None:
             references.check(self)
+            check_same_prompts(prompt_input_ids, self.prompt_input_ids)
             image_scores, anomaly_maps, *alone = references.judge(layers, logits, grid)
             by_references = dict(zip(("reference_scores", "reference_maps"), alone, strict=True))
         embeds = found.pop("pooled_embeds")

@@ -51,6 +51,7 @@ class FBCLIPReferences:
         self, bank: Bank, names: Sequence[str], made_with: Mapping[str, str], mutual: bool, reach: float
     ) -> None:
         self.bank = bank
+        self._tokens = bank.tokens  # on the device of the last images
         self.names = list(names)
         self.made_with = dict(made_with)
         self.mutual = mutual
@@ -208,11 +209,12 @@ class FBCLIPReferences:
             raise ValueError(
                 f"The references have a grid of {self.grid} patches, but the images {grid}; resize alike."
             )
-        bank = self.bank.tokens.to(logits.device)
+        if self._tokens.device != logits.device:  # once, as a bank may be large
+            self._tokens = self.bank.tokens.to(logits.device)
         reach = reach_in_patches(self.reach, grid)
         distances = torch.stack(
             [
-                self._distance(torch.stack([nearest_distances(image, other, reach) for other in bank]))
+                self._distance(torch.stack([nearest_distances(image, other, reach) for other in self._tokens]))
                 for image in unit_tokens(list(layer_tokens), grid)
             ]
         )
@@ -255,7 +257,7 @@ class FBCLIPReferences:
             raise ValueError(f"{directory}: its references are damaged ({error}); make them again.") from error
 
     def _replace(self, bank: Bank, names: list[str]) -> None:
-        self.bank, self.names = bank, names
+        self.bank, self.names, self._tokens = bank, names, bank.tokens
         self.scale = self._measure()
 
     def _require_whole(self) -> None:

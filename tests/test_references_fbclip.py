@@ -236,3 +236,11 @@ def test_with_references_the_score_is_the_joint_one(model: FBCLIPModel) -> None:
         processor.score = score
         joint = processor.image_scores(outputs | {"reference_scores": torch.tensor([0.1])})
         assert joint.item() == pytest.approx(0.7)
+
+
+def test_references_go_with_the_models_own_prompts(model: FBCLIPModel, processor: FBCLIPProcessor) -> None:
+    references, inputs = make(model, processor, pictures(2)), processor(images=pictures(1))
+    own = torch.tensor(model.config.prompt_input_ids)
+    assert model(**inputs, references=references, prompt_input_ids=own).reference_scores is not None
+    with pytest.raises(ValueError, match="References go with the model's own prompts"):
+        model(**inputs, references=references, prompt_input_ids=own.flip(0))
