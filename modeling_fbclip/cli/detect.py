@@ -1,7 +1,8 @@
 """`fbclip detect`: images in; a score, an overlay and a map of each out."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from modeling_fbclip.cli.row_forms import FILES, RowFormat, choose_format, writi
 from modeling_fbclip.common.files import require_writable
 
 if TYPE_CHECKING:
+    from modeling_fbclip.common.listing import LeftOut
     from modeling_fbclip.detection.processes import Processes
     from modeling_fbclip.detection.results import Results
     from modeling_fbclip.detection.run import Seen
@@ -119,13 +121,17 @@ def detect(
       fbclip detect parts/ --references good/
       fbclip detect parts/ --mutual
     """
+    from modeling_fbclip.common.listing import describe
     from modeling_fbclip.detection.processes import ALONE, join_processes
 
+    processes = join_processes()
+    earlier: LeftOut = Counter()  # results
     if stdin:
-        paths = [*(paths or []), *(line.rstrip("\r\n") for line in sys.stdin if line.strip())]
+        if processes.size > 1:  # each would get some of the lines
+            raise typer.BadParameter("is for a single process; name folders or globs", param_hint="--stdin")
+        paths = [*(paths or []), *_read_paths(sys.stdin, earlier)]
         if not paths:
             raise typer.BadParameter("standard input names no image", param_hint="--stdin")
-    processes = join_processes()
     form = choose_format(form, resume or processes.size > 1)
     of_data = {"--split": split, "--layout": layout, "--columns": columns, "--streaming": streaming}
     _require_one_kind(paths, data, category, of_data, recursive)
@@ -175,9 +181,20 @@ def detect(
             seen = detect_all(source, results, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
-        typer.echo(_summary(seen, results, form) + source.left_out(), err=True)
+        typer.echo(_summary(seen, results, form) + source.left_out() + describe(earlier), err=True)
     if seen.outcomes["error"]:
         raise typer.Exit(1)
+
+
+def _read_paths(lines: Iterable[str], left_out: "LeftOut") -> list[str]:
+    """The path in each line that is not empty. Earlier results are left out: nobody has named them one by one."""
+    from modeling_fbclip.common.listing import RESULT
+    from modeling_fbclip.common.own_results import is_marked, is_result
+
+    named = [line.rstrip("\r\n") for line in lines if line.strip()]
+    wanted = [name for name in named if not is_result(Path(name).name, is_marked(Path(name).parent))]
+    left_out[RESULT] += len(named) - len(wanted)
+    return wanted
 
 
 def _require_one_kind(

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from modeling_fbclip.common.json_files import read_json
 from modeling_fbclip.data.labels import is_normal
+from modeling_fbclip.files_fbclip import shortened
 from modeling_fbclip.masks_fbclip import load_mask
 
 LARGEST = 20_000  # pixels of a side
@@ -117,4 +118,6 @@ def _decode_runs(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray
 
 
 def _damaged(file: Path, error: Exception) -> ValueError:
-    return ValueError(f"{file}: a region cannot be drawn ({type(error).__name__}: {error}); correct the file.")
+    return ValueError(
+        f"{shortened(str(file))}: a region cannot be drawn ({type(error).__name__}: {error}); correct the file."
+    )

@@ -210,6 +210,11 @@ def test_paths_come_from_standard_input_too(detect, save_photograph, monkeypatch
     outcome = detect("--stdin", "--format", "json")
     assert outcome.status == 0, outcome.err
     assert [row["path"] for row in json.loads(outcome.out)] == ["parts/a b.png", "parts/c.png"]
+    again = "outputs/c.png.overlay.png\nparts/c.png\noutputs/c.png.map.png\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(again))
+    outcome = detect("--stdin", "--format", "json")
+    assert [row["path"] for row in json.loads(outcome.out)] == ["parts/c.png"]
+    assert outcome.err.endswith("; left out: 2 results of fbclip\n")
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
     nothing = detect("--stdin")
     assert (nothing.status, "--stdin: standard input names no image" in nothing.err) == (2, True)

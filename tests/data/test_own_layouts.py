@@ -8,11 +8,13 @@ from io import BytesIO
 from pathlib import Path
 
 import datasets
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from modeling_fbclip.data import check_anomaly_dataset, load_anomaly_dataset
+from modeling_fbclip.data.check import Count
 from modeling_fbclip.data.layouts import recognise
 from modeling_fbclip.masks_fbclip import load_mask
 
@@ -239,6 +241,24 @@ def test_a_folder_of_masks_beside_its_images(save, rows, name):
     assert len(rows(mvtec)) == 2
     (odd,) = check_anomaly_dataset(mvtec).oddities
     assert (Path(odd.path).name, odd.problem) == (name, "1 picture neither read as image nor as mask")
+
+
+@pytest.mark.parametrize("place", ["Masks", "groundtruth", "test/mask"])
+def test_masks_of_a_test_split_in_folders_of_other_names(save, rows, place):
+    root = save("set", ["train/good/0.png", "test/good/1.png", "test/bad/2.png"], [f"{place}/bad/2.png"])
+    assert rows(root)[0] == ("test/bad/2.png", f"{place}/bad/2.png", 1, "set", "bad")
+    assert check_anomaly_dataset(root).oddities == []
+
+
+def test_masks_of_compressed_volumes(save):
+    root = save("set", ["good/0.png"])
+    volume = np.zeros((8, 8, 3), np.uint8)
+    volume[2, 5] = 1
+    for name in ("bad/1.nii.gz", "masks/bad/1_mask.nii.gz", "bad/2.nii.gz", "bad/2_seg.nii.gz"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), root / name)
+    findings = check_anomaly_dataset(root)
+    assert (findings.oddities, findings.counts) == ([], [Count("test", "set", 1, 2, 2)])
 
 
 def test_pictures_that_differ_by_their_suffix_alone_are_told(save):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modeling_fbclip.common.messages import ArgumentError
+from modeling_fbclip.files_fbclip import shortened
 
 from .base import GOOD, ROOT_CATEGORY, Layout, Sample
 from .beside import BESIDE
@@ -35,6 +36,7 @@ RECOGNISED = (
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (*RECOGNISED, GOOD_ONLY)}
 # How many folders an archive may have wrapped around a data set.
 MAX_WRAPPERS = 3
+MAX_TABLES = 2  # in a message
 
 
 class UnknownLayoutError(ValueError):
@@ -84,7 +86,8 @@ def recognise(path: Path, layout: str | None = None, columns: Mapping[str, str] 
             if splits:
                 return Folder(candidate, root, path.absolute().name, splits)
     looked_for = "; ".join(candidate.looks_like for candidate in candidates)
-    tables = [f"{file}: {', '.join(rows[0])}" for file, rows in tables_in(path).items()]
+    listed = list(tables_in(path).items())[:MAX_TABLES]
+    tables = [shortened(f"{file.relative_to(path)}: {', '.join(rows[0])}") for file, rows in listed]
     if layout:
         advice = "Leave the layout out to have it recognised."
     elif tables:

@@ -87,17 +87,22 @@ def has_images(folder: Path) -> bool:
         return any(_is_wanted(entry.name, marked) for entry in entries)
 
 
+def stem_of(image: Path) -> str:
+    """The name of an image without its suffix, which may be `.nii.gz`."""
+    return image.stem[: -len(".nii")] if image.name.lower().endswith(".nii.gz") else image.stem
+
+
 def masks_in(folder: Path) -> dict[str, Path]:
     """The images in a folder by their name without suffix, as it is and in small letters."""
     images = list(reversed(images_in(folder)))
-    return {path.stem.casefold(): path for path in images} | {path.stem: path for path in images}
+    return {stem_of(path).casefold(): path for path in images} | {stem_of(path): path for path in images}
 
 
 def mask_of(image: Path, masks: Mapping[str, Path]) -> Path | None:
     """The mask that has the image's name, or that name with one of the usual endings or beginnings."""
-    if image.stem in masks:
-        return masks[image.stem]
-    stem = image.stem.casefold()
+    if (stem := stem_of(image)) in masks:
+        return masks[stem]
+    stem = stem.casefold()
     return next((masks[name] for name in (stem, *_mask_names(stem)) if name in masks), None)
 
 
@@ -113,10 +118,10 @@ def _mask_names(name: str) -> list[str]:
 
 def masks_beside(images: Sequence[Path]) -> dict[Path, Path]:
     """The masks among the images of a folder, whose name is that of another with a usual ending or beginning."""
-    by_name = {path.stem.casefold(): path for path in reversed(images)}
+    by_name = {stem_of(path).casefold(): path for path in reversed(images)}
     found = {}
     for image in images:
-        names = _mask_names(image.stem.casefold())
+        names = _mask_names(stem_of(image).casefold())
         if mask := next((by_name[name] for name in names if name in by_name), None):
             found[image] = mask
     return found

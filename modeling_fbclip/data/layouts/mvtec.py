@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .base import DrawnMask, Layout, Sample
-from .files import Kind, categories_below, child, images_and_masks, kinds_in, masks_in
+from .files import MASK_FOLDERS, Kind, categories_below, child, images_and_masks, kinds_in, masks_in
 
 SPLITS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
 
@@ -49,13 +49,20 @@ def read_kinds(
             yield Sample(image, chosen, kind.label, category, kind.name)
 
 
+def _truth(category: Path) -> Path:
+    """The folder of masks: `ground_truth/`, or another name, or in `test/`."""
+    names = ("ground_truth", *MASK_FOLDERS)
+    places = (child(folder, name) for folder in (category, child(category, "test")) for name in names)
+    return next((place for place in places if place.is_dir()), category / "ground_truth")
+
+
 def _find(root: Path) -> dict[str, list[str]]:
     return find(root, categories_below(root, fits))
 
 
 def _read(root: Path, split: str, categories: Sequence[str]) -> Iterator[Sample]:
     for category in categories:
-        yield from read_kinds(kinds_of(root / category, split), child(root / category, "ground_truth"), category)
+        yield from read_kinds(kinds_of(root / category, split), _truth(root / category), category)
 
 
 MVTEC = Layout("mvtec", "test/good/ and ground_truth/", _find, _read)
