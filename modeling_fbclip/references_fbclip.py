@@ -5,7 +5,9 @@ answer of the texts.
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +27,8 @@ from .reference_bank_fbclip import Bank, coreset, features_of, pair_distances
 if TYPE_CHECKING:
     from .modeling_fbclip import FBCLIPModel
     from .processing_fbclip import FBCLIPProcessor
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "references.safetensors"
 SETTINGS_NAME = "references.json"
@@ -101,6 +105,8 @@ class FBCLIPReferences:
         if not given or (mutual and len(given) < MIN_MUTUAL):
             needed = f"{MIN_MUTUAL} images to judge one another" if mutual else "1 reference image"
             raise ValueError(f"Got {len(given)} images, but need at least {needed}; pass more.")
+        if len(given) == 1:
+            tell_of_one()
         tokens, logits = features_of(model, processor, given, known, on_image)
         pairs = pair_distances(tokens, tokens, reach, offset=0)
         bank = Bank(tokens if max_patches is None else coreset(tokens, max_patches), pairs, logits)
@@ -327,6 +333,12 @@ def make_mutual(
 def made_with(model: "FBCLIPModel", processor: "FBCLIPProcessor") -> dict[str, str]:
     """Digests of a model and a processor."""
     return {"model": weights_digest(model), "processor": settings_digest(preprocessing_of(processor))}
+
+
+@cache
+def tell_of_one() -> None:
+    """Warns once."""
+    logger.warning("One reference image alone cannot tell how much good ones differ; pass more if you can.")
 
 
 def _names(images: list[ImageSource], names: Sequence[str] | None, taken: list[str]) -> list[str]:

@@ -61,6 +61,4 @@ def remember(
     with progress_bar(len(paths), "remember") as progress, blamed_on("GOOD"):
         references = remember_images(detector, paths, names, add, output, partial(progress.update, 1))
     knows = f"{output} remembers {len(references)} good image{'s' * (len(references) != 1)}"
-    if len(references) == 1:
-        knows += "; one alone cannot tell how much good ones differ, so its border is a guess: add more"
     typer.echo(f"{knows}; try it: fbclip detect parts/ --model {output}", err=True)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from modeling_fbclip import FBCLIPProcessor, FBCLIPReferences
+from modeling_fbclip.references_fbclip import tell_of_one
 
 PLAIN = ("--no-overlays", "--no-maps", "--format", "json")
 
@@ -69,9 +70,11 @@ def test_a_model_remembers_and_learns_more(fbclip, model_folder):
 
 
 @pytest.mark.usefixtures("parts")
-def test_one_image_alone_says_what_it_cannot_know(fbclip, model_folder):
-    outcome = fbclip("remember", "good/0.png", "--model", model_folder, "--output", "inspector")
-    assert "one alone cannot tell how much good ones differ" in outcome.err
+def test_one_image_alone_says_what_it_cannot_know(fbclip, model_folder, caplog):
+    arguments = ("--model", model_folder, "--references", "good/0.png", *PLAIN)
+    tell_of_one.cache_clear()
+    assert fbclip("detect", "parts", *arguments).status == 0
+    assert "One reference image alone cannot tell how much good ones differ" in caplog.text
 
 
 @pytest.mark.usefixtures("parts")
