@@ -47,7 +47,8 @@ class FBCLIPOutput(ModelOutput):
             Probability that the image is anomalous.
         anomaly_maps (`torch.FloatTensor` of shape `(batch_size, grid_height, grid_width)`):
             Probability that a patch is anomalous, neither resized nor smoothed.
-        logits (`torch.FloatTensor` of shape `(batch_size, 1 + grid_height * grid_width)`):
+        logits (`torch.FloatTensor` of shape `(batch_size, 1 + grid_height * grid_width)`, *optional*, returned with
+            `references` or when `output_hidden_states=True`):
             Those of image and patches by the texts alone, before the sigmoid.
         reference_scores, reference_maps (as those of the texts, *optional*, returned with `references`):
             Probabilities by the distances to the references alone. `image_scores` and `anomaly_maps` are then the
@@ -225,7 +226,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             **by_references,
             image_scores=image_scores,
             anomaly_maps=anomaly_maps,
-            logits=logits,
+            logits=logits if with_hidden_states or references is not None else None,
             text_embeds=text_embeds,
             hidden_states=layers if with_hidden_states else None,
             stages=found | self._other_stages(text_embeds, prompt_input_ids, embeds) if output_stages else None,

@@ -53,9 +53,9 @@ def test_without_references_nothing_changes(model: FBCLIPModel, processor: FBCLI
     inputs = processor(images=pictures(2))
     with torch.inference_mode():
         plain, compared = model(**inputs), model(**inputs, references=make(model, processor, pictures(3)))
-    assert plain.reference_scores is None
-    assert torch.equal(plain.logits, compared.logits)
-    torch.testing.assert_close(plain.anomaly_maps, plain.logits[:, 1:].sigmoid().view(2, 4, 4), rtol=0, atol=0)
+    assert plain.logits is plain.reference_scores is None
+    maps = compared.logits[:, 1:].sigmoid().view(2, 4, 4)
+    torch.testing.assert_close(plain.anomaly_maps, maps, rtol=0, atol=1e-7)
     assert compared.reference_maps.shape == compared.anomaly_maps.shape == (2, 4, 4)
 
 

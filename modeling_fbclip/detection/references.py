@@ -20,8 +20,11 @@ def references_beside(model: FBCLIPModel, processor: FBCLIPProcessor) -> FBCLIPR
     Raises:
         OSError, ValueError: if they are damaged, or of another model or processor.
     """
-    settings = find_beside(model, SETTINGS_NAME)
-    if settings is None or find_beside(model, WEIGHTS_NAME) is None:
+    try:
+        settings, bank = find_beside(model, SETTINGS_NAME), find_beside(model, WEIGHTS_NAME)
+    except OSError:  # the Hub cannot be asked; the local copy has none
+        return None
+    if settings is None or bank is None:
         return None
     references = FBCLIPReferences.from_pretrained(settings.parent)
     references.check(model, processor)

@@ -46,7 +46,7 @@ def remember_images(
 
 def save_unchanged(model: FBCLIPModel, folder: Path) -> None:
     """Saves a model, whose weights are copied bit for bit if they lie in files."""
+    # Configuration and code come first: saving removes other files of weights.
+    model.save_pretrained(folder, include_clip=model.config.includes_clip, state_dict={})
     if not copy_weights(model, folder):
         model.save_pretrained(folder)
-    else:  # configuration and code
-        model.save_pretrained(folder, include_clip=model.config.includes_clip, state_dict={})
