@@ -10,7 +10,7 @@ help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
 .PHONY: help detect demo test fuzz conformance check chromium lower-bounds benchmark profile benchmark-tiny \
-	benchmark-finetuning card figure tiny clean
+	benchmark-references benchmark-finetuning card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
 	$(BIN)/fbclip detect $(IMAGES) --output outputs
@@ -62,6 +62,9 @@ endif
 
 benchmark-tiny: $(VENV)/test.stamp  ## the bundled model and baselines on a folder of data sets: DATA=
 	$(BIN)/python tests/benchmark_tiny.py "$(DATA)"
+
+benchmark-references: $(VENV)/test.stamp  ## what good images, and images among themselves, bring: DATA=
+	$(BIN)/python tests/benchmark_references.py "$(DATA)"
 
 benchmark-finetuning: $(VENV)/test.stamp  ## the bundled model before and after fine-tuning on half a data set: DATA=
 	$(BIN)/python tests/benchmark_finetuning.py "$(DATA)"

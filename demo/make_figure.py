@@ -1,19 +1,31 @@
-"""`make figure` writes `demo/heatmaps.jpg` for the README: the sample photographs and the bundled model's heatmaps."""
+"""
+`make figure` writes the README's figures of the bundled model: `demo/heatmaps.jpg`, all sample photographs, and
+`demo/references.jpg`, one of them by the texts alone, with good images, and mutually.
+"""
 
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from modeling_fbclip import FBCLIPReferences
+from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.loading import load_detector
 from modeling_fbclip.detection.rendering import render_overlay
 
 DEMO = Path(__file__).parent
+EXAMPLES = DEMO / "examples"
 SIDE, CAPTION, COLUMNS = 160, 16, 4
+CAP = (100, 40, 228, 168)  # the part of the photograph with the bottle cap, as large as a quarter of it
 
 
 def main() -> None:
     detect = load_detector()
-    paths = sorted((DEMO / "examples").glob("*.jpg"))
+    draw_samples(detect)
+    draw_references(detect)
+
+
+def draw_samples(detect: Detector) -> None:
+    paths = sorted(EXAMPLES.glob("*.jpg"))
     rows = -(-len(paths) // COLUMNS)
     figure = Image.new("RGB", (COLUMNS * (2 * SIDE + 8), rows * (SIDE + CAPTION)), "white")
     draw = ImageDraw.Draw(figure)
@@ -26,6 +38,36 @@ def main() -> None:
             figure.paste(picture.resize((SIDE, SIDE)), (left + offset, top + CAPTION))
         draw.text((left + 2, top + 2), f"{path.stem}: {result['score']:.2f} {result['label']}", fill="black")
     figure.save(DEMO / "heatmaps.jpg", quality=85)
+
+
+def draw_references(detect: Detector) -> None:
+    """Grass with a bottle cap. The good images are the quarters of the photograph of plain grass."""
+    good, whole = (quarters(EXAMPLES / name) for name in ("grass_good.jpg", "grass_cap.jpg"))
+    with_cap = Image.open(EXAMPLES / "grass_cap.jpg").convert("RGB").crop(CAP)
+    lot = [*good, with_cap, *whole[:3]]  # the first two quarters hold a part of the cap
+    model, processor = detect.model, detect.processor
+    ways = {
+        "texts alone": None,
+        "4 good images": FBCLIPReferences.from_images(model, processor, good),
+        "8 images mutually": FBCLIPReferences.from_images(model, processor, lot, mutual=True),
+    }
+    figure = Image.new("RGB", ((1 + len(ways)) * (SIDE + 8), SIDE + CAPTION), "white")
+    draw = ImageDraw.Draw(figure)
+    figure.paste(with_cap.resize((SIDE, SIDE)), (0, CAPTION))
+    for index, (way, references) in enumerate(ways.items(), start=1):
+        detect.references = references
+        result = detect(with_cap)
+        overlay = render_overlay(with_cap, result["anomaly_map"], result["mask"])
+        figure.paste(overlay.resize((SIDE, SIDE)), (index * (SIDE + 8), CAPTION))
+        draw.text((index * (SIDE + 8) + 2, 2), f"{way}: {result['score']:.2f} {result['label']}", fill="black")
+    figure.save(DEMO / "references.jpg", quality=85)
+
+
+def quarters(path: Path) -> list[Image.Image]:
+    image = Image.open(path).convert("RGB")
+    width, height = image.width // 2, image.height // 2
+    corners = [(left, top) for top in (0, height) for left in (0, width)]
+    return [image.crop((left, top, left + width, top + height)) for left, top in corners]
 
 
 if __name__ == "__main__":

@@ -43,7 +43,12 @@ def staging_folder(kept: Path | None = None) -> Iterator[Path]:
 
 
 def stage_folders(
-    model_dir: Path, repo_id: str, folder: Path, space_id: str | None = None, evaluation: Path | None = None
+    model_dir: Path,
+    repo_id: str,
+    folder: Path,
+    space_id: str | None = None,
+    evaluation: Path | None = None,
+    with_references: bool = False,
 ) -> list[StagedFile]:
     r"""
     Writes `folder/model` and, with a `space_id`, `folder/space`, whose app loads the model from `repo_id`.
@@ -54,6 +59,7 @@ def stage_folders(
         folder (`Path`): Where to write; it has no `model` and no `space` yet.
         space_id (`str`, *optional*): `owner/name` of the Space. Defaults to no Space.
         evaluation (`Path`, *optional*): Report of `fbclip evaluate`. Defaults to `evaluation.json` in `model_dir`.
+        with_references (`bool`, defaults to `False`): Whether what the model remembers of good images is published.
 
     Returns:
         `list[StagedFile]`: The files written.
@@ -63,7 +69,7 @@ def stage_folders(
         `OSError`, `ValueError`: The folder holds no model, or something that must not be published.
     """
     require_targets(repo_id, space_id)
-    stage_model(model_dir, folder / "model", repo_id, evaluation)
+    stage_model(model_dir, folder / "model", repo_id, evaluation, with_references)
     if space_id is not None:
         from modeling_fbclip.demo.space import stage_space  # needs the extra `demo`
 
@@ -121,6 +127,7 @@ def push_to_hub(
     revision: str | None = None,
     token: str | None = None,
     evaluation: Path | None = None,
+    with_references: bool = False,
 ) -> list[Pushed]:
     r"""
     Does the work of `fbclip push`: [`stage_folders`] in a temporary folder, then [`upload_folders`].
@@ -138,7 +145,7 @@ def push_to_hub(
     >>> push_to_hub(Path("my-model"), "owner/name", space_id="owner/name-demo")  # doctest: +SKIP
     ```"""
     with staging_folder() as folder:
-        stage_folders(model_dir, repo_id, folder, space_id, evaluation)
+        stage_folders(model_dir, repo_id, folder, space_id, evaluation, with_references)
         return upload_folders(folder, repo_id, space_id, private, revision, token)
 
 

@@ -21,6 +21,7 @@ from modeling_fbclip.detection.loading import LOADING_ERRORS, require_fbclip
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.references_fbclip import FBCLIPReferences
 
 from .card import render_card
 from .evaluation_report import EVALUATION, eval_results_yaml, read_report
@@ -40,7 +41,9 @@ SECRET = re.compile(
 )
 
 
-def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | None = None) -> None:
+def stage_model(
+    model_dir: Path, target: Path, repo_id: str, evaluation: Path | None = None, with_references: bool = False
+) -> None:
     r"""
     Writes the folder of a model that is to be published. The code is that of the installed package.
 
@@ -49,6 +52,7 @@ def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | 
         target (`Path`): The folder to write; it must not exist. After an error it is removed.
         repo_id (`str`): `owner/name` on the card.
         evaluation (`Path`, *optional*): Report of `fbclip evaluate`. Defaults to `evaluation.json` in `model_dir`.
+        with_references (`bool`, defaults to `False`): Whether what the model remembers of good images is published.
 
     Raises:
         `OSError`, `ValueError`: The folder holds no such model, or something that must not be published.
@@ -56,6 +60,8 @@ def stage_model(model_dir: Path, target: Path, repo_id: str, evaluation: Path | 
     target.mkdir(parents=True)
     try:
         _save_model(model_dir, target)
+        if with_references:
+            _save_references(model_dir, target)
         for source in (*(model_dir / name for name in RECORDS), evaluation or model_dir / EVALUATION):
             if source == evaluation or source.is_file():
                 _copy_record(source, target / (source.name if source.name in RECORDS else EVALUATION))
@@ -85,6 +91,14 @@ def require_publishable(folder: Path) -> None:
             raise ValueError(f"{name}: may run code when it is loaded, and is not published; use safetensors.")
         if path.is_file() and path.suffix != ".safetensors" and _has_secret(path.read_bytes()):
             raise ValueError(f"{name}: seems to hold a token or a key, and is not published; remove it from the file.")
+
+
+def _save_references(model_dir: Path, target: Path) -> None:
+    """References under the names of their files alone: the folders of this machine are private."""
+    references = FBCLIPReferences.from_pretrained(model_dir)
+    names = [Path(name).name for name in references.names]
+    references.names = [f"{index} {name}" if names.count(name) > 1 else name for index, name in enumerate(names)]
+    references.save_pretrained(target)
 
 
 def _copy_record(source: Path, target: Path) -> None:

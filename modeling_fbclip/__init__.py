@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from .modeling_fbclip import FBCLIPModel, FBCLIPOutput
     from .pipeline_fbclip import ZeroShotAnomalyDetectionPipeline
     from .processing_fbclip import FBCLIPProcessor
+    from .references_fbclip import FBCLIPReferences
 
 __all__ = [
     "FBCLIPConfig",
     "FBCLIPModel",
     "FBCLIPOutput",
     "FBCLIPProcessor",
+    "FBCLIPReferences",
     "ZeroShotAnomalyDetectionPipeline",
     "load_bundled",
 ]
@@ -26,6 +28,7 @@ MODULES = {
     "FBCLIPModel": "modeling_fbclip",
     "FBCLIPOutput": "modeling_fbclip",
     "FBCLIPProcessor": "processing_fbclip",
+    "FBCLIPReferences": "references_fbclip",
     "ZeroShotAnomalyDetectionPipeline": "pipeline_fbclip",
     "load_bundled": "detection.loading",
 }

@@ -107,3 +107,9 @@ def check_text_embeds(config: FBCLIPConfig, text_embeds: Tensor | None, prompt_i
             f"`text_embeds` has shape {tuple(text_embeds.shape)}, but must be (2, {config.projection_dim}), as "
             "`get_text_features` returns them."
         )
+
+
+def check_same_prompts(prompt_input_ids: Tensor | None, own: Tensor) -> None:
+    """Raises ValueError for other prompts than the model's: the scale of references was measured with these."""
+    if prompt_input_ids is not None and not torch.equal(prompt_input_ids.to(own), own):
+        raise ValueError("References go with the model's own prompts; leave the references or the prompts out.")

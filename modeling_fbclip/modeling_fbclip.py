@@ -16,9 +16,17 @@ from transformers.utils import ModelOutput
 from .attention_fbclip import FBCLIPAttention
 from .backbone_fbclip import vision_layer_tokens
 from .configuration_fbclip import FBCLIPConfig
-from .inputs_fbclip import check_images, check_outputs, check_prompts, check_targets, check_text_embeds
+from .inputs_fbclip import (
+    check_images,
+    check_outputs,
+    check_prompts,
+    check_same_prompts,
+    check_targets,
+    check_text_embeds,
+)
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
+from .references_fbclip import FBCLIPReferences
 from .scoring_fbclip import Background, background_feature, score_map, split_scores
 from .text_fbclip import FBCLIPTextBranch, TextFeaturesCache, embed_prompts
 from .vision_fbclip import LayerViews, build_views
@@ -38,6 +46,12 @@ class FBCLIPOutput(ModelOutput):
             Probability that the image is anomalous.
         anomaly_maps (`torch.FloatTensor` of shape `(batch_size, grid_height, grid_width)`):
             Probability that a patch is anomalous, neither resized nor smoothed.
+        logits (`torch.FloatTensor` of shape `(batch_size, 1 + grid_height * grid_width)`, *optional*, returned with
+            `references` or when `output_hidden_states=True`):
+            Those of image and patches by the texts alone, before the sigmoid.
+        reference_scores, reference_maps (as those of the texts, *optional*, returned with `references`):
+            Probabilities by the distances to the references alone. `image_scores` and `anomaly_maps` are then the
+            joint ones.
         text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`):
             Text features of the normal and the anomalous state, unit length.
         hidden_states (`tuple[torch.FloatTensor]`, *optional*, returned when `output_hidden_states=True`):
@@ -55,6 +69,9 @@ class FBCLIPOutput(ModelOutput):
     consistency_loss: Tensor | None = None
     image_scores: Tensor | None = None
     anomaly_maps: Tensor | None = None
+    logits: Tensor | None = None
+    reference_scores: Tensor | None = None
+    reference_maps: Tensor | None = None
     text_embeds: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     stages: dict[str, Tensor] | None = None
@@ -127,6 +144,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         layer_tokens: list[Tensor] | None = None,
         grid: tuple[int, int] | None = None,
         text_embeds: Tensor | None = None,
+        references: FBCLIPReferences | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
@@ -153,6 +171,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
                 `image_size`.
             text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`, *optional*):
                 Replaces `prompt_input_ids`: the result of `get_text_features`.
+            references ([`FBCLIPReferences`], *optional*):
+                Images that these are compared with, beside the texts.
             output_hidden_states (`bool`, *optional*):
                 Whether to return the feature layers' tokens. Defaults to that of the configuration.
             output_attentions (`bool`, *optional*):
@@ -164,7 +184,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             [`FBCLIPOutput`] or `tuple`
 
         Raises:
-            `ValueError`: an argument has the wrong shape; the message has the shape and the right one.
+            `ValueError`: an argument has the wrong shape; the message has the shape and the right one. Or the
+                references were made with another model.
         """
         if mask_labels is not None and mask_labels.ndim == 4 and mask_labels.shape[1] == 1:
             mask_labels = mask_labels.squeeze(1)
@@ -183,21 +204,30 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         results, hidden_states = [], []
         for tokens in self._vision_tokens(pixel_values, layer_tokens):
             results.append(self._examine(tokens, grid, text_embeds, output_stages))
-            if with_hidden_states:
+            if with_hidden_states or references is not None:
                 hidden_states.append(tokens)
         found = {name: torch.cat([result[name] for result in results]) for name in results[0]}
+        layers = tuple(map(torch.cat, zip(*hidden_states, strict=True)))
 
-        image_scores, anomaly_maps = found.pop("image_scores"), found.pop("anomaly_maps")
+        image_scores, anomaly_maps, logits = (found.pop(name) for name in ("image_scores", "anomaly_maps", "logits"))
+        by_references: dict[str, Tensor] = {}
+        if references is not None:
+            references.check(self)
+            check_same_prompts(prompt_input_ids, self.prompt_input_ids)
+            image_scores, anomaly_maps, *alone = references.judge(layers, logits, grid)
+            by_references = dict(zip(("reference_scores", "reference_maps"), alone, strict=True))
         embeds = found.pop("pooled_embeds")
         losses: dict[str, Any] = {}
         if labels is not None:
             losses = fbclip_losses(image_scores, anomaly_maps, embeds, text_embeds, labels, mask_labels, config)
         output = FBCLIPOutput(
             **losses,
+            **by_references,
             image_scores=image_scores,
             anomaly_maps=anomaly_maps,
+            logits=logits if with_hidden_states or references is not None else None,
             text_embeds=text_embeds,
-            hidden_states=tuple(map(torch.cat, zip(*hidden_states, strict=True))) or None,
+            hidden_states=layers if with_hidden_states else None,
             stages=found | self._other_stages(text_embeds, prompt_input_ids, embeds) if output_stages else None,
         )
         as_tuple = not (config.return_dict if return_dict is None else return_dict)
@@ -222,7 +252,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
     def _examine(
         self, layer_tokens: list[Tensor], grid: tuple[int, int], text_embeds: Tensor, with_stages: bool
     ) -> dict[str, Tensor]:
-        """`image_scores`, `anomaly_maps`, `pooled_embeds`, `(B, P)`, and the stages of images, from their tokens."""
+        """Scores, maps, `logits` `(B, N)`, `pooled_embeds` `(B, P)`, and the stages of images, from their tokens."""
         # 3. Three views of each layer's tokens: identity, semantic, spatial.
         views = build_views(layer_tokens, grid, self.config)
 
@@ -234,7 +264,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         logits, last_embeds = self._score(attended, background, text_embeds)
         image_scores, anomaly_maps = split_scores(logits, grid)
         stages = _image_stages(layer_tokens, views, attended, background, last_embeds) if with_stages else {}
-        outputs = {"image_scores": image_scores, "anomaly_maps": anomaly_maps}
+        outputs = {"image_scores": image_scores, "anomaly_maps": anomaly_maps, "logits": logits}
         return outputs | {"pooled_embeds": last_embeds.mean(dim=1)} | stages
 
     def _attend(self, layer_tokens: list[Tensor], views: list[LayerViews]) -> list[Tensor]:

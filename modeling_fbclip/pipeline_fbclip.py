@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Iterable, Sized
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from transformers import Pipeline
 
 from .files_fbclip import is_table
-from .images_fbclip import ImageSource
+from .images_fbclip import IMAGE_SUFFIXES, ImageSource
 from .processing_fbclip import FBCLIPProcessor
+from .references_fbclip import FBCLIPReferences, make_mutual
 
 
 class ZeroShotAnomalyDetectionPipeline(Pipeline):
@@ -22,6 +24,9 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Replace the processor's, for every call.
         prompts (`tuple[str, str]`, *optional*): Replace the model's, for every call: what a faultless and what a
             faulty image shows. They need a processor with a tokenizer.
+        references ([`FBCLIPReferences`], path of a folder with saved ones, list of good images, or `"mutual"`,
+            *optional*): What images are compared with, beside the texts, for every call. `"mutual"`: the images of a
+            list, or of a folder, judge one another.
         kwargs: Those of every [`Pipeline`]: `device`, `batch_size`, `num_workers` …
 
     Raises:
@@ -38,6 +43,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
     >>> result["score"], result["label"], result["anomaly_map"].shape
     ```"""
 
+    model: Any  # the base class knows no more than PreTrainedModel
     processor: FBCLIPProcessor
 
     _load_processor: Any = True  # `Any`, because the base class declares these as None
@@ -68,6 +74,8 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
             threshold (`float` in `[0, 1]`, *optional*): An image is anomalous from this score on.
             pixel_threshold (`float` in `[0, 1]`, *optional*): A pixel is anomalous from this value on.
             prompts (`tuple[str, str]`, *optional*): What a faultless and what a faulty image shows.
+            references (*optional*): As for the pipeline. With `"mutual"`, `inputs` are a list of at least eight
+                images, or the path of a folder of images.
             batch_size (`int`, *optional*, defaults to 1): Number of images that the model sees at once.
 
         Returns:
@@ -78,6 +86,9 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         Raises:
             `ValueError`: An image cannot be read (the message names it), or `prompts` are given without a tokenizer.
         """
+        if kwargs.get("references", self._forward_params.get("references")) == "mutual":
+            inputs = _as_images(inputs)
+            kwargs["references"] = make_mutual(self.model, self.processor, inputs)
         is_list = isinstance(inputs, list) and len(inputs) > 0
         if is_list or not isinstance(inputs, Iterable) or isinstance(inputs, ImageSource) or is_table(inputs):
             return super().__call__(inputs, **kwargs)
@@ -90,14 +101,28 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         threshold: float | None = None,
         pixel_threshold: float | None = None,
         prompts: tuple[str, str] | None = None,
+        references: Any = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         thresholds = {"threshold": threshold, "pixel_threshold": pixel_threshold}
-        forward = {}
+        forward: dict[str, Any] = {}
+        if references is not None:
+            forward["references"] = self._references(references)
         if prompts is not None:
             if isinstance(prompts, str) or len(prompts) != 2:
                 raise ValueError(f"`prompts` must be two texts, (normal, anomalous), but is {prompts!r}.")
             forward["prompt_input_ids"] = self.processor.encode_prompts(*prompts)
         return {}, forward, {name: value for name, value in thresholds.items() if value is not None}
+
+    def _references(self, given: Any) -> Any:
+        """References of any kind that the user may give, made with this model; `"mutual"` waits for the images."""
+        if given == "mutual":
+            return given
+        if isinstance(given, str | os.PathLike):
+            given = FBCLIPReferences.from_pretrained(given)
+        if not isinstance(given, FBCLIPReferences):
+            return FBCLIPReferences.from_images(self.model, self.processor, given)
+        given.check(self.model, self.processor)
+        return given
 
     def preprocess(self, image: ImageSource) -> dict[str, Any]:  # type: ignore[override]
         """Pixels of one image for the model, and the image's own size."""
@@ -108,17 +133,20 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         }
 
     def _forward(  # type: ignore[override]
-        self, model_inputs: dict[str, Any], prompt_input_ids: Tensor | None = None
+        self,
+        model_inputs: dict[str, Any],
+        prompt_input_ids: Tensor | None = None,
+        references: FBCLIPReferences | None = None,
     ) -> dict[str, Any]:
         if prompt_input_ids is not None:
             prompt_input_ids = prompt_input_ids.to(self.device)
-        outputs = self.model(pixel_values=model_inputs["pixel_values"], prompt_input_ids=prompt_input_ids)
+        outputs = self.model(
+            pixel_values=model_inputs["pixel_values"], prompt_input_ids=prompt_input_ids, references=references
+        )
         # The base class takes a batch apart, so each value has one entry an image.
-        return {
-            "image_scores": outputs.image_scores,
-            "anomaly_maps": outputs.anomaly_maps,
-            "target_sizes": model_inputs["target_sizes"],
-        }
+        names = ("image_scores", "anomaly_maps", "reference_scores", "reference_maps")
+        found = {name: outputs[name] for name in names if outputs.get(name) is not None}
+        return found | {"target_sizes": model_inputs["target_sizes"]}
 
     def postprocess(self, model_outputs: dict[str, Any], **thresholds: float) -> dict[str, Any]:  # type: ignore[override]
         """The result of one image, at its own size."""
@@ -130,3 +158,12 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         """Saves model, processor and code, so that `pipeline(..., trust_remote_code=True)` loads the folder."""
         super().save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
+
+
+def _as_images(inputs: Any) -> list[Any]:
+    """The images of a list, or of a folder by their suffixes."""
+    if isinstance(inputs, str | os.PathLike) and Path(inputs).is_dir():
+        return sorted(str(path) for path in Path(inputs).iterdir() if path.name.lower().endswith(IMAGE_SUFFIXES))
+    if isinstance(inputs, ImageSource) or not isinstance(inputs, Sized):
+        raise ValueError('`references="mutual"` needs a list of images, or a folder of them.')
+    return list(inputs)  # type: ignore[call-overload]

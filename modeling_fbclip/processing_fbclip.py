@@ -25,6 +25,7 @@ Size = tuple[int, int]  # height and width in pixels
 
 DEFAULT_IMAGE_SIZE = 518
 PLACEHOLDER = "X"  # a learnable vector replaces the embedding of this word
+BORDER = 0.5  # where references map the border between normal and anomalous
 TOP_SHARE = 0.01  # of the pixels; their mean is the score "map_top1"
 SCORES = ("cls", "map_max", "map_top1")
 # Arguments of `from_pretrained` that apply to the image processor and the tokenizer.
@@ -58,6 +59,8 @@ class FBCLIPProcessor(ProcessorMixin):
         pixel_threshold (`float` in `[0, 1]`, defaults to 0.5): A pixel is anomalous from this value of the map on.
         category_thresholds (`dict[str, dict[str, float]]`, *optional*): `threshold` and `pixel_threshold` of single
             categories, as `fbclip calibrate --per-category` finds them.
+        thresholds_with_references (`bool`, defaults to `False`): Whether these thresholds were set with references.
+            Results of the other kind take 0.5, which with references is the border that these set themselves.
         prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
         white_level (`float`, *optional*): The value of white in images of more than 8 bits, such as 4095 for a camera
@@ -84,6 +87,7 @@ class FBCLIPProcessor(ProcessorMixin):
         context_length: int = 77,
         white_level: float | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
+        thresholds_with_references: bool = False,
     ) -> None:
         if image_processor is None or image_size is not None:
             image_processor = _resized(image_processor, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
@@ -117,6 +121,7 @@ class FBCLIPProcessor(ProcessorMixin):
         if not max_megapixels > 0:
             raise ValueError(f"`max_megapixels` is {max_megapixels}, but must be above 0.")
         self.max_megapixels = float(max_megapixels)
+        self.thresholds_with_references = thresholds_with_references
 
     @classmethod
     def from_config(cls, config: FBCLIPConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> "FBCLIPProcessor":
@@ -139,6 +144,12 @@ class FBCLIPProcessor(ProcessorMixin):
     def image_size(self) -> Size:
         """Height and width in pixels that images are resized to."""
         return self.image_processor.size["height"], self.image_processor.size["width"]
+
+    def general_thresholds(self, with_references: bool) -> dict[str, float]:
+        """The `threshold` and `pixel_threshold` of images of no category, compared with references or not."""
+        if with_references != self.thresholds_with_references:  # they were set for other numbers
+            return {"threshold": BORDER, "pixel_threshold": BORDER}
+        return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold}
 
     def thresholds_of(self, category: str) -> dict[str, float]:
         r"""
@@ -299,7 +310,8 @@ class FBCLIPProcessor(ProcessorMixin):
                 shape `(batch_size, grid_height, grid_width)`, of any floating-point type, on any device.
             target_sizes (`list[tuple[int, int]]` or `torch.Tensor` of shape `(batch_size, 2)`, *optional*): Height and
                 width of each image in pixels. Defaults to `image_size` for all.
-            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's.
+            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's; to 0.5 if these
+                were set with references and the outputs are without, or the reverse.
 
         Returns:
             `list[dict]`: For each image `score` (`float` in `[0, 1]`), `label` (`"anomalous"` if the score is at least
@@ -309,8 +321,9 @@ class FBCLIPProcessor(ProcessorMixin):
         Raises:
             `ValueError`: There is not one size an image, a threshold is out of range or an output is not finite.
         """
-        threshold = _probability("threshold", self.threshold if threshold is None else threshold)
-        pixel_threshold = self.pixel_threshold if pixel_threshold is None else pixel_threshold
+        general = self.general_thresholds(_has_references(outputs))
+        threshold = _probability("threshold", general["threshold"] if threshold is None else threshold)
+        pixel_threshold = general["pixel_threshold"] if pixel_threshold is None else pixel_threshold
         pixel_threshold = _probability("pixel_threshold", pixel_threshold)
         maps = self._smoothed_maps(outputs)
         scores = self._image_scores(outputs, maps)
@@ -326,8 +339,8 @@ class FBCLIPProcessor(ProcessorMixin):
 
     def image_scores(self, outputs: Mapping[str, Tensor]) -> Tensor:
         r"""
-        The score of each image, of the kind `score`: of shape `(batch_size,)`, in `[0, 1]`, on the CPU. `outputs` and
-        errors are those of [`~FBCLIPProcessor.post_process_anomaly_detection`].
+        The score of each image, of the kind `score`, with references the joint one: of shape `(batch_size,)`, in
+        `[0, 1]`, on the CPU. `outputs` and errors are those of [`~FBCLIPProcessor.post_process_anomaly_detection`].
         """
         return self._image_scores(outputs, self._smoothed_maps(outputs))
 
@@ -336,6 +349,8 @@ class FBCLIPProcessor(ProcessorMixin):
         return smooth_maps(resize_maps(maps, self.image_size), self.smoothing_sigma).clamp(0, 1)
 
     def _image_scores(self, outputs: Mapping[str, Tensor], maps: Tensor) -> Tensor:
+        if _has_references(outputs):
+            return _finite(outputs["image_scores"])
         pixels = maps.flatten(1)
         if self.score == "map_max":
             return pixels.amax(dim=1)
@@ -419,6 +434,10 @@ def _stacked(name: str, arrays: list[np.ndarray]) -> np.ndarray:
     if len(shapes) > 1:
         raise ValueError(f"`{name}` of the shapes {shapes} make no batch; resize, or pass `return_tensors=None`.")
     return np.stack(arrays)
+
+
+def _has_references(outputs: Mapping[str, Tensor]) -> bool:
+    return outputs.get("reference_scores") is not None
 
 
 def _finite(output: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from benchmark_detect import measure_detect
+from benchmark_reference_cost import measure_references
 from evaluation.benchmark_aupro import measure_aupro
 from reference import reference_head
 from rich.console import Console
@@ -59,7 +60,7 @@ def main() -> None:
     config = FBCLIPConfig(**(SMALL if arguments.small else {}))
     model = FBCLIPModel(config).eval().to(device)
     training = measure_training(model, measure)
-    flops = count_flops(model)
+    flops, references = count_flops(model), measure_references(model)
     rows = []
     dtypes = [torch.float32, torch.bfloat16, *([torch.float16] if device.type == "cuda" else [])]
     if not computes_bfloat16(device.type):
@@ -78,6 +79,7 @@ def main() -> None:
         "training": training,
         "aupro": measure_aupro(),
         "detect": measure_detect(config),
+        "references": references,
         "ratios": [ratios(rows[start : start + len(PARTS)]) for start in range(0, len(rows), len(PARTS))],
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -229,6 +231,9 @@ def print_report(report: dict[str, Any], output: Path) -> None:
     for part, figures in report["detect"].items():
         for name, value in figures.items():
             console.print(f"fbclip detect, {part}, {name}: {value:.3g}")
+    whole = next(row["seconds"] for row in report["measurements"] if row["part"] == "whole model")
+    for count, seconds in report["references"].items():
+        console.print(f"{count} references add {seconds:.2f} s to an image, {100 * seconds / whole:.0f} %, in float32")
     console.print(f"Written to {output}")
 
 

@@ -298,3 +298,23 @@ def reference_head(
     """Image scores (B,) and anomaly maps (B, h, w) from the tokens of the feature layers."""
     stages = head_stages(layer_tokens, text_features, grid, parameters, visual_projection, config)
     return stages["image_scores"], stages["anomaly_maps"]
+
+
+def nearest_distances(tokens: Tensor, others: Tensor, reach: tuple[int, int], own: bool = False) -> Tensor:
+    """
+    Half of 1 minus the cosine to the nearest patch of another image (L, h, w, D) within `reach` rows and columns; in
+    its own image, outside the 3 × 3 patches around: (L, h, w).
+    """
+    layers, height, width, _ = tokens.shape
+    distances = torch.ones(layers, height, width, dtype=tokens.dtype)
+    for layer in range(layers):
+        for y in range(height):
+            for x in range(width):
+                for other_y in range(height):
+                    for other_x in range(width):
+                        rows, columns = abs(y - other_y), abs(x - other_x)
+                        if rows > reach[0] or columns > reach[1] or (own and rows <= 1 and columns <= 1):
+                            continue
+                        distance = (1 - tokens[layer, y, x] @ others[layer, other_y, other_x]) / 2
+                        distances[layer, y, x] = min(distances[layer, y, x], distance)
+    return distances

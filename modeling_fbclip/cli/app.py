@@ -15,8 +15,11 @@ from modeling_fbclip.cli.detect import detect
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.evaluate import evaluate
 from modeling_fbclip.cli.push import push
+from modeling_fbclip.cli.remember import remember
 from modeling_fbclip.cli.train import train
 from modeling_fbclip.common.messages import one_line
+
+MANY = "--shots"  # takes several numbers
 
 app = typer.Typer(
     help="Zero-shot anomaly detection and localisation with FB-CLIP.",
@@ -29,6 +32,7 @@ app.command()(detect)
 app.command()(convert)
 app.command()(evaluate)
 app.command()(calibrate)
+app.command()(remember)
 app.command()(train)
 app.command()(demo)
 app.command()(push)
@@ -51,13 +55,22 @@ def _options(
     pass
 
 
+def _spread(arguments: list[str]) -> list[str]:
+    """`--shots 1 2 4` as `--shots 1 --shots 2 --shots 4`, which is the form that the parser knows."""
+    spread: list[str] = []
+    for argument in arguments:
+        follows = len(spread) > 1 and spread[-2] == MANY and spread[-1].isdecimal()
+        spread += [MANY, argument] if follows and argument.isdecimal() else [argument]
+    return spread
+
+
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit status. A user's mistake is told in one line on stderr."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be valid text
     try:
         with blamed_on(None):
-            return app(args=arguments or ["--help"], prog_name="fbclip", standalone_mode=False) or 0
+            return app(args=_spread(arguments) or ["--help"], prog_name="fbclip", standalone_mode=False) or 0
     except typer.TyperException as error:
         typer.echo(f"fbclip: {one_line(error.format_message())}", err=True)
         return error.exit_code

@@ -105,6 +105,7 @@ def calibrate(
             batch_size,
             on_image=partial(progress.update, 1),
             digests=digests,
+            references=detector.references,
         )
     about: dict[str, Any] = {"hub_id": chosen.hub_id, "split": chosen.split, "criterion": criterion}
     if criterion == "conformal":

@@ -77,12 +77,12 @@ def convert(
     given = {name: value for name, value in overrides.items() if value is not None}
 
     from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
-    from modeling_fbclip.common.digests import file_sha256
     from modeling_fbclip.common.files import written_aside
     from modeling_fbclip.common.hub import asking_hub
     from modeling_fbclip.common.provenance import CONVERSION_RECORD
     from modeling_fbclip.conversion_fbclip import read_source_domain
     from modeling_fbclip.detection.loading import quieten_libraries, require_folder_or_hub_id
+    from modeling_fbclip.digests_fbclip import file_sha256
 
     quieten_libraries()
     require_folder_or_hub_id(clip)

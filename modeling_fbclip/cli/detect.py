@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,6 +60,18 @@ def detect(
     ] = None,
     model: Model = None,
     output: Annotated[Path, typer.Option(help="Folder for overlays, maps and files of rows.")] = Path("outputs"),
+    references: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Good images of the product to compare with: a file, folder or glob; may be repeated.",
+            show_default="the model's, if it has some",
+        ),
+    ] = None,
+    mutual: Annotated[
+        bool, typer.Option("--mutual", help="Compare the images with one another; a third may be anomalous.")
+    ] = False,
+    mutual_sample: Annotated[int, typer.Option(min=8, help="Images that each is compared with, by --mutual.")] = 32,
+    seed: Annotated[int, typer.Option(help="Of the choice of these images.")] = 0,
     overlays: Annotated[bool, typer.Option(help="Whether overlays are written.")] = True,
     maps: Annotated[bool, typer.Option(help="Whether maps are written.")] = True,
     threshold: Annotated[
@@ -105,6 +118,8 @@ def detect(
       fbclip detect photo.jpg parts/ 'scans/*.png' --output heatmaps
       fbclip detect --data user/parts --streaming --no-maps --resume
       find . -name '*.png' -size +1k | fbclip detect --stdin
+      fbclip detect parts/ --references good/
+      fbclip detect parts/ --mutual
     """
     from modeling_fbclip.common.listing import describe
     from modeling_fbclip.detection.processes import ALONE, join_processes
@@ -124,7 +139,9 @@ def detect(
         require_writable(output)
 
     from modeling_fbclip.common.own_results import mark_results
+    from modeling_fbclip.common.progress import progress_bar
     from modeling_fbclip.detection.loading import load_detector
+    from modeling_fbclip.detection.references import make_mutual_references, make_references
     from modeling_fbclip.detection.results import Results
     from modeling_fbclip.detection.run import Seen, detect_all
     from modeling_fbclip.detection.sources import open_data
@@ -138,6 +155,16 @@ def detect(
     images = (item.source for batch in source.batches(ALONE) for item in batch)
     own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
     detector = load_detector(model, device or processes.device, dtype, own)
+    if mutual and references:
+        raise typer.BadParameter("compare with --references or by --mutual, not both", param_hint="--mutual")
+    with progress_bar(None, "references", visible=processes.is_main) as progress:
+        tell_one = partial(progress.update, 1)
+        if references:
+            with blamed_on("--references"):
+                detector.references = make_references(detector, references, output, tell_one)
+        elif mutual:
+            with blamed_on("--mutual"):
+                detector.references = make_mutual_references(detector, source, mutual_sample, seed, tell_one)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
     detector.thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:
@@ -228,12 +255,12 @@ def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[], obje
 
 def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
     detector = results.detector
-    total, processor = seen.categories.total(), detector.processor
+    total = seen.categories.total()
     counts = [f"{total} image{'s' * (total != 1)}", f"{seen.outcomes['anomalous']} anomalous"]
     if seen.outcomes["error"]:
         counts.append(f"{seen.outcomes['error']} failed")
-    limit = f"score from {detector.thresholds.get('threshold', processor.threshold):.3f} on"
-    known = set(processor.category_thresholds or {})
+    limit = f"score from {detector.thresholds_of(None)['threshold']:.3f} on"
+    known = detector.known_categories()
     if "threshold" not in detector.thresholds and known.intersection(seen.categories):
         strangers = sorted(set(seen.categories) - known)
         limit = "score from the category's threshold on"

@@ -27,6 +27,7 @@ from modeling_fbclip.cli.options import (
     processor_settings,
     tell_leftovers,
 )
+from modeling_fbclip.cli.shots import measure_shots
 from modeling_fbclip.cli.stdout import take_each
 from modeling_fbclip.common.files import require_writable, written_aside
 
@@ -60,6 +61,19 @@ def evaluate(
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
+    shots: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            metavar="N…",
+            help="Numbers of good images of each category to compare with, such as 1 2 4.",
+            show_default="the texts alone",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many times the good images are drawn.")] = 3,
+    mutual: Annotated[
+        bool, typer.Option("--mutual", help="Compare the images of each category with one another.")
+    ] = False,
     form: Annotated[ReportFormat, typer.Option("--format", help="Form of the report on stdout.")] = "table",
     plots: Annotated[
         Path | None,
@@ -77,6 +91,7 @@ def evaluate(
     \b
     Example:
       fbclip evaluate data/mvtec --output report.json --plots figures
+      fbclip evaluate data/mvtec --shots 1 2 4 --seeds 3
     """
     for option, target in (("--output", output), ("--rows", rows), ("--plots", plots)):
         if target is not None:
@@ -101,6 +116,13 @@ def evaluate(
     processes = join_processes()
     own = processor_settings(images_of(dataset), white_level, max_megapixels, score, processes.is_main)
     detector = load_detector(model, device or processes.device, dtype, own)
+    if shots or mutual:
+        if streaming or plots is not None or rows is not None:
+            option = "--streaming" if streaming else "--plots" if plots is not None else "--rows"
+            raise typer.BadParameter("does not go with --shots and --mutual", param_hint=option)
+        good = _good_images(data, layout, category, named)
+        measure_shots(detector, dataset, good, shots or [], seeds, mutual, size, form, output)
+        return
     total = None if streaming else -(-len(dataset) // processes.size)
     with ExitStack() as unfinished, progress_bar(total, "evaluate", visible=processes.is_main) as progress:
         figures = None
@@ -117,6 +139,7 @@ def evaluate(
             plots=figures,
             on_image=partial(progress.update, 1),
             with_rows=True,
+            references=detector.references,
         )
         finished = unfinished.pop_all()
     if not processes.is_main:
@@ -144,6 +167,16 @@ def _give_out(
         partial(_write, "--rows", rows, to_csv(images[0], images) if is_csv else to_json(images)),
         partial(keep, images),
     )
+
+
+def _good_images(data: str, layout: str | None, category: list[str] | None, columns: dict[str, str]) -> Any:
+    """The images for training, if there are any: references are drawn from the good ones."""
+    from modeling_fbclip.data import load_anomaly_dataset
+
+    try:
+        return load_anomaly_dataset(data, "train", layout=layout, category=category, columns=columns)
+    except ValueError:
+        return None
 
 
 def _write(option: str, target: Path | None, text: str) -> None:

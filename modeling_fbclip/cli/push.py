@@ -42,6 +42,9 @@ def push(
             show_default="evaluation.json in MODEL_DIR, if any",
         ),
     ] = None,
+    with_references: Annotated[
+        bool, typer.Option("--with-references", help="Publish what the model remembers of good images, too.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the files of model and Space; upload nothing.")
     ] = False,
@@ -81,7 +84,7 @@ def push(
     staged_space = space or (EXAMPLE_SPACE if dry_run else None)
     with blamed_on("--stage"), staging_folder(stage) as folder:
         with blamed_on("MODEL_DIR"):
-            files = stage_folders(source, repo_id, folder, staged_space, evaluation)
+            files = stage_folders(source, repo_id, folder, staged_space, evaluation, with_references)
         with blamed_on(None):
             pushed = [] if dry_run else upload_folders(folder, repo_id, space, private, revision)
     _write(files, pushed, form)

@@ -42,7 +42,7 @@ def recorded_images(model: "FBCLIPModel", name: str = TRAINING_RECORD) -> frozen
         `ValueError`: The record is damaged.
     """
     try:
-        file = _find(model, name)
+        file = find_beside(model, name)
     except OSError as error:
         work = "trained" if name == TRAINING_RECORD else "calibrated"
         logger.warning("It is unknown which images the model was %s on. %s", work, error)
@@ -66,7 +66,7 @@ def trained_on(model: "FBCLIPModel") -> str | None:
         `ValueError`: The record is damaged.
     """
     try:
-        file = _find(model, CONVERSION_RECORD)
+        file = find_beside(model, CONVERSION_RECORD)
     except OSError as error:
         logger.warning("It is unknown which data set the model was trained on. %s", error)
         return None
@@ -82,7 +82,7 @@ def copy_records(model: "FBCLIPModel", folder: Path, names: Sequence[str] = RECO
     """Copies a model's records from the place that it was loaded from. Warns if the Hub cannot be asked for one."""
     for name in names:
         try:
-            file = _find(model, name)
+            file = find_beside(model, name)
         except OSError as error:
             logger.warning("The record is not copied. %s", error)
             continue
@@ -94,13 +94,13 @@ def copy_weights(model: "FBCLIPModel", folder: Path) -> bool:
     """Copies the files of a model's weights, bit for bit. Whether all are there: a model may be made in memory."""
     for first in (WEIGHTS, f"{WEIGHTS}.index.json"):
         try:
-            file = _find(model, first)
+            file = find_beside(model, first)
         except OSError:  # the Hub cannot be asked; the local copy has one of the two
             continue
         if file is not None:
             parts = [] if first == WEIGHTS else sorted(set(read_record(file)["weight_map"].values()))
             for name in (first, *parts):
-                found = _find(model, name)
+                found = find_beside(model, name)
                 if found is None:
                     return False
                 shutil.copyfile(found, folder / name)
@@ -108,7 +108,7 @@ def copy_weights(model: "FBCLIPModel", folder: Path) -> bool:
     return False
 
 
-def _find(model: "FBCLIPModel", file_name: str) -> Path | None:
+def find_beside(model: "FBCLIPModel", file_name: str) -> Path | None:
     """A file from the folder or the Hub repository of a model, if it is there. OSError if the Hub cannot be asked."""
     loaded_from = getattr(model, "loaded_from", None)  # older code on the Hub does not have it
     if loaded_from is None:

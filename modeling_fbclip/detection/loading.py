@@ -15,6 +15,7 @@ from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.common.hub import asking_hub, is_hub_id
 from modeling_fbclip.common.messages import ArgumentError, one_line
 from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.references import references_beside
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,11 @@ def load_detector(
     for name, value in (own or {}).items():
         if value is not None:
             setattr(processor, name, value)
-    return Detector(on_device(model, target), processor)
+    try:
+        references = references_beside(model, processor)
+    except (OSError, ValueError) as error:
+        raise ArgumentError("model", f"{model_name}: {one_line(error)}") from error
+    return Detector(on_device(model, target), processor, references=references)
 
 
 def on_device(model: FBCLIPModel, device: torch.device | None = None) -> FBCLIPModel:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from modeling_fbclip.common.digests import preprocessing_of, weights_digest
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.messages import one_line
 from modeling_fbclip.detection.detector import Detector, Outputs
@@ -15,6 +14,7 @@ from modeling_fbclip.detection.image_finder import absolute
 from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
 from modeling_fbclip.detection.rows import Row
 from modeling_fbclip.detection.sources import Item
+from modeling_fbclip.digests_fbclip import preprocessing_of, weights_digest
 
 OVERLAY_SUFFIX = ".overlay.png"
 MAP_SUFFIX = ".map.png"
@@ -54,6 +54,7 @@ class Results(NamedTuple):
         names = ("image_size", "smoothing_sigma", "threshold", "score", "pixel_threshold", "category_thresholds")
         return {
             "weights": weights_digest(network),
+            "references": None if self.detector.references is None else self.detector.references.digest(),
             "dtype": str(network.dtype),
             **preprocessing_of(processor),
             **{name: getattr(processor, name) for name in names},

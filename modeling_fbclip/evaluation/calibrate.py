@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset
 
-from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.data.decoding import row_name, undecoded
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.run import run_model
 from modeling_fbclip.detection.sources import Item, image_of, in_batches
+from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.evaluation.conformal import conformal_threshold, images_needed, require_enough
 from modeling_fbclip.evaluation.metrics import pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
@@ -21,6 +21,7 @@ from modeling_fbclip.evaluation.ranking import Ranking
 from modeling_fbclip.images_fbclip import ImageSource
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.references_fbclip import FBCLIPReferences
 
 Criterion = Literal["conformal", "f1_max", "youden"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
@@ -50,6 +51,7 @@ def calibrate(
     target_fpr: float = 0.01,
     batch_size: int = 4,
     on_image: Callable[[], object] | None = None,
+    references: FBCLIPReferences | None = None,
 ) -> Calibration:
     r"""
     Sets the processor's thresholds from normal images only. At most `target_fpr` of new normal images from the same
@@ -65,6 +67,8 @@ def calibrate(
         target_fpr (`float` in `(0, 1)`, defaults to 0.01): The highest allowed false positive rate.
         batch_size (`int`, defaults to 4): Images that the model gets at once.
         on_image (callable, *optional*): Called after each image.
+        references ([`FBCLIPReferences`], *optional*): What the images are compared with. They should not be among
+            them.
 
     Returns:
         [`Calibration`]: The thresholds that were set.
@@ -79,8 +83,10 @@ def calibrate(
     items = (
         Item(0, index, f"images[{index}]", None, partial(_given, image)) for index, image in enumerate(normal_images)
     )
-    calibration = _conformal(_measure(Detector(model, processor), items, batch_size, on_image), target_fpr)
+    detector = Detector(model, processor, references=references)
+    calibration = _conformal(_measure(detector, items, batch_size, on_image), target_fpr)
     processor.threshold, processor.pixel_threshold, _ = calibration
+    processor.thresholds_with_references = references is not None
     return calibration
 
 
@@ -94,6 +100,7 @@ def calibrate_dataset(
     batch_size: int = 4,
     on_image: Callable[[], object] | None = None,
     digests: set[str] | None = None,
+    references: FBCLIPReferences | None = None,
 ) -> dict[str, Calibration]:
     r"""
     Sets the processor's thresholds from a data set: from its normal images as [`calibrate`] does, or to the best ones
@@ -101,8 +108,8 @@ def calibrate_dataset(
     need memory for the map of every image at the processor's `image_size`: 2.5 MB at 518 × 518 pixels.
 
     Args:
-        model, processor, batch_size, on_image: As for [`calibrate`]. Without masks, labels leave `pixel_threshold`
-            unchanged.
+        model, processor, batch_size, on_image, references: As for [`calibrate`]. Without masks, labels leave
+            `pixel_threshold` unchanged.
         dataset (`datasets.Dataset`): Columns as for [`evaluate`].
         criterion (`str`, defaults to `"conformal"`): `"conformal"` as [`calibrate`], `"f1_max"` for the largest F1, or
             `"youden"` for the largest recall minus false positive rate, which does not depend on the share of
@@ -120,7 +127,7 @@ def calibrate_dataset(
     """
     if criterion not in CRITERIA:
         raise ValueError(f"`criterion` is {criterion!r}, but must be one of {', '.join(map(repr, CRITERIA))}.")
-    detector, labels = Detector(model, processor), np.asarray(dataset["label"])
+    detector, labels = Detector(model, processor, references=references), np.asarray(dataset["label"])
     groups = dict(_groups(dataset, per_category))
     for name, rows in groups.items():
         with _naming(name):
@@ -141,6 +148,7 @@ def calibrate_dataset(
             else:
                 found[name] = _labelled([predictions[row] for row in rows], criterion, processor.pixel_threshold)
     processor.threshold, processor.pixel_threshold, _ = found[EVERYTHING]
+    processor.thresholds_with_references = references is not None
     if digests is not None:
         seen = measured if criterion == "conformal" else predictions
         digests.update(str(one.digest) for one in seen.values())

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from modeling_fbclip.common.files import written_aside
-from modeling_fbclip.common.provenance import CALIBRATION_RECORD, copy_records, copy_weights
+from modeling_fbclip.common.provenance import CALIBRATION_RECORD, copy_records
 from modeling_fbclip.detection.detector import Detector
-from modeling_fbclip.modeling_fbclip import FBCLIPModel
+from modeling_fbclip.detection.remembering import save_unchanged
 
 
 def save_calibrated(
@@ -31,14 +31,9 @@ def save_calibrated(
     with written_aside(folder) as aside:
         aside.mkdir()
         if not in_place:
-            _save_model(detector.model, aside)
+            save_unchanged(detector.model, aside)
             copy_records(detector.model, aside)
+            if detector.references is not None:
+                detector.references.save_pretrained(aside)
         detector.processor.save_pretrained(aside)
         (aside / CALIBRATION_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def _save_model(model: FBCLIPModel, folder: Path) -> None:
-    # Configuration and code come first: saving removes other files of weights.
-    model.save_pretrained(folder, include_clip=model.config.includes_clip, state_dict={})
-    if not copy_weights(model, folder):
-        model.save_pretrained(folder)

@@ -22,6 +22,7 @@ from modeling_fbclip.evaluation.metrics import mean_metrics
 from modeling_fbclip.evaluation.predict import Prediction, predict
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.references_fbclip import FBCLIPReferences
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def evaluate(
     plots: str | Path | None = None,
     on_image: Callable[[], object] | None = None,
     with_rows: bool = False,
+    references: FBCLIPReferences | None = None,
 ) -> dict[str, Any]:
     r"""
     Evaluates a model as in the paper (section 4, with the details of the released code). Maps are upsampled to `size`
@@ -66,6 +68,7 @@ def evaluate(
         plots (path, *optional*): Folder for figures of each category and overlays of its worst errors.
         on_image (callable, *optional*): Called after each image.
         with_rows (`bool`, defaults to `False`): Whether the report has `rows`, too.
+        references ([`FBCLIPReferences`], *optional*): What the images are compared with, beside the texts.
 
     Returns:
         `dict`: `mean` and `categories` (by name) as from [`compute_metrics`]; `counts` by category; `settings`;
@@ -88,7 +91,7 @@ def evaluate(
     records = {overlap: recorded_images(model, name) for overlap, name in OVERLAPS.items()}
     digests = {overlap: record for overlap, record in records.items() if isinstance(record, frozenset)}
     processes = join_processes()
-    detector = Detector(model, processor)
+    detector = Detector(model, processor, references=references)
     threads = THREADS if num_workers is None else max(1, num_workers)
     with_digests = any(digests.values())
     predictions = predict(
@@ -144,6 +147,7 @@ def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_s
         "smoothing_sigma": evaluation_processor.smoothing_sigma,
         "image_size": list(detector.processor.image_size),
         "score": detector.processor.score,
+        "references": 0 if detector.references is None else len(detector.references),
         "batch_size": batch_size,
         "dtype": str(detector.model.dtype).removeprefix("torch."),
         "device": detector.model.device.type,

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
 
-from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.data.decoding import open_image, read_truth, row_name, undecoded
 from modeling_fbclip.data.oddities import mask_problems
 from modeling_fbclip.detection.detector import Detector
@@ -19,6 +18,7 @@ from modeling_fbclip.detection.processes import ALONE, Processes
 from modeling_fbclip.detection.run import read_ahead
 from modeling_fbclip.detection.sources import Item, in_batches
 from modeling_fbclip.detection.threads import THREADS
+from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.evaluation.metrics import BoolArray, MaskArray
 from modeling_fbclip.evaluation.ranking import FloatArray
 from modeling_fbclip.masks_fbclip import resize_mask
@@ -85,7 +85,10 @@ def predict(
         raise ValueError(
             f"The data set has the columns {', '.join(columns)}, but lacks {' and '.join(sorted(missing))}."
         )
-    read = partial(_read, detector=detector, evaluation_processor=evaluation_processor, with_digests=with_digests)
+
+    def read(item: Item) -> Sample:
+        return read_sample(item.source(), item.position, detector, evaluation_processor.image_size, with_digests)
+
     seen = set()
     for category, items in groupby(_items(dataset), attrgetter("category")):
         if category in seen:
@@ -120,21 +123,20 @@ def _items(dataset: Dataset | IterableDataset) -> Iterator[Item]:
         yield Item(0, index, "", str(categories[index]), partial(rows.__getitem__, index))
 
 
-def _read(item: Item, detector: Detector, evaluation_processor: FBCLIPProcessor, with_digests: bool) -> Sample:
-    row = item.source()
-    name = row_name(row, item.position)
+def read_sample(row: Row, index: int, detector: Detector, size: tuple[int, int], with_digest: bool = False) -> Sample:
+    """The truth about a data set's row, its mask at a height and width, and the model's input for its image."""
+    name = row_name(row, index)
     image = detector.processor.read_image(open_image(row["image"], name), name)
-    label, truth = _label(row, name), read_truth(row, item.position, detector.processor.max_megapixels)
-    size, mask = evaluation_processor.image_size, None
+    label, truth = _label(row, name), read_truth(row, index, detector.processor.max_megapixels)
+    mask = None
     problems: tuple[str, ...] = ()
     if truth is not None:
         mask = resize_mask(truth.pixels, size)[0].astype(np.int8)
         problems = tuple(mask_problems(truth, (image.height, image.width), label, size))
     elif not label:
         mask = np.zeros(size, np.int8)
-    digest = image_digest(image) if with_digests else None
-    truths = Truth(item.position, name, row.get("defect"), digest, label, mask, problems)
-    return truths, detector.prepare(image)
+    digest = image_digest(image) if with_digest else None
+    return Truth(index, name, row.get("defect"), digest, label, mask, problems), detector.prepare(image)
 
 
 def _predict(samples: list[Sample], detector: Detector, evaluation_processor: FBCLIPProcessor) -> Iterator[Prediction]:

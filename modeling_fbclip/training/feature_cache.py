@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from modeling_fbclip.backbone_fbclip import vision_layer_tokens
-from modeling_fbclip.common.digests import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.data.decoding import open_image, row_name
 from modeling_fbclip.detection.processes import Processes
+from modeling_fbclip.digests_fbclip import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.disk import writing

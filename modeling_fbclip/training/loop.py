@@ -11,9 +11,9 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
-from modeling_fbclip.common.digests import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.common.provenance import recorded_images
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
+from modeling_fbclip.digests_fbclip import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments

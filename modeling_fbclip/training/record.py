@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.common.provenance import UNKNOWN_BEFORE
@@ -21,6 +20,7 @@ from modeling_fbclip.data.oddities import mask_problems, tell
 from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
+from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 PACKAGES = ("modeling-fbclip", "torch", "transformers", "accelerate", "datasets", "numpy", "pillow", "safetensors")

@@ -8,8 +8,8 @@ from datasets import Dataset, Features, Image, Value
 from PIL import Image as PILImage
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.provenance import recorded_images
+from modeling_fbclip.digests_fbclip import image_digest
 
 
 @pytest.fixture

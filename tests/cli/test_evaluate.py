@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.provenance import TRAINING_RECORD
+from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES
 
 

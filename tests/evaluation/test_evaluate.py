@@ -16,8 +16,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from modeling_fbclip import FBCLIPModel
-from modeling_fbclip.common.digests import image_digest
 from modeling_fbclip.common.provenance import CONVERSION_RECORD, TRAINING_RECORD
+from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.evaluation import compute_metrics, evaluate
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES, mean_metrics
 

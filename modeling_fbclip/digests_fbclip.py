@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
-    from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+    from .processing_fbclip import FBCLIPProcessor
 
 DIGEST_BYTES = 16
 

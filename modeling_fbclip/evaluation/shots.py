@@ -1,0 +1,229 @@
+"""What references bring: a few good images of each category, drawn several times, or all images of it mutually."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from modeling_fbclip.data.decoding import open_image, row_name, undecoded
+from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
+from modeling_fbclip.evaluation.metrics import METRIC_NAMES, Metrics, compute_metrics, mean_metrics
+from modeling_fbclip.evaluation.predict import (
+    NO_CATEGORY,
+    Prediction,
+    Truth,
+    masked_maps,
+    read_sample,
+    scores_and_labels,
+)
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.references_fbclip import FBCLIPReferences, make_mutual
+
+MUTUAL = "mutual"
+ZERO_SHOT = "zero-shot"
+
+
+class Draw(NamedTuple):
+    """Metrics with the references of one draw, and of the same images by the texts alone."""
+
+    metrics: Metrics
+    by_texts: Metrics
+
+
+class Trial(NamedTuple):
+    """
+    One way to judge the images of a category.
+
+    Args:
+        name: the number of references, `zero-shot` or `mutual`.
+        references: what images are compared with; `None` for the texts alone.
+        drawn: the images of the data set that are in them, which are left out.
+    """
+
+    name: str
+    references: FBCLIPReferences | None
+    drawn: frozenset[int]
+
+
+def evaluate_shots(
+    detector: Detector,
+    dataset: Dataset,
+    good: Dataset | None,
+    shots: Sequence[int] = (1, 2, 4),
+    seeds: int = 3,
+    mutual: bool = False,
+    size: int = EVALUATION_SIZE,
+    on_image: Callable[[], object] | None = None,
+) -> dict[str, Any]:
+    r"""
+    Measures a model on each category by the texts alone, and with references of that category. An image goes through
+    the model once.
+
+    Args:
+        detector ([`Detector`]): The model with its processor. Its own references are not used.
+        dataset (`datasets.Dataset`): The images to measure on, as for [`evaluate`].
+        good (`datasets.Dataset`, *optional*): Good images to draw from. A category without one there draws from
+            `dataset`, and the images drawn leave the test.
+        shots (`list[int]`): Numbers of references.
+        seeds (`int`, defaults to 3): How many times each number is drawn.
+        mutual (`bool`, defaults to `False`): Whether the images of a category judge one another as well, in one draw.
+        size (`int`, defaults to 518): Height and width that maps are compared at.
+        on_image (callable, *optional*): Called after each image that is measured.
+
+    Returns:
+        `dict`: `categories` by name and their `mean`, each with metrics by the name of the trial (`"zero-shot"`,
+        `"1"`, `"2"` …, `"mutual"`): `mean` and `std` over the draws, as from [`compute_metrics`], and `zero_shot`, the
+        mean of the same images by the texts alone; `settings`.
+
+    Raises:
+        `ValueError`: A category has too few good images, or an image cannot be read.
+    """
+    categories: dict[str, dict[str, list[Draw]]] = {}
+    for name, rows in _by_category(dataset).items():
+        sources = _good_rows(good, dataset, name, rows)
+        trials = list(_trials(detector, sources, dataset, rows, shots, seeds, mutual))
+        categories[name] = _measure(detector, dataset, rows, trials, size, on_image)
+    names = list(next(iter(categories.values())))
+    means = {name: _mean_draws([found[name] for found in categories.values()]) for name in names}
+    return {
+        "mean": {name: _summary(draws) for name, draws in means.items()},
+        "categories": {
+            category: {name: _summary(draws) for name, draws in found.items()}
+            for category, found in categories.items()
+        },
+        "settings": {"shots": list(shots), "seeds": seeds, "mutual": mutual, "size": size},
+    }
+
+
+def _mean_draws(categories: list[list[Draw]]) -> list[Draw]:
+    """The mean over the categories, draw by draw."""
+    return [
+        Draw(mean_metrics(draw.metrics for draw in draws), mean_metrics(draw.by_texts for draw in draws))
+        for draws in zip(*categories, strict=True)
+    ]
+
+
+def _by_category(dataset: Dataset) -> dict[str, list[int]]:
+    names = dataset["category"] if "category" in dataset.column_names else [None] * len(dataset)
+    rows: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
+        rows[NO_CATEGORY if name is None else str(name)].append(index)
+    return dict(rows)
+
+
+class _Good(NamedTuple):
+    """Good images to draw from: rows of a data set, and whether they are rows of the measured one."""
+
+    dataset: Dataset
+    rows: list[int]
+    is_measured: bool
+
+
+def _good_rows(good: Dataset | None, dataset: Dataset, name: str, rows: list[int]) -> _Good:
+    if good is not None:
+        labels = good["label"]
+        found = [row for row in _by_category(good).get(name, []) if not labels[row]]
+        if found:
+            return _Good(good, found, False)
+    labels = dataset["label"]
+    return _Good(dataset, [row for row in rows if not labels[row]], True)
+
+
+def _trials(
+    detector: Detector, good: _Good, dataset: Dataset, rows: list[int], shots: Sequence[int], seeds: int, mutual: bool
+) -> Iterator[Trial]:
+    yield Trial(ZERO_SHOT, None, frozenset())
+    for count in shots:
+        if len(good.rows) < count + good.is_measured:
+            raise ValueError(f"{count} references need more good images than the {len(good.rows)} of a category.")
+        for seed in range(seeds):
+            drawn = np.random.default_rng(seed).choice(good.rows, count, replace=False).tolist()
+            images = [_source(good.dataset, row) for row in drawn]
+            bank = FBCLIPReferences.from_images(
+                detector.model, detector.processor, [image() for image in images], [str(row) for row in drawn]
+            )
+            yield Trial(str(count), bank, frozenset(drawn if good.is_measured else ()))
+    if mutual:
+        every = [_source(dataset, row) for row in rows]
+        yield Trial(MUTUAL, make_mutual(detector.model, detector.processor, every), frozenset())
+
+
+def _source(dataset: Dataset, row: int) -> Callable[[], Any]:
+    return partial(_image_of, undecoded(dataset), row)
+
+
+def _image_of(rows: Dataset, row: int) -> Any:
+    entry: Any = rows[row]
+    return open_image(entry["image"], row_name(entry, row))
+
+
+@torch.inference_mode()
+def _measure(
+    detector: Detector,
+    dataset: Dataset,
+    rows: list[int],
+    trials: list[Trial],
+    size: int,
+    on_image: Callable[[], object] | None,
+) -> dict[str, list["Draw"]]:
+    """Draws of each trial, by its name."""
+    sigma = detector.processor.smoothing_sigma * size / detector.processor.image_size[0]
+    sizes = FBCLIPProcessor(image_size=size, smoothing_sigma=sigma)
+    held: list[list[tuple[Truth, dict[str, Tensor]]]] = [[] for _ in trials]
+    for row in rows:
+        truth, pixels = read_sample(undecoded(dataset)[row], row, detector, sizes.image_size)
+        pixel_values = pixels[None].to(detector.model.device, detector.model.dtype)
+        outputs = detector.model(pixel_values, output_hidden_states=True)
+        for trial, kept in zip(trials, held, strict=True):
+            if row not in trial.drawn:
+                kept.append((truth, _judged(trial, outputs)))
+        if on_image is not None:
+            on_image()
+    by_texts = [_prediction(detector.processor, sizes, *one) for one in held[0]]
+    found: dict[str, list[Draw]] = defaultdict(list)
+    for trial, kept in zip(trials, held, strict=True):
+        metrics = _metrics([_prediction(detector.processor, sizes, *one) for one in kept])
+        same_images = [prediction for prediction in by_texts if prediction.row not in trial.drawn]
+        found[trial.name].append(Draw(metrics, _metrics(same_images)))
+    return dict(found)
+
+
+def _metrics(predictions: list[Prediction]) -> Metrics:
+    return compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
+
+
+def _judged(trial: Trial, outputs: Any) -> dict[str, Tensor]:
+    if trial.references is None:
+        return {"image_scores": outputs.image_scores, "anomaly_maps": outputs.anomaly_maps}
+    grid = tuple(outputs.anomaly_maps.shape[1:])
+    scores, maps, *_ = trial.references.judge(outputs.hidden_states, outputs.logits, grid)
+    return {"image_scores": scores, "anomaly_maps": maps, "reference_scores": scores}
+
+
+def _prediction(
+    processor: FBCLIPProcessor, sizes: FBCLIPProcessor, truth: Truth, outputs: dict[str, Tensor]
+) -> Prediction:
+    (result,) = sizes.post_process_anomaly_detection(outputs)
+    score = processor.image_scores(outputs).item()
+    return Prediction(**vars(truth), score=score, anomaly_map=result["anomaly_map"].numpy())
+
+
+def _summary(draws: list[Draw]) -> dict[str, Metrics]:
+    """Mean and standard deviation of each metric over the draws."""
+    with_references = _values([draw.metrics for draw in draws])
+    by_texts = _values([draw.by_texts for draw in draws])
+    return {
+        "mean": {name: float(np.mean(values)) if values else None for name, values in with_references.items()},
+        "std": {name: float(np.std(values)) if values else None for name, values in with_references.items()},
+        "zero_shot": {name: float(np.mean(values)) if values else None for name, values in by_texts.items()},
+    }
+
+
+def _values(draws: list[Metrics]) -> dict[str, list[float]]:
+    return {name: [value for draw in draws if (value := draw[name]) is not None] for name in METRIC_NAMES}

@@ -1,0 +1,360 @@
+"""Reference images: a few good ones of a product, or the other images of a folder, that new images are compared with.
+
+Formulas: WinCLIP+ (arXiv 2303.14814) and MuSc (2401.16753) for the distances; `comparison_fbclip` joins them with the
+answer of the texts.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers.utils import cached_file
+
+from .comparison_fbclip import Evidence, Judgement, Scale, gather, judge, measure
+from .digests_fbclip import preprocessing_of, settings_digest, weights_digest
+from .distances_fbclip import mean_of_nearest, nearest_distances, nearest_of_all, reach_in_patches, unit_tokens
+from .images_fbclip import ImageSource
+from .reference_bank_fbclip import Bank, coreset, features_of, pair_distances
+
+if TYPE_CHECKING:
+    from .modeling_fbclip import FBCLIPModel
+    from .processing_fbclip import FBCLIPProcessor
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_NAME = "references.safetensors"
+SETTINGS_NAME = "references.json"
+NEAR = 1 / 8  # of the image's sides: where the same place of the product may lie
+MUTUAL_SAMPLE = 32  # images that each one is compared with
+MIN_MUTUAL = 8  # images: of fewer, a single defective one is a large share
+SAME_IMAGE = 1e-4  # mean distance below which two images are copies; a copy tells nothing
+
+
+class FBCLIPReferences:
+    r"""
+    Images that [`FBCLIPModel`] compares others with. Make them with [`~FBCLIPReferences.from_images`], and pass them
+    as `references` to the model or to the pipeline.
+
+    Args:
+        bank ([`Bank`]): The images' patches, distances and logits.
+        names (`list[str]`): The images' names, each once.
+        made_with (`dict[str, str]`): Digests of the model's weights and of the processor's settings.
+        mutual (`bool`): Whether the images judge one another, and some may be defective.
+        reach (`float` in `(0, 1]`): How far away a patch is searched for, as a share of the image's sides.
+    """
+
+    def __init__(
+        self, bank: Bank, names: Sequence[str], made_with: Mapping[str, str], mutual: bool, reach: float
+    ) -> None:
+        self.bank = bank
+        self._tokens = bank.tokens  # on the device of the last images
+        self.names = list(names)
+        self.made_with = dict(made_with)
+        self.mutual = mutual
+        self.reach = reach
+        self.scale = self._measure()
+        self._maker: tuple[FBCLIPModel, FBCLIPProcessor] | None = None
+        self._checked: list[tuple[int, int]] | None = None
+
+    @classmethod
+    def from_images(
+        cls,
+        model: "FBCLIPModel",
+        processor: "FBCLIPProcessor",
+        images: Iterable[ImageSource],
+        names: Sequence[str] | None = None,
+        mutual: bool = False,
+        reach: float = NEAR,
+        max_patches: int | None = None,
+        on_image: Callable[[], object] | None = None,
+    ) -> Self:
+        r"""
+        Makes references from images.
+
+        Args:
+            model ([`FBCLIPModel`]): On the device to use, in evaluation mode.
+            processor ([`FBCLIPProcessor`]): Its processor.
+            images (iterable of path, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`): Good images of one product;
+                one is enough, more are better. With `mutual`, at least eight images, of which up to a third may be
+                defective.
+            names (`list[str]`, *optional*): Their names for [`~FBCLIPReferences.remove`]. Defaults to the paths, else
+                to `image 0`, `image 1` …
+            mutual (`bool`, defaults to `False`): Whether the images judge one another.
+            reach (`float` in `(0, 1]`, defaults to 1/8): A patch is compared with those of the references that lie at
+                most this share of the sides away. 1 for products that lie in any place and direction.
+            max_patches (`int`, *optional*): How many patches to keep of all images, for banks that would not fit in
+                memory. Images cannot be added or removed then.
+            on_image (callable, *optional*): Called after each image.
+
+        Raises:
+            `ValueError`: There is no image, or fewer than eight with `mutual`, two have one name, or one cannot be
+                read.
+        """
+        if not 0 < reach <= 1:
+            raise ValueError(f"`reach` is {reach}, but must be above 0 and at most 1.")
+        given = list(images)
+        known = _names(given, names, [])
+        if not given or (mutual and len(given) < MIN_MUTUAL):
+            needed = f"{MIN_MUTUAL} images to judge one another" if mutual else "1 reference image"
+            raise ValueError(f"Got {len(given)} images, but need at least {needed}; pass more.")
+        if len(given) == 1:
+            tell_of_one()
+        tokens, logits = features_of(model, processor, given, known, on_image)
+        pairs = pair_distances(tokens, tokens, reach, offset=0)
+        bank = Bank(tokens if max_patches is None else coreset(tokens, max_patches), pairs, logits)
+        references = cls(bank, known, made_with(model, processor), mutual, reach)
+        references._maker = model, processor
+        return references
+
+    def add(
+        self,
+        images: Iterable[ImageSource],
+        names: Sequence[str] | None = None,
+        model: "FBCLIPModel | None" = None,
+        processor: "FBCLIPProcessor | None" = None,
+        on_image: Callable[[], object] | None = None,
+    ) -> None:
+        r"""
+        Adds images at the end. The others are not computed again.
+
+        Args:
+            images, names, on_image: As for [`~FBCLIPReferences.from_images`].
+            model, processor (*optional*): Those that the references were made with. Needed for references that were
+                loaded from a folder.
+
+        Raises:
+            `ValueError`: Model or processor are missing or others, a name is taken, or an image cannot be read. The
+                references are then unchanged.
+        """
+        if model is None or processor is None:
+            if self._maker is None:
+                raise ValueError("These references were loaded from a folder; pass `model` and `processor` too.")
+            model, processor = self._maker
+        self.check(model, processor)
+        self._require_whole()
+        given = list(images)
+        new_names = _names(given, names, self.names)
+        tokens, logits = features_of(model, processor, given, new_names, on_image)
+        old, count = self.bank, len(self)
+        every = torch.cat([old.tokens, tokens])
+        below = pair_distances(tokens, every, self.reach, offset=count)  # (new, all)
+        beside = pair_distances(old.tokens, tokens, self.reach, offset=None)  # (old, new)
+        pairs = torch.cat([torch.cat([old.pairs, beside], dim=1), below])
+        self._replace(Bank(every, pairs, torch.cat([old.logits, logits])), self.names + new_names)
+
+    def remove(self, names: str | Iterable[str]) -> None:
+        r"""
+        Removes images by their names.
+
+        Raises:
+            `ValueError`: There is no image of a name, or too few would be left. The references are then unchanged.
+        """
+        self._require_whole()
+        leaving = {names} if isinstance(names, str) else set(names)
+        if missing := sorted(leaving - set(self.names)):
+            raise ValueError(f"There is no reference {missing[0]!r}; there are {', '.join(self.names)}.")
+        kept = [index for index, name in enumerate(self.names) if name not in leaving]
+        least = MIN_MUTUAL if self.mutual else 1
+        if len(kept) < least:
+            raise ValueError(f"{len(kept)} references would be left, but at least {least} are needed.")
+        bank = self.bank
+        pairs = bank.pairs[kept][:, kept]
+        self._replace(Bank(bank.tokens[kept], pairs, bank.logits[kept]), [self.names[index] for index in kept])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the references in patches."""
+        return self.bank.tokens.shape[2], self.bank.tokens.shape[3]
+
+    def digest(self) -> str:
+        """Names the references by their content, for records of results."""
+        about = {"names": self.names, "mutual": self.mutual, "reach": self.reach, "scale": self.scale._asdict()}
+        return settings_digest(self.made_with | about)
+
+    def check(self, model: "FBCLIPModel", processor: "FBCLIPProcessor | None" = None) -> None:
+        r"""
+        Raises:
+            `ValueError`: The references were made with another model, number type or processor.
+        """
+        state = [(weight.data_ptr(), _version(weight)) for weight in model.parameters()]
+        if self._checked != state:
+            if weights_digest(model) != self.made_with["model"]:
+                raise ValueError(
+                    "The references were made with another model, or with other number types of its weights; make "
+                    "them again with this one."
+                )
+            self._checked = state
+        if processor is not None and settings_digest(preprocessing_of(processor)) != self.made_with["processor"]:
+            raise ValueError("The references were made with another processor; make them again with this one.")
+
+    def judge(self, layer_tokens: Sequence[Tensor], logits: Tensor, grid: tuple[int, int]) -> Judgement:
+        r"""
+        Compares images with the references.
+
+        Args:
+            layer_tokens (`list[torch.Tensor]` of shape `(batch_size, 1 + num_patches, hidden_size)`): Of each feature
+                layer.
+            logits (`torch.Tensor` of shape `(batch_size, 1 + num_patches)`): Of the texts, CLS first.
+            grid (`tuple[int, int]`): Height and width in patches.
+
+        Raises:
+            `ValueError`: The references have another grid.
+        """
+        if grid != self.grid:
+            raise ValueError(
+                f"The references have a grid of {self.grid} patches, but the images {grid}; resize alike."
+            )
+        if self._tokens.device != logits.device:  # once, as a bank may be large
+            self._tokens = self.bank.tokens.to(logits.device)
+        reach = reach_in_patches(self.reach, grid)
+        distances = torch.stack(
+            [
+                self._distance(torch.stack([nearest_distances(image, other, reach) for other in self._tokens]))
+                for image in unit_tokens(list(layer_tokens), grid)
+            ]
+        )
+        return judge(gather(logits, distances), self.scale)
+
+    def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
+        """Saves `references.safetensors` and `references.json` in a folder, which may be that of the model."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in self.bank._asdict().items()}, folder / WEIGHTS_NAME)
+        settings = {
+            "names": self.names,
+            "num_images": len(self),
+            "made_with": self.made_with,
+            "mutual": self.mutual,
+            "reach": self.reach,
+            "scale": self.scale._asdict(),
+        }
+        (folder / SETTINGS_NAME).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, directory: str | PathLike[str], **hub_arguments: Any) -> Self:
+        r"""
+        Loads references from a folder or a Hub repository.
+
+        Args:
+            directory (`str` or `PathLike`): Its path or Hub id.
+            hub_arguments: `revision`, `token`, `cache_dir` … as for [`FBCLIPProcessor`].
+
+        Raises:
+            `OSError`: It has none.
+            `ValueError`: A file is damaged.
+        """
+        files: Any = [cached_file(directory, name, **hub_arguments) for name in (SETTINGS_NAME, WEIGHTS_NAME)]
+        try:
+            settings = json.loads(Path(files[0]).read_text(encoding="utf-8"))
+            bank = Bank(**load_file(files[1]))
+            return cls(bank, settings["names"], settings["made_with"], settings["mutual"], settings["reach"])
+        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise ValueError(f"{directory}: its references are damaged ({error}); make them again.") from error
+
+    def _replace(self, bank: Bank, names: list[str]) -> None:
+        self.bank, self.names, self._tokens = bank, names, bank.tokens
+        self.scale = self._measure()
+
+    def _require_whole(self) -> None:
+        if len(self.bank.tokens) < len(self):
+            raise ValueError("Some patches of these references were left out by `max_patches`; make them again.")
+
+    def _distance(self, distances: Tensor) -> Tensor:
+        """The distance of an image, `(h, w)`, from those to each reference, `(k, L, h, w)`."""
+        if not self.mutual:
+            return nearest_of_all(distances)
+        others = distances[distances.flatten(1).mean(dim=1) > SAME_IMAGE]
+        return mean_of_nearest(others if len(others) else distances)
+
+    def _measure(self) -> Scale:
+        """The scale of the references: each is compared with the others, a single one with itself."""
+        pairs, every = self.bank.pairs, range(len(self))
+        own = torch.stack([pairs[index, index].mean(dim=0) for index in every])  # (k, h, w)
+        left_out = own
+        if len(self) > 1:
+            left_out = torch.stack(
+                [self._distance(pairs[index, [other for other in every if other != index]]) for index in every]
+            )
+        references: Evidence = gather(self.bank.logits, left_out)
+        return measure(references, float(own.mean()), self.mutual)
+
+
+def make_mutual(
+    model: "FBCLIPModel",
+    processor: "FBCLIPProcessor",
+    images: Sequence[ImageSource | Callable[[], ImageSource]],
+    names: Sequence[str] | None = None,
+    sample: int = MUTUAL_SAMPLE,
+    seed: int = 0,
+    on_image: Callable[[], object] | None = None,
+) -> FBCLIPReferences:
+    r"""
+    References for images that judge one another: a random sample of them, the same for all, so that the cost of an
+    image does not grow with their number.
+
+    Args:
+        model, processor, on_image: As for [`FBCLIPReferences.from_images`].
+        images (list of images, or of functions that give one): All of them, at least eight.
+        names (`list[str]`, *optional*): Their names in messages.
+        sample (`int`, defaults to 32): How many are drawn.
+        seed (`int`, defaults to 0): Of the draw.
+
+    Raises:
+        `ValueError`: There are fewer than eight images, or `sample` is below eight.
+    """
+    if sample < MIN_MUTUAL:
+        raise ValueError(f"`sample` is {sample}, but must be at least {MIN_MUTUAL}.")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
+    drawn, known = [], []
+    for index in order:
+        name = f"image {index}" if names is None else names[index]
+        try:
+            image = images[index]
+            drawn.append(processor.read_image(image() if callable(image) else image, name))
+        except (OSError, ValueError):  # it gets its own line when its turn comes
+            continue
+        known.append(name)
+        if len(drawn) == sample:
+            break
+    return FBCLIPReferences.from_images(model, processor, drawn, known, mutual=True, on_image=on_image)
+
+
+def made_with(model: "FBCLIPModel", processor: "FBCLIPProcessor") -> dict[str, str]:
+    """Digests of a model and a processor."""
+    return {"model": weights_digest(model), "processor": settings_digest(preprocessing_of(processor))}
+
+
+@cache
+def tell_of_one() -> None:
+    """Warns once."""
+    logger.warning("One reference image alone cannot tell how much good ones differ; pass more if you can.")
+
+
+def _names(images: list[ImageSource], names: Sequence[str] | None, taken: list[str]) -> list[str]:
+    """The names of new images, of which none is given twice."""
+    if names is None:
+        names = [
+            str(image) if isinstance(image, str | PathLike) else f"image {len(taken) + index}"
+            for index, image in enumerate(images)
+        ]
+    if len(names) != len(images):
+        raise ValueError(f"Got {len(images)} images, but {len(names)} names.")
+    every = taken + list(names)
+    if twice := sorted({name for name in names if every.count(name) > 1}):
+        raise ValueError(f"{twice[0]!r} is a reference twice; name each image once.")
+    return list(names)
+
+
+def _version(weight: Tensor) -> int:
+    return 0 if weight.is_inference() else weight._version
