@@ -9,7 +9,7 @@ IMAGES ?= demo/examples
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
-.PHONY: help detect demo test fuzz conformance check chromium lower-bounds benchmark benchmark-tiny \
+.PHONY: help detect demo test fuzz conformance check chromium lower-bounds benchmark profile benchmark-tiny \
 	benchmark-finetuning card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
@@ -43,6 +43,9 @@ lower-bounds: $(VENV)/test.stamp  ## the quick tests with the lowest version of 
 
 benchmark: $(VENV)/test.stamp  ## time and memory against the literal reference; SMALL=1 for a small model
 	$(BIN)/python tests/benchmark.py $(if $(SMALL),--small)
+
+profile: $(VENV)/test.stamp  ## what the vision tower and the head spend their time on, by kind of operator
+	$(BIN)/python tests/benchmark_profile.py
 
 figure: $(VENV)/base.stamp  ## the README's figure: the bundled model on all sample photographs
 	$(BIN)/python demo/make_figure.py
