@@ -1,8 +1,8 @@
 """Tests of transformers that do not apply to FB-CLIP, each with its reason.
 
-`PipelineTesterMixin` is not run at all: by a table in its file it knows only the tasks that transformers itself has,
-and their tests and tiny models are in its repository and on the Hub, not in the source distribution. The pipeline's
-own tests are in `tests/test_pipeline_fbclip.py`.
+`PipelineTesterMixin` is not run at all: by a table in its file it knows only the tasks that transformers itself has.
+Their tests and tiny models are in its repository and on the Hub, not in the source distribution. The pipeline's own
+tests are in `tests/test_pipeline_fbclip.py`.
 """
 
 FEATURES = "text features are one tensor for the two prompts, no output of a text model"
