@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .maps_fbclip import smooth_maps
 
-SIGMA = 1.0  # of the Gaussian that smooths logits and distances, in patches
+SIGMA = 1.0  # in patches, of the Gaussian before an image's value is taken; the processor smooths the map itself
 TOP_SHARE = 0.01  # of the patches; their mean is the image's value
 DISTANCE_WEIGHT = 2.0  # of references that are as alike as an image's own patches are
 MAX_WEIGHT = 4.0
@@ -21,7 +21,7 @@ MUTUAL_QUANTILE, MUTUAL_MARGIN = 2 / 3, 0.5  # up to a third of the images may b
 
 
 class Evidence(NamedTuple):
-    """What is known of some images: `(n, h, w)` smoothed logits and distances, `(n,)` logits of the CLS token."""
+    """What is known of some images: `(n, h, w)` logits and distances, `(n,)` logits of the CLS token."""
 
     logits: Tensor
     distances: Tensor
@@ -33,11 +33,11 @@ class Scale(NamedTuple):
     The units of the references, and where the border between normal and anomalous lies in them.
 
     Args:
-        logit_mean, logit_std, distance_mean, distance_std: over all patches of the references.
+        logit_mean, logit_std, distance_mean, distance_std: over all patches of the references, smoothed.
         cls_mean: mean logit of the CLS token.
         weight: of a distance beside a logit.
         map_border, image_border: the joint values that are mapped to 0.5.
-        width: standard deviation of the joint map, the width of the mapping.
+        map_width, image_width: standard deviations of the joint map and of the smoothed one, the mappings' widths.
         distance_map_border, distance_image_border: as the borders, of distances alone.
     """
 
@@ -49,7 +49,8 @@ class Scale(NamedTuple):
     weight: float
     map_border: float = 0.0
     image_border: float = 0.0
-    width: float = 1.0
+    map_width: float = 1.0
+    image_width: float = 1.0
     distance_map_border: float = 0.0
     distance_image_border: float = 0.0
 
@@ -66,7 +67,7 @@ class Judgement(NamedTuple):
 def gather(logits: Tensor, distances: Tensor) -> Evidence:
     """Evidence from logits, `(n, 1 + h·w)` with CLS first, and distances, `(n, h, w)`."""
     maps = logits[:, 1:].unflatten(1, tuple(distances.shape[1:])).float()
-    return Evidence(smooth_maps(maps, SIGMA), smooth_maps(distances, SIGMA), logits[:, 0].float())
+    return Evidence(maps, distances, logits[:, 0].float())
 
 
 def measure(references: Evidence, own_distance: float, mutual: bool) -> Scale:
@@ -80,54 +81,64 @@ def measure(references: Evidence, own_distance: float, mutual: bool) -> Scale:
             else above all of them.
     """
     count = len(references.cls_logits)
-    mean = float(references.distances.mean())
+    logits, distances = smooth_maps(references.logits, SIGMA), smooth_maps(references.distances, SIGMA)
+    mean = float(distances.mean())
     unlikeness = mean / max(own_distance, 1e-6) if count > 1 else UNLIKENESS_OF_ONE
     scale = Scale(
-        logit_mean=float(references.logits.mean()),
-        logit_std=_std(references.logits),
+        logit_mean=float(logits.mean()),
+        logit_std=_std(logits),
         distance_mean=mean,
-        distance_std=_std(references.distances),
+        distance_std=_std(distances),
         cls_mean=float(references.cls_logits.mean()),
         weight=min(DISTANCE_WEIGHT / max(unlikeness, 1e-6) ** 2, MAX_WEIGHT),
     )
-    joint, values, distances, distance_values = _values(references, scale)
-    width = _std(joint)
+    found = _values(references, scale)
+    map_width, image_width = _std(found.joint), _std(smooth_maps(found.joint, SIGMA))
     quantile, margin = (MUTUAL_QUANTILE, MUTUAL_MARGIN) if mutual else (1.0, MARGIN / count)
 
     def at(values: Tensor, width: float) -> float:
         return float(values.quantile(quantile)) + margin * width
 
     return scale._replace(
-        map_border=at(joint.flatten(1).amax(dim=1), width),
-        image_border=at(values, width),
-        width=width,
-        distance_map_border=at(distances.flatten(1).amax(dim=1), 1.0),
-        distance_image_border=at(distance_values, 1.0),
+        map_border=at(found.joint.flatten(1).amax(dim=1), map_width),
+        image_border=at(found.images, image_width),
+        map_width=map_width,
+        image_width=image_width,
+        distance_map_border=at(found.distances.flatten(1).amax(dim=1), 1.0),
+        distance_image_border=at(found.images_by_distance, 1.0),
     )
 
 
 def judge(images: Evidence, scale: Scale) -> Judgement:
     """Probabilities in `[0, 1]` of images that are compared with references of this scale; 0.5 is the border."""
-    joint, values, distances, distance_values = _values(images, scale)
+    found = _values(images, scale)
     return Judgement(
-        maps=((joint - scale.map_border) / scale.width).sigmoid(),
-        scores=((values - scale.image_border) / scale.width).sigmoid(),
-        distance_maps=(distances - scale.distance_map_border).sigmoid(),
-        distance_scores=(distance_values - scale.distance_image_border).sigmoid(),
+        scores=((found.images - scale.image_border) / scale.image_width).sigmoid(),
+        maps=((found.joint - scale.map_border) / scale.map_width).sigmoid(),
+        distance_scores=(found.images_by_distance - scale.distance_image_border).sigmoid(),
+        distance_maps=(found.distances - scale.distance_map_border).sigmoid(),
     )
 
 
-def _values(images: Evidence, scale: Scale) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Joint maps and image values, and both of the distances alone, in units of the references."""
+class _Values(NamedTuple):
+    """In units of the references: `(n, h, w)` joint maps and distances, and an image's value by each, `(n,)`."""
+
+    joint: Tensor
+    distances: Tensor
+    images: Tensor
+    images_by_distance: Tensor
+
+
+def _values(images: Evidence, scale: Scale) -> _Values:
     text = (images.logits - scale.logit_mean) / scale.logit_std
     distances = (images.distances - scale.distance_mean) / scale.distance_std
     joint = text + scale.weight * distances
-    cls_values = CLS_WEIGHT * (images.cls_logits - scale.cls_mean) / scale.logit_std
-    return joint, _top(joint) + cls_values, distances, _top(distances)
+    by_cls = CLS_WEIGHT * (images.cls_logits - scale.cls_mean) / scale.logit_std
+    return _Values(joint, distances, _top(joint) + by_cls, _top(distances))
 
 
 def _top(maps: Tensor) -> Tensor:
-    patches = maps.flatten(1)
+    patches = smooth_maps(maps, SIGMA).flatten(1)
     return patches.topk(max(1, round(TOP_SHARE * patches.shape[1])), dim=1).values.mean(dim=1)
 
 

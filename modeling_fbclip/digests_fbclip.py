@@ -45,6 +45,15 @@ def weights_digest(module: "nn.Module") -> str:
     return digest.hexdigest()
 
 
+def values_digest(module: "nn.Module") -> str:
+    """As [`weights_digest`], but the same for every number type that holds the same values."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for name, weight in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(weight.shape)} ".encode())
+        digest.update(weight.detach().cpu().float().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
 def settings_digest(settings: Mapping[str, Any]) -> str:
     """Names settings by their values, in any order."""
     text = json.dumps(settings, sort_keys=True, default=str)

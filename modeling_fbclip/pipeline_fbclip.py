@@ -26,7 +26,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
             faulty image shows. They need a processor with a tokenizer.
         references ([`FBCLIPReferences`], path of a folder with saved ones, list of good images, or `"mutual"`,
             *optional*): What images are compared with, beside the texts, for every call. `"mutual"`: the images of a
-            list, or of a folder, judge one another.
+            list, or of a folder, judge one another. Defaults to those beside the model, if there are any.
         kwargs: Those of every [`Pipeline`]: `device`, `batch_size`, `num_workers` …
 
     Raises:
@@ -62,6 +62,8 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         ours, models = self.processor.prompt_length, self.model.config.prompt_length
         if ours != models:
             raise ValueError(f"The processor's `prompt_length` is {ours}, the model's {models}; load them together.")
+        if "references" not in self._forward_params and (own := FBCLIPReferences.beside(self.model)) is not None:
+            self._forward_params["references"] = self._references(own)
         self.tokenizer = None  # otherwise the base class needs its padding token to batch images
 
     def __call__(self, inputs: ImageSource | Iterable[ImageSource], **kwargs: Any) -> Any:  # type: ignore[override]

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers.utils import cached_file
 
 from .comparison_fbclip import Evidence, Judgement, Scale, gather, judge, measure
-from .digests_fbclip import preprocessing_of, settings_digest, weights_digest
+from .digests_fbclip import preprocessing_of, settings_digest, values_digest
 from .distances_fbclip import mean_of_nearest, nearest_distances, nearest_of_all, reach_in_patches, unit_tokens
 from .images_fbclip import ImageSource
 from .reference_bank_fbclip import Bank, coreset, features_of, pair_distances
@@ -35,6 +35,8 @@ SETTINGS_NAME = "references.json"
 NEAR = 1 / 8  # of the image's sides: where the same place of the product may lie
 MUTUAL_SAMPLE = 32  # images that each one is compared with
 MIN_MUTUAL = 8  # images: of fewer, a single defective one is a large share
+# `cached_file` gives None instead of an error.
+QUIETLY = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
 SAME_IMAGE = 1e-4  # mean distance below which two images are copies; a copy tells nothing
 
 
@@ -189,9 +191,9 @@ class FBCLIPReferences:
         """
         state = [(weight.data_ptr(), _version(weight)) for weight in model.parameters()]
         if self._checked != state:
-            if weights_digest(model) != self.made_with["model"]:
+            if values_digest(model) != self.made_with["model"]:
                 raise ValueError(
-                    "The references were made with another model, or with other number types of its weights; make "
+                    "The references were made with another model, or with weights that were rounded otherwise; make "
                     "them again with this one."
                 )
             self._checked = state
@@ -261,6 +263,24 @@ class FBCLIPReferences:
             return cls(bank, settings["names"], settings["made_with"], settings["mutual"], settings["reach"])
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"{directory}: its references are damaged ({error}); make them again.") from error
+
+    @classmethod
+    def beside(cls, model: "FBCLIPModel") -> Self | None:
+        r"""
+        The references in the folder or the Hub repository that a model was loaded from; `None` if there are none
+        there, or if a Hub that does not answer leaves it open.
+
+        Raises:
+            `ValueError`: A file is damaged, or they were made with another model.
+        """
+        place = dict(getattr(model, "loaded_from", None) or {})  # older code on the Hub does not have it
+        name = place.pop("name", None)
+        files = (SETTINGS_NAME, WEIGHTS_NAME)
+        if name is None or any(cached_file(name, file, **place, **QUIETLY) is None for file in files):
+            return None
+        references = cls.from_pretrained(name, **place)
+        references.check(model)
+        return references
 
     def _replace(self, bank: Bank, names: list[str]) -> None:
         self.bank, self.names, self._tokens = bank, names, bank.tokens
@@ -332,7 +352,7 @@ def make_mutual(
 
 def made_with(model: "FBCLIPModel", processor: "FBCLIPProcessor") -> dict[str, str]:
     """Digests of a model and a processor."""
-    return {"model": weights_digest(model), "processor": settings_digest(preprocessing_of(processor))}
+    return {"model": values_digest(model), "processor": settings_digest(preprocessing_of(processor))}
 
 
 @cache

@@ -244,3 +244,11 @@ def test_references_go_with_the_models_own_prompts(model: FBCLIPModel, processor
     assert model(**inputs, references=references, prompt_input_ids=own).reference_scores is not None
     with pytest.raises(ValueError, match="References go with the model's own prompts"):
         model(**inputs, references=references, prompt_input_ids=own.flip(0))
+
+
+def test_the_number_type_is_free_where_the_values_are_the_same(processor: FBCLIPProcessor) -> None:
+    rounded = make_tiny_model().half().float()
+    references = make(rounded, processor, pictures(2))
+    references.check(make_tiny_model().half())
+    with pytest.raises(ValueError, match="rounded otherwise"):
+        references.check(make_tiny_model().bfloat16())

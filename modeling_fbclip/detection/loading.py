@@ -11,11 +11,10 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.common.hub import asking_hub, is_hub_id
 from modeling_fbclip.common.messages import ArgumentError, one_line
 from modeling_fbclip.detection.detector import Detector
-from modeling_fbclip.detection.references import references_beside
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +74,9 @@ def load_detector(
         if value is not None:
             setattr(processor, name, value)
     try:
-        references = references_beside(model, processor)
+        references = FBCLIPReferences.beside(model)
+        if references is not None:
+            references.check(model, processor)
     except (OSError, ValueError) as error:
         raise ArgumentError("model", f"{model_name}: {one_line(error)}") from error
     return Detector(on_device(model, target), processor, references=references)

@@ -1,34 +1,15 @@
-"""References of a detector: from the model's folder, from images that the user names, or from those to be examined."""
+"""References of a detector: from images that the user names, or from those to be examined."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
-from modeling_fbclip.common.provenance import find_beside
+from modeling_fbclip import FBCLIPReferences
 from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.image_finder import ImageFinder
 from modeling_fbclip.detection.processes import ALONE
 from modeling_fbclip.detection.sources import Source, open_images
-from modeling_fbclip.references_fbclip import SETTINGS_NAME, WEIGHTS_NAME, make_mutual
-
-
-def references_beside(model: FBCLIPModel, processor: FBCLIPProcessor) -> FBCLIPReferences | None:
-    """
-    Those in the folder or the Hub repository that a model was loaded from, if there are any.
-
-    Raises:
-        OSError, ValueError: if they are damaged, or of another model or processor.
-    """
-    try:
-        settings, bank = find_beside(model, SETTINGS_NAME), find_beside(model, WEIGHTS_NAME)
-    except OSError:  # the Hub cannot be asked; the local copy has none
-        return None
-    if settings is None or bank is None:
-        return None
-    references = FBCLIPReferences.from_pretrained(settings.parent)
-    references.check(model, processor)
-    return references
+from modeling_fbclip.references_fbclip import SETTINGS_NAME, make_mutual
 
 
 def named_images(arguments: Sequence[str], output: Path) -> tuple[list[str], list[str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import pipeline
 
 from modeling_fbclip import FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.references_fbclip import tell_of_one
@@ -65,6 +66,8 @@ def test_a_model_remembers_and_learns_more(fbclip, model_folder):
     assert (processor.threshold, processor.pixel_threshold, processor.thresholds_with_references) == (0.5, 0.5, True)
     found = fbclip("detect", "parts", "--model", "inspector", *PLAIN)
     assert decisions(found) == EXPECTED
+    piped = pipeline("zero-shot-anomaly-detection", model="inspector")([f"parts/{index}.png" for index in range(10)])
+    assert [result["label"] for result in piped] == EXPECTED
     given = fbclip("detect", "parts", "--model", model_folder, "--references", "good", *PLAIN)
     assert [row["score"] for row in json.loads(found.out)] == [row["score"] for row in json.loads(given.out)]
 
