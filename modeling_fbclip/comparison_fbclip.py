@@ -37,7 +37,7 @@ class Scale(NamedTuple):
         cls_mean: mean logit of the CLS token.
         weight: of a distance beside a logit.
         map_border, image_border: the joint values that are mapped to 0.5.
-        map_width, image_width: standard deviations of the joint map and of the smoothed one, the mappings' widths.
+        width: standard deviation of the joint map, the width of the mapping.
         distance_map_border, distance_image_border: as the borders, of distances alone.
     """
 
@@ -49,8 +49,7 @@ class Scale(NamedTuple):
     weight: float
     map_border: float = 0.0
     image_border: float = 0.0
-    map_width: float = 1.0
-    image_width: float = 1.0
+    width: float = 1.0
     distance_map_border: float = 0.0
     distance_image_border: float = 0.0
 
@@ -93,18 +92,19 @@ def measure(references: Evidence, own_distance: float, mutual: bool) -> Scale:
         weight=min(DISTANCE_WEIGHT / max(unlikeness, 1e-6) ** 2, MAX_WEIGHT),
     )
     found = _values(references, scale)
-    map_width, image_width = _std(found.joint), _std(smooth_maps(found.joint, SIGMA))
+    # The processor smooths and enlarges a map, which lowers its peaks about as much as the smoothing here.
+    joint, distances = smooth_maps(found.joint, SIGMA), smooth_maps(found.distances, SIGMA)
+    width = _std(joint)
     quantile, margin = (MUTUAL_QUANTILE, MUTUAL_MARGIN) if mutual else (1.0, MARGIN / count)
 
     def at(values: Tensor, width: float) -> float:
         return float(values.quantile(quantile)) + margin * width
 
     return scale._replace(
-        map_border=at(found.joint.flatten(1).amax(dim=1), map_width),
-        image_border=at(found.images, image_width),
-        map_width=map_width,
-        image_width=image_width,
-        distance_map_border=at(found.distances.flatten(1).amax(dim=1), 1.0),
+        map_border=at(joint.flatten(1).amax(dim=1), width),
+        image_border=at(found.images, width),
+        width=width,
+        distance_map_border=at(distances.flatten(1).amax(dim=1), 1.0),
         distance_image_border=at(found.images_by_distance, 1.0),
     )
 
@@ -113,8 +113,8 @@ def judge(images: Evidence, scale: Scale) -> Judgement:
     """Probabilities in `[0, 1]` of images that are compared with references of this scale; 0.5 is the border."""
     found = _values(images, scale)
     return Judgement(
-        scores=((found.images - scale.image_border) / scale.image_width).sigmoid(),
-        maps=((found.joint - scale.map_border) / scale.map_width).sigmoid(),
+        scores=((found.images - scale.image_border) / scale.width).sigmoid(),
+        maps=((found.joint - scale.map_border) / scale.width).sigmoid(),
         distance_scores=(found.images_by_distance - scale.distance_image_border).sigmoid(),
         distance_maps=(found.distances - scale.distance_map_border).sigmoid(),
     )
