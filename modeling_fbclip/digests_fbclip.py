@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import nn
+    from torch import Tensor, nn
 
     from .processing_fbclip import FBCLIPProcessor
 
@@ -35,22 +35,22 @@ def file_sha256(file: Path) -> str:
 
 
 def weights_digest(module: "nn.Module") -> str:
-    """Names a module's weights by their numbers."""
-    import torch
-
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for name, weight in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype} ".encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    """Names a module's weights by their numbers and number types."""
+    return _tensors_digest(sorted(module.state_dict().items()))
 
 
 def values_digest(module: "nn.Module") -> str:
     """As [`weights_digest`], but the same for every number type that holds the same values."""
+    return _tensors_digest((name, weight.cpu().float()) for name, weight in sorted(module.state_dict().items()))
+
+
+def _tensors_digest(named: "Iterable[tuple[str, Tensor]]") -> str:
+    import torch
+
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for name, weight in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(weight.shape)} ".encode())
-        digest.update(weight.detach().cpu().float().contiguous().numpy().data)
+    for name, tensor in named:
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

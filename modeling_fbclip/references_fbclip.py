@@ -11,6 +11,7 @@ from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors import SafetensorError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .processing_fbclip import FBCLIPProcessor
 
 logger = logging.getLogger(__name__)
+_digests: "WeakKeyDictionary[FBCLIPModel, tuple[list[tuple[int, int]], str]]" = WeakKeyDictionary()
 
 WEIGHTS_NAME = "references.safetensors"
 SETTINGS_NAME = "references.json"
@@ -64,7 +66,6 @@ class FBCLIPReferences:
         self.reach = reach
         self.scale = self._measure()
         self._maker: tuple[FBCLIPModel, FBCLIPProcessor] | None = None
-        self._checked: list[tuple[int, int]] | None = None
 
     @classmethod
     def from_images(
@@ -189,14 +190,11 @@ class FBCLIPReferences:
         Raises:
             `ValueError`: The references were made with another model, number type or processor.
         """
-        state = [(weight.data_ptr(), _version(weight)) for weight in model.parameters()]
-        if self._checked != state:
-            if values_digest(model) != self.made_with["model"]:
-                raise ValueError(
-                    "The references were made with another model, or with weights that were rounded otherwise; make "
-                    "them again with this one."
-                )
-            self._checked = state
+        if _model_digest(model) != self.made_with["model"]:
+            raise ValueError(
+                "The references were made with another model, or with weights that were rounded otherwise; make them "
+                "again with this one."
+            )
         if processor is not None and settings_digest(preprocessing_of(processor)) != self.made_with["processor"]:
             raise ValueError("The references were made with another processor; make them again with this one.")
 
@@ -271,16 +269,14 @@ class FBCLIPReferences:
         there, or if a Hub that does not answer leaves it open.
 
         Raises:
-            `ValueError`: A file is damaged, or they were made with another model.
+            `ValueError`: A file is damaged.
         """
         place = dict(getattr(model, "loaded_from", None) or {})  # older code on the Hub does not have it
         name = place.pop("name", None)
         files = (SETTINGS_NAME, WEIGHTS_NAME)
         if name is None or any(cached_file(name, file, **place, **QUIETLY) is None for file in files):
             return None
-        references = cls.from_pretrained(name, **place)
-        references.check(model)
-        return references
+        return cls.from_pretrained(name, **place)
 
     def _replace(self, bank: Bank, names: list[str]) -> None:
         self.bank, self.names, self._tokens = bank, names, bank.tokens
@@ -352,7 +348,17 @@ def make_mutual(
 
 def made_with(model: "FBCLIPModel", processor: "FBCLIPProcessor") -> dict[str, str]:
     """Digests of a model and a processor."""
-    return {"model": values_digest(model), "processor": settings_digest(preprocessing_of(processor))}
+    return {"model": _model_digest(model), "processor": settings_digest(preprocessing_of(processor))}
+
+
+def _model_digest(model: "FBCLIPModel") -> str:
+    """The digest of a model's values, computed again only after a change of its weights."""
+    state = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in model.parameters()]
+    known_state, digest = _digests.get(model, (None, ""))
+    if state != known_state:
+        digest = values_digest(model)
+        _digests[model] = state, digest
+    return digest
 
 
 @cache
@@ -374,7 +380,3 @@ def _names(images: list[ImageSource], names: Sequence[str] | None, taken: list[s
     if twice := sorted({name for name in names if every.count(name) > 1}):
         raise ValueError(f"{twice[0]!r} is a reference twice; name each image once.")
     return list(names)
-
-
-def _version(weight: Tensor) -> int:
-    return 0 if weight.is_inference() else weight._version

@@ -60,6 +60,7 @@ def main() -> None:
     config = FBCLIPConfig(**(SMALL if arguments.small else {}))
     model = FBCLIPModel(config).eval().to(device)
     training = measure_training(model, measure)
+    model.requires_grad_(False)  # the counter's hooks need gradients of what requires them
     flops, references = count_flops(model), measure_references(model)
     rows = []
     dtypes = [torch.float32, torch.bfloat16, *([torch.float16] if device.type == "cuda" else [])]

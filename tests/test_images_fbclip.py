@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_images import palette_image, row_image
 
 from modeling_fbclip.images_fbclip import load_rgb_image
 from modeling_fbclip.masks_fbclip import load_mask
@@ -19,19 +20,6 @@ def rgb(image: object) -> list[list[tuple[int, int, int]]]:
     loaded = load_rgb_image(image)
     assert loaded.mode == "RGB"
     return [[tuple(pixel) for pixel in row] for row in np.asarray(loaded).tolist()]
-
-
-def row_image(*pixels: object, mode: str) -> Image.Image:
-    """One row of pixels, which would show a swap of height and width."""
-    image = Image.new(mode, (len(pixels), 1))
-    image.putdata(list(pixels))
-    return image
-
-
-def palette_image(colours: list[tuple[int, int, int]], indices: list[int]) -> Image.Image:
-    image = row_image(*indices, mode="P")
-    image.putpalette([channel for colour in colours for channel in colour])
-    return image
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from small_images import palette_image, row_image
 
 from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.masks_fbclip import load_mask, read_mask, resize_mask
@@ -16,19 +17,6 @@ RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 MARKED = np.zeros((40, 60), np.uint8)
 MARKED[5:20, 10:14] = 255
 ORIENTATION = 0x0112
-
-
-def row_image(*pixels: object, mode: str) -> Image.Image:
-    """One row of pixels, which would show a swap of height and width."""
-    image = Image.new(mode, (len(pixels), 1))
-    image.putdata(list(pixels))
-    return image
-
-
-def palette_image(colours: list[tuple[int, int, int]], indices: list[int]) -> Image.Image:
-    image = row_image(*indices, mode="P")
-    image.putpalette([channel for colour in colours for channel in colour])
-    return image
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,8 @@ def detect(
         paths = [*(paths or []), *_read_paths(sys.stdin, earlier)]
         if not paths:
             raise typer.BadParameter("standard input names no image", param_hint="--stdin")
+    if mutual and references:
+        raise typer.BadParameter("compare with --references or by --mutual, not both", param_hint="--mutual")
     form = choose_format(form, resume or processes.size > 1)
     of_data = {"--split": split, "--layout": layout, "--columns": columns, "--streaming": streaming}
     _require_one_kind(paths, data, category, of_data, recursive)
@@ -155,16 +157,15 @@ def detect(
     images = (item.source for batch in source.batches(ALONE) for item in batch)
     own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
     detector = load_detector(model, device or processes.device, dtype, own)
-    if mutual and references:
-        raise typer.BadParameter("compare with --references or by --mutual, not both", param_hint="--mutual")
-    with progress_bar(None, "references", visible=processes.is_main) as progress:
-        tell_one = partial(progress.update, 1)
-        if references:
-            with blamed_on("--references"):
-                detector.references = make_references(detector, references, output, tell_one)
-        elif mutual:
-            with blamed_on("--mutual"):
-                detector.references = make_mutual_references(detector, source, mutual_sample, seed, tell_one)
+    if references or mutual:
+        with progress_bar(None, "references", visible=processes.is_main) as progress:
+            tell_one = partial(progress.update, 1)
+            if references:
+                with blamed_on("--references"):
+                    detector.references = make_references(detector, references, output, tell_one)
+            else:
+                with blamed_on("--mutual"):
+                    detector.references = make_mutual_references(detector, source, mutual_sample, seed, tell_one)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
     detector.thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:

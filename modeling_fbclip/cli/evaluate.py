@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
-from modeling_fbclip.cli.evaluation_forms import ReportFormat, print_report, to_csv, to_json
+from modeling_fbclip.cli.evaluation_forms import ReportFormat, print_report, to_csv, to_json, write_file
 from modeling_fbclip.cli.options import (
     BatchSize,
     Category,
@@ -99,6 +99,10 @@ def evaluate(
                 require_writable(target)
     if rows is not None and rows.suffix.lower() not in (".csv", ".json"):
         raise typer.BadParameter(f"{rows} must end in .csv or .json", param_hint="--rows")
+    if shots or mutual:
+        for option, given in {"--streaming": streaming, "--plots": plots, "--rows": rows}.items():
+            if given:
+                raise typer.BadParameter("does not go with --shots and --mutual", param_hint=option)
     with blamed_on("DATA"):
         from modeling_fbclip.data import load_anomaly_dataset
 
@@ -117,9 +121,6 @@ def evaluate(
     own = processor_settings(images_of(dataset), white_level, max_megapixels, score, processes.is_main)
     detector = load_detector(model, device or processes.device, dtype, own)
     if shots or mutual:
-        if streaming or plots is not None or rows is not None:
-            option = "--streaming" if streaming else "--plots" if plots is not None else "--rows"
-            raise typer.BadParameter("does not go with --shots and --mutual", param_hint=option)
         good = _good_images(data, layout, category, named)
         measure_shots(detector, dataset, good, shots or [], seeds, mutual, size, form, output)
         return
@@ -163,8 +164,8 @@ def _give_out(
     is_csv = rows is not None and rows.suffix.lower() == ".csv"
     take_each(
         partial(print_report, report, form),
-        partial(_write, "--output", output, to_json(report)),
-        partial(_write, "--rows", rows, to_csv(images[0], images) if is_csv else to_json(images)),
+        partial(write_file, "--output", output, to_json(report)),
+        partial(write_file, "--rows", rows, to_csv(images[0], images) if is_csv else to_json(images)),
         partial(keep, images),
     )
 
@@ -179,15 +180,11 @@ def _good_images(data: str, layout: str | None, category: list[str] | None, colu
         return None
 
 
-def _write(option: str, target: Path | None, text: str) -> None:
-    if target is not None:
-        with blamed_on(option), written_aside(target) as aside:
-            aside.write_text(text, encoding="utf-8")
-
-
 def _keep(finished: ExitStack, figures: Path | None, images: list[dict[str, Any]]) -> None:
+    from modeling_fbclip.common.own_results import MISSES
+
     with blamed_on("--plots"), finished:
         if figures is not None:
             misses = [image for image in images if image["figure"]]
             figures.mkdir(parents=True, exist_ok=True)
-            (figures / "misses.csv").write_text(to_csv(images[0], misses), encoding="utf-8")
+            (figures / MISSES).write_text(to_csv(images[0], misses), encoding="utf-8")

@@ -4,12 +4,15 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import typer
 
+from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.stdout import printing
 from modeling_fbclip.cli.tables import print_table
+from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.markdown import markdown_table
 
 COLUMNS = {
@@ -49,6 +52,13 @@ def _has_too_few_pixels(metrics: dict[str, float | None]) -> bool:
 def to_json(value: Any) -> str:
     """The text of a JSON file."""
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def write_file(option: str, target: Path | None, text: str) -> None:
+    """Writes the file that an option names, if it names one."""
+    if target is not None:
+        with blamed_on(option), written_aside(target) as aside:
+            aside.write_text(text, encoding="utf-8")
 
 
 def to_csv(header: Iterable[str], rows: Iterable[dict[str, Any]]) -> str:

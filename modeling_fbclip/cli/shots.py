@@ -1,22 +1,21 @@
 """The report of `fbclip evaluate --shots` and `--mutual`: what references bring, beside the texts alone."""
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeling_fbclip.cli.errors import blamed_on
+from modeling_fbclip.cli.evaluation_forms import COLUMNS, to_json, write_file
 from modeling_fbclip.cli.stdout import printing, take_each
 from modeling_fbclip.cli.tables import print_table
-from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.markdown import markdown_table
 
 if TYPE_CHECKING:
     from modeling_fbclip.detection.detector import Detector
 
 TITLE = "Percent, mean ± standard deviation over the draws; in brackets the same images by the texts alone"
-COLUMNS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "pixel_aupro": "AUPRO exact"}
+METRICS = ("image_auroc", "pixel_auroc", "pixel_aupro")
 
 
 def measure_shots(
@@ -37,13 +36,7 @@ def measure_shots(
     with blamed_on("--shots"), progress_bar(len(dataset), "evaluate") as progress:
         tell = partial(progress.update, 1)
         report = evaluate_shots(detector, dataset, good, shots, seeds, mutual, size, on_image=tell)
-    take_each(partial(_print, report, form), partial(_write, report, output))
-
-
-def _write(report: dict[str, Any], output: Path | None) -> None:
-    if output is not None:
-        with blamed_on("--output"), written_aside(output) as aside:
-            aside.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    take_each(partial(_print, report, form), partial(write_file, "--output", output, to_json(report)))
 
 
 def _print(report: dict[str, Any], form: str) -> None:
@@ -52,17 +45,15 @@ def _print(report: dict[str, Any], form: str) -> None:
         print_table(header, rows, header[2:], title=TITLE)
         return
     with printing():
-        if form == "json":
-            print(json.dumps(report, indent=2))
-        else:
-            print(f"{TITLE}.\n\n" + markdown_table(header, rows, [name not in header[:2] for name in header]))
+        table = markdown_table(header, rows, [name not in header[:2] for name in header])
+        print(to_json(report) if form == "json" else f"{TITLE}.\n\n{table}\n", end="")
 
 
 def _rows(report: dict[str, Any]) -> Iterator[list[str]]:
-    yield ["category", "references", *COLUMNS.values()]
+    yield ["category", "references", *(COLUMNS[metric] for metric in METRICS)]
     for category, trials in [*report["categories"].items(), ("mean", report["mean"])]:
         for name, found in trials.items():
-            yield [category, name, *(_cell(found, metric, name) for metric in COLUMNS)]
+            yield [category, name, *(_cell(found, metric, name) for metric in METRICS)]
 
 
 def _cell(found: dict[str, Any], metric: str, name: str) -> str:

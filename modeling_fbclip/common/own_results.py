@@ -9,10 +9,13 @@ from modeling_fbclip.images_fbclip import IMAGE_SUFFIXES
 MARKER = ".fbclip-results"
 NOTE = "In this folder and below it, fbclip takes files of these names for its own results, not for data:\n"
 # Overlays, maps and rows of `detect` are recognised without the marker too: overlays by the image's name in theirs.
-PICTURES = (".overlay.png", ".map.png")
+OVERLAY_SUFFIX, MAP_SUFFIX = PICTURES = (".overlay.png", ".map.png")
 FIGURES = (".roc.png", ".pro.png", ".scores.png")
-WORST = tuple(f".{name}-*.png" for name in ("miss", "alarm", "lowest", "highest"))
-NAMES = (*(f"*{name}" for name in (*PICTURES, *FIGURES, *WORST)), "misses.csv")
+# Overlays of an evaluation: of errors, or of the extremes where there are images of one kind only.
+ERRORS, EXTREMES = ("miss", "alarm"), ("lowest", "highest")
+MISSES = "misses.csv"
+OVERLAYS = tuple(f".{name}-*.png" for name in (*ERRORS, *EXTREMES))
+NAMES = (*(f"*{name}" for name in (*PICTURES, *FIGURES, *OVERLAYS)), MISSES)
 ROWS = "rows-[0-9]*-of-[0-9]*"
 
 

@@ -73,13 +73,14 @@ def load_detector(
     for name, value in (own or {}).items():
         if value is not None:
             setattr(processor, name, value)
+    model = on_device(model, target)
     try:
         references = FBCLIPReferences.beside(model)
         if references is not None:
             references.check(model, processor)
     except (OSError, ValueError) as error:
         raise ArgumentError("model", f"{model_name}: {one_line(error)}") from error
-    return Detector(on_device(model, target), processor, references=references)
+    return Detector(model, processor, references=references)
 
 
 def on_device(model: FBCLIPModel, device: torch.device | None = None) -> FBCLIPModel:

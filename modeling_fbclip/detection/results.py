@@ -9,6 +9,7 @@ from PIL import Image
 
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.messages import one_line
+from modeling_fbclip.common.own_results import MAP_SUFFIX, OVERLAY_SUFFIX
 from modeling_fbclip.detection.detector import Detector, Outputs
 from modeling_fbclip.detection.image_finder import absolute
 from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
@@ -16,8 +17,6 @@ from modeling_fbclip.detection.rows import Row
 from modeling_fbclip.detection.sources import Item
 from modeling_fbclip.digests_fbclip import preprocessing_of, weights_digest
 
-OVERLAY_SUFFIX = ".overlay.png"
-MAP_SUFFIX = ".map.png"
 # Run lengths alone: several times faster than zlib's default, at about the same size for such smooth pictures.
 PNG_SETTINGS: dict[str, Any] = {"format": "PNG", "compress_type": zlib.Z_RLE}
 

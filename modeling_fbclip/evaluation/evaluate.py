@@ -19,7 +19,7 @@ from modeling_fbclip.detection.processes import Processes, join_processes
 from modeling_fbclip.detection.threads import THREADS
 from modeling_fbclip.evaluation.category_report import CategoryReport, report_category, with_figures
 from modeling_fbclip.evaluation.metrics import mean_metrics
-from modeling_fbclip.evaluation.predict import Prediction, predict
+from modeling_fbclip.evaluation.predict import Prediction, make_evaluation_processor, predict
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences
@@ -84,10 +84,7 @@ def evaluate(
     if plots is not None:
         from modeling_fbclip.evaluation.plots import save_plots  # only figures need matplotlib
 
-    if smoothing_sigma is None:
-        height = size if isinstance(size, int) else size[0]
-        smoothing_sigma = processor.smoothing_sigma * height / processor.image_size[0]
-    evaluation_processor = FBCLIPProcessor(image_size=size, smoothing_sigma=smoothing_sigma)
+    evaluation_processor = make_evaluation_processor(processor, size, smoothing_sigma)
     records = {overlap: recorded_images(model, name) for overlap, name in OVERLAPS.items()}
     digests = {overlap: record for overlap, record in records.items() if isinstance(record, frozenset)}
     processes = join_processes()

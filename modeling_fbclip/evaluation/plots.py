@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from modeling_fbclip.common.own_results import mark_results
+from modeling_fbclip.common.own_results import ERRORS, EXTREMES, mark_results
 from modeling_fbclip.data.decoding import open_image, read_truth, undecoded
 from modeling_fbclip.detection.rendering import render_overlay
 from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
@@ -105,7 +105,7 @@ def worst_errors(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]
     one_kind = labels.all() or not labels.any()
     missed = [index for index in order if labels[index] and (one_kind or scores[index] <= highest)]
     alarms = [index for index in order[::-1] if not labels[index] and (one_kind or scores[index] >= lowest)]
-    names = ("lowest", "highest") if one_kind else ("miss", "alarm")
+    names = EXTREMES if one_kind else ERRORS
     return [
         (f"{name}-{place}", index)
         for name, indices in zip(names, (missed, alarms), strict=True)

@@ -13,7 +13,7 @@ from datasets import Dataset, IterableDataset
 
 from modeling_fbclip.data.decoding import open_image, read_truth, row_name, undecoded
 from modeling_fbclip.data.oddities import mask_problems
-from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.detector import Detector, Outputs
 from modeling_fbclip.detection.processes import ALONE, Processes
 from modeling_fbclip.detection.run import read_ahead
 from modeling_fbclip.detection.sources import Item, in_batches
@@ -113,11 +113,10 @@ def _items(dataset: Dataset | IterableDataset) -> Iterator[Item]:
     rows = undecoded(dataset)
     if isinstance(rows, IterableDataset):
         for index, row in enumerate(rows):
-            category = row.get("category")
-            yield Item(0, index, "", NO_CATEGORY if category is None else str(category), partial(dict, row))
+            yield Item(0, index, "", category_name(row.get("category")), partial(dict, row))
         return
     names = rows["category"] if "category" in rows.column_names else [None] * len(rows)
-    categories = np.array([NO_CATEGORY if name is None else str(name) for name in names])
+    categories = np.array(list(map(category_name, names)))
     _, first, codes = np.unique(categories, return_index=True, return_inverse=True)
     for index in np.argsort(first[codes], kind="stable").tolist():
         yield Item(0, index, "", str(categories[index]), partial(rows.__getitem__, index))
@@ -142,9 +141,31 @@ def read_sample(row: Row, index: int, detector: Detector, size: tuple[int, int],
 def _predict(samples: list[Sample], detector: Detector, evaluation_processor: FBCLIPProcessor) -> Iterator[Prediction]:
     outputs = detector.run([pixel_values for _, pixel_values in samples])
     for (truth, _), output in zip(samples, outputs, strict=True):
-        score = detector.processor.image_scores(output).item()
-        (result,) = evaluation_processor.post_process_anomaly_detection(output)
-        yield Prediction(**vars(truth), score=score, anomaly_map=result["anomaly_map"].numpy())
+        yield to_prediction(truth, output, detector.processor, evaluation_processor)
+
+
+def to_prediction(
+    truth: Truth, outputs: Outputs, processor: FBCLIPProcessor, evaluation_processor: FBCLIPProcessor
+) -> Prediction:
+    """The score of one image by its model's processor, and its map by that of the evaluation."""
+    (result,) = evaluation_processor.post_process_anomaly_detection(outputs)
+    score = processor.image_scores(outputs).item()
+    return Prediction(**vars(truth), score=score, anomaly_map=result["anomaly_map"].numpy())
+
+
+def make_evaluation_processor(
+    processor: FBCLIPProcessor, size: int | tuple[int, int], smoothing_sigma: float | None = None
+) -> FBCLIPProcessor:
+    """A processor of the size that maps are compared at; its Gaussian is scaled to it, unless it is given."""
+    if smoothing_sigma is None:
+        height = size if isinstance(size, int) else size[0]
+        smoothing_sigma = processor.smoothing_sigma * height / processor.image_size[0]
+    return FBCLIPProcessor(image_size=size, smoothing_sigma=smoothing_sigma)
+
+
+def category_name(value: object) -> str:
+    """The name of a row's category, which may have none."""
+    return NO_CATEGORY if value is None else str(value)
 
 
 def masked_maps(predictions: list[Prediction]) -> tuple[list[FloatArray], list[MaskArray]]:

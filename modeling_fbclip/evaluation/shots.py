@@ -8,19 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import Tensor
 
-from modeling_fbclip.data.decoding import open_image, row_name, undecoded
-from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.data.decoding import row_name, undecoded
+from modeling_fbclip.detection.detector import Detector, Outputs
+from modeling_fbclip.detection.sources import image_of
 from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES, Metrics, compute_metrics, mean_metrics
 from modeling_fbclip.evaluation.predict import (
-    NO_CATEGORY,
-    Prediction,
     Truth,
+    category_name,
+    make_evaluation_processor,
     masked_maps,
     read_sample,
     scores_and_labels,
+    to_prediction,
 )
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences, make_mutual
@@ -84,11 +85,18 @@ def evaluate_shots(
     Raises:
         `ValueError`: A category has too few good images, or an image cannot be read.
     """
+    images = undecoded(dataset)
+    apart = None if good is None else undecoded(good)
+    good_rows = {} if apart is None else _by_category(apart, good_only=True)
+    measured_good_rows = _by_category(images, good_only=True)
     categories: dict[str, dict[str, list[Draw]]] = {}
-    for name, rows in _by_category(dataset).items():
-        sources = _good_rows(good, dataset, name, rows)
-        trials = list(_trials(detector, sources, dataset, rows, shots, seeds, mutual))
-        categories[name] = _measure(detector, dataset, rows, trials, size, on_image)
+    for name, rows in _by_category(images).items():
+        if apart is not None and name in good_rows:
+            sources = _Good(apart, good_rows[name], False)
+        else:
+            sources = _Good(images, measured_good_rows.get(name, []), True)
+        trials = list(_trials(detector, sources, images, rows, shots, seeds, mutual))
+        categories[name] = _measure(detector, images, rows, trials, size, on_image)
     names = list(next(iter(categories.values())))
     means = {name: _mean_draws([found[name] for found in categories.values()]) for name in names}
     return {
@@ -109,34 +117,26 @@ def _mean_draws(categories: list[list[Draw]]) -> list[Draw]:
     ]
 
 
-def _by_category(dataset: Dataset) -> dict[str, list[int]]:
+def _by_category(dataset: Dataset, good_only: bool = False) -> dict[str, list[int]]:
+    """The rows of each category, or of its good images."""
     names = dataset["category"] if "category" in dataset.column_names else [None] * len(dataset)
     rows: dict[str, list[int]] = defaultdict(list)
-    for index, name in enumerate(names):
-        rows[NO_CATEGORY if name is None else str(name)].append(index)
+    for index, (name, label) in enumerate(zip(names, dataset["label"], strict=True)):
+        if not (good_only and label):
+            rows[category_name(name)].append(index)
     return dict(rows)
 
 
 class _Good(NamedTuple):
-    """Good images to draw from: rows of a data set, and whether they are rows of the measured one."""
+    """Good images to draw from: rows of an undecoded data set, and whether they are rows of the measured one."""
 
     dataset: Dataset
     rows: list[int]
     is_measured: bool
 
 
-def _good_rows(good: Dataset | None, dataset: Dataset, name: str, rows: list[int]) -> _Good:
-    if good is not None:
-        labels = good["label"]
-        found = [row for row in _by_category(good).get(name, []) if not labels[row]]
-        if found:
-            return _Good(good, found, False)
-    labels = dataset["label"]
-    return _Good(dataset, [row for row in rows if not labels[row]], True)
-
-
 def _trials(
-    detector: Detector, good: _Good, dataset: Dataset, rows: list[int], shots: Sequence[int], seeds: int, mutual: bool
+    detector: Detector, good: _Good, images: Dataset, rows: list[int], shots: Sequence[int], seeds: int, mutual: bool
 ) -> Iterator[Trial]:
     yield Trial(ZERO_SHOT, None, frozenset())
     for count in shots:
@@ -144,40 +144,36 @@ def _trials(
             raise ValueError(f"{count} references need more good images than the {len(good.rows)} of a category.")
         for seed in range(seeds):
             drawn = np.random.default_rng(seed).choice(good.rows, count, replace=False).tolist()
-            images = [_source(good.dataset, row) for row in drawn]
+            pictures = [_read(good.dataset, row) for row in drawn]
             bank = FBCLIPReferences.from_images(
-                detector.model, detector.processor, [image() for image in images], [str(row) for row in drawn]
+                detector.model, detector.processor, pictures, [str(row) for row in drawn]
             )
             yield Trial(str(count), bank, frozenset(drawn if good.is_measured else ()))
     if mutual:
-        every = [_source(dataset, row) for row in rows]
+        every = [partial(_read, images, row) for row in rows]
         yield Trial(MUTUAL, make_mutual(detector.model, detector.processor, every), frozenset())
 
 
-def _source(dataset: Dataset, row: int) -> Callable[[], Any]:
-    return partial(_image_of, undecoded(dataset), row)
-
-
-def _image_of(rows: Dataset, row: int) -> Any:
-    entry: Any = rows[row]
-    return open_image(entry["image"], row_name(entry, row))
+def _read(images: Dataset, index: int) -> Any:
+    row: Any = images[index]
+    return image_of(row, row_name(row, index))
 
 
 @torch.inference_mode()
 def _measure(
     detector: Detector,
-    dataset: Dataset,
+    images: Dataset,
     rows: list[int],
     trials: list[Trial],
     size: int,
     on_image: Callable[[], object] | None,
-) -> dict[str, list["Draw"]]:
+) -> dict[str, list[Draw]]:
     """Draws of each trial, by its name."""
-    sigma = detector.processor.smoothing_sigma * size / detector.processor.image_size[0]
-    sizes = FBCLIPProcessor(image_size=size, smoothing_sigma=sigma)
-    held: list[list[tuple[Truth, dict[str, Tensor]]]] = [[] for _ in trials]
+    processor = detector.processor
+    evaluation_processor = make_evaluation_processor(processor, size)
+    held: list[list[tuple[Truth, Outputs]]] = [[] for _ in trials]
     for row in rows:
-        truth, pixels = read_sample(undecoded(dataset)[row], row, detector, sizes.image_size)
+        truth, pixels = read_sample(images[row], row, detector, evaluation_processor.image_size)
         pixel_values = pixels[None].to(detector.model.device, detector.model.dtype)
         outputs = detector.model(pixel_values, output_hidden_states=True)
         for trial, kept in zip(trials, held, strict=True):
@@ -185,33 +181,31 @@ def _measure(
                 kept.append((truth, _judged(trial, outputs)))
         if on_image is not None:
             on_image()
-    by_texts = [_prediction(detector.processor, sizes, *one) for one in held[0]]
+    by_texts: dict[frozenset[int], Metrics] = {}  # of all images but those drawn
     found: dict[str, list[Draw]] = defaultdict(list)
     for trial, kept in zip(trials, held, strict=True):
-        metrics = _metrics([_prediction(detector.processor, sizes, *one) for one in kept])
-        same_images = [prediction for prediction in by_texts if prediction.row not in trial.drawn]
-        found[trial.name].append(Draw(metrics, _metrics(same_images)))
+        if trial.drawn not in by_texts:
+            same_images = [one for one in held[0] if one[0].row not in trial.drawn]
+            by_texts[trial.drawn] = _metrics(same_images, processor, evaluation_processor)
+        same = by_texts[trial.drawn]
+        metrics = same if trial.references is None else _metrics(kept, processor, evaluation_processor)
+        found[trial.name].append(Draw(metrics, same))
     return dict(found)
 
 
-def _metrics(predictions: list[Prediction]) -> Metrics:
+def _metrics(
+    judged: list[tuple[Truth, Outputs]], processor: FBCLIPProcessor, evaluation_processor: FBCLIPProcessor
+) -> Metrics:
+    predictions = [to_prediction(*one, processor, evaluation_processor) for one in judged]
     return compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
 
 
-def _judged(trial: Trial, outputs: Any) -> dict[str, Tensor]:
+def _judged(trial: Trial, outputs: Any) -> Outputs:
     if trial.references is None:
         return {"image_scores": outputs.image_scores, "anomaly_maps": outputs.anomaly_maps}
     grid = tuple(outputs.anomaly_maps.shape[1:])
     scores, maps, *_ = trial.references.judge(outputs.hidden_states, outputs.logits, grid)
     return {"image_scores": scores, "anomaly_maps": maps, "reference_scores": scores}
-
-
-def _prediction(
-    processor: FBCLIPProcessor, sizes: FBCLIPProcessor, truth: Truth, outputs: dict[str, Tensor]
-) -> Prediction:
-    (result,) = sizes.post_process_anomaly_detection(outputs)
-    score = processor.image_scores(outputs).item()
-    return Prediction(**vars(truth), score=score, anomaly_map=result["anomaly_map"].numpy())
 
 
 def _summary(draws: list[Draw]) -> dict[str, Metrics]:
