@@ -73,9 +73,14 @@ def split_page(path: str) -> tuple[str, int | None]:
     return match[1], int(match[2])
 
 
+def printable(text: str) -> str:
+    """A text whose unprintable characters are escaped, such as a line break in the name of a file."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 def shortened(name: str) -> str:
-    """A name on one line: unprintable characters are escaped, and a long one, which fills a screen, has no middle."""
-    name = "".join(character if character.isprintable() else repr(character)[1:-1] for character in name)
+    """A name on one line: it is [`printable`], and a long one, which fills a screen, has no middle."""
+    name = printable(name)
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 

@@ -9,13 +9,14 @@ from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.common.own_results import is_marked, is_result
 from modeling_fbclip.data.layouts import Folder, UnknownLayoutError, named_layout, recognise
-from modeling_fbclip.data.layouts.base import DrawnMask
+from modeling_fbclip.data.layouts.base import DrawnMask, on_one_line
 from modeling_fbclip.data.registry import KNOWN_DATASETS
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 
+@on_one_line()
 def load_anomaly_dataset(
     name_or_path: str | Path,
     split: str = "test",

@@ -4,9 +4,10 @@ import shutil
 
 import datasets
 import numpy as np
+import pytest
 from PIL import Image
 
-from modeling_fbclip.data import check_anomaly_dataset, identify
+from modeling_fbclip.data import check_anomaly_dataset, identify, load_anomaly_dataset
 from modeling_fbclip.data.check import Count
 from modeling_fbclip.data.registry import KNOWN_DATASETS
 
@@ -173,3 +174,13 @@ def test_a_folder_of_masks_without_masks_is_odd(save):
     findings = check_anomaly_dataset(root)
     assert oddities(findings, root) == [("Ground_Truth", "looks like masks, but holds none that is read")]
     assert findings.left_out == {"without an image's suffix": 1}
+
+
+def test_a_line_break_in_a_name_leaves_the_message_on_one_line(tmp_path):
+    folder = tmp_path / "line\nbreak"
+    folder.mkdir()
+    (folder / "meta.json").write_text("{")
+    for read in (check_anomaly_dataset, load_anomaly_dataset):
+        with pytest.raises(ValueError, match=r"line\\nbreak/meta\.json: is not readable as JSON") as raised:
+            read(tmp_path)
+        assert len(str(raised.value).splitlines()) == 1

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.files_fbclip import shortened
 
-from .base import GOOD, ROOT_CATEGORY, Layout, Sample
+from .base import GOOD, ROOT_CATEGORY, Layout, Sample, on_one_line
 from .beside import BESIDE
 from .coco import COCO
 from .dagm import DAGM
@@ -57,11 +57,13 @@ class Folder(NamedTuple):
 
     def samples(self, split: str, categories: Sequence[str]) -> Iterator[Sample]:
         """The samples of some categories of a split, category by category, in a fixed order."""
-        for sample in self.layout.read(self.root, split, categories):
-            defect = sample.defect if sample.label else GOOD
-            yield sample._replace(category=self.title(sample.category), defect=defect)
+        with on_one_line():
+            for sample in self.layout.read(self.root, split, categories):
+                defect = sample.defect if sample.label else GOOD
+                yield sample._replace(category=self.title(sample.category), defect=defect)
 
 
+@on_one_line()
 def recognise(path: Path, layout: str | None = None, columns: Mapping[str, str] | None = None) -> Folder:
     """
     Finds the layout of a folder, or of the only folder in it, and so on. If several fit, the first of `LAYOUTS` is

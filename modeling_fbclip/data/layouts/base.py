@@ -3,10 +3,13 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
+
+from modeling_fbclip.files_fbclip import printable
 
 SPLITS = ("train", "test")
 SPLIT_WORDS = {"train": "train", "val": "validation", "test": "test"}  # how words in a list's name begin
@@ -89,6 +92,17 @@ def file_inside(root: Path, entry: object, listed_in: Path) -> Path:
     if "\0" in entry or not Path(path).is_relative_to(top):
         raise ValueError(f"{listed_in}: {entry!r} leads out of {root}; write a path relative to that folder.")
     return root / Path(path).relative_to(top)
+
+
+@contextmanager
+def on_one_line() -> Iterator[None]:
+    """A ValueError in the block has one line, whatever characters are in the names of the files that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        if len(error.args) == 1:
+            error.args = (printable(str(error)),)
+        raise
 
 
 def get(entry: object, key: str, listed_in: Path) -> Any:
