@@ -24,7 +24,7 @@ from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, load_bundled
 from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.data.layouts import ROOT_CATEGORY, recognise
 from modeling_fbclip.evaluation import compute_metrics
-from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
+from modeling_fbclip.evaluation.predict import EVALUATION_SIZE
 from modeling_fbclip.maps_fbclip import smooth_maps
 from modeling_fbclip.processing_fbclip import SCORES
 from modeling_fbclip.scoring_fbclip import Background, anomaly_logits, background_feature, suppress_and_project

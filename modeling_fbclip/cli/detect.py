@@ -16,13 +16,17 @@ from modeling_fbclip.cli.options import (
     Columns,
     Device,
     Dtype,
+    KeepAspect,
     MaxMegapixels,
     Model,
+    Overlap,
     Score,
     Streaming,
+    TileSize,
     WhiteLevel,
     parse_columns,
     processor_settings,
+    view_settings,
 )
 from modeling_fbclip.cli.row_forms import FILES, RowFormat, choose_format, writing
 from modeling_fbclip.common.files import require_writable
@@ -88,6 +92,9 @@ def detect(
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
+    tile: TileSize = None,
+    overlap: Overlap = None,
+    keep_aspect: KeepAspect = None,
     form: Annotated[
         RowFormat | None,
         typer.Option(
@@ -155,7 +162,9 @@ def detect(
             source = open_data(data, split or "test", category, layout, streaming, batch_size, parse_columns(columns))
     source = source._replace(batches=_blaming("PATH" if data is None else "--data", source.batches))
     images = (item.source for batch in source.batches(ALONE) for item in batch)
-    own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
+    own = processor_settings(images, white_level, max_megapixels, score, processes.is_main) | view_settings(
+        tile, overlap, keep_aspect
+    )
     detector = load_detector(model, device or processes.device, dtype, own)
     if references or mutual:
         with progress_bar(None, "references", visible=processes.is_main) as progress:
@@ -179,7 +188,7 @@ def detect(
         where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
         settings = {"batch_size": batch_size} | where
         with writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
-            seen = detect_all(source, results, processes, done, write, tell)
+            seen = detect_all(source, results, processes, done, write, *tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
         typer.echo(_summary(seen, results, form) + source.left_out() + describe(earlier), err=True)
@@ -245,13 +254,15 @@ def _blaming(
 
 
 @contextmanager
-def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[], object]]:
-    """A progress bar of this process's share; gives the function that moves it on."""
+def _bar(
+    source: "Source", processes: "Processes"
+) -> Iterator[tuple[Callable[[], object], Callable[[int, int], object]]]:
+    """A progress bar of this process's share; gives the functions that move it on by an image, and by views."""
     from modeling_fbclip.common.progress import progress_bar
 
     total = source.total() if processes.is_main and sys.stderr.isatty() else None
     with progress_bar(total and -(-total // processes.size), "detect", visible=processes.is_main) as bar:
-        yield bar.update
+        yield bar.update, lambda done, total: bar.set_postfix_str(f"view {done} of {total}" * (done < total))
 
 
 def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:

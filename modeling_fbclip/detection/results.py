@@ -22,11 +22,11 @@ PNG_SETTINGS: dict[str, Any] = {"format": "PNG", "compress_type": zlib.Z_RLE}
 
 
 class Found(NamedTuple):
-    """An image that went through the model: its picture and outputs, or the error that kept it from that."""
+    """An image that went through the model: its picture and the outputs of its views; or the error instead."""
 
     item: Item
     picture: Image.Image | None
-    outputs: Outputs | None
+    outputs: list[Outputs] | None
     error: str | None
 
 

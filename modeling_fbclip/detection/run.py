@@ -5,11 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
-from PIL import Image
-from torch import Tensor
-
 from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.detector import Detector, Prepared
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.results import Found, Results
 from modeling_fbclip.detection.row_files import Done
@@ -32,8 +29,7 @@ class Loaded(NamedTuple):
     """An image that was read and prepared, or the error."""
 
     item: Item
-    picture: Image.Image | None
-    pixel_values: Tensor | None
+    prepared: Prepared | None
     error: str | None
 
 
@@ -44,6 +40,7 @@ def detect_all(
     done: Done,
     write: Callable[[Item, Row], None],
     on_image: Callable[[], object],
+    on_view: Callable[[int, int], object] | None = None,
 ) -> Seen:
     """
     Writes the rows of this process's share of the images, in order. Images that are done are skipped.
@@ -55,6 +52,7 @@ def detect_all(
         done: which images have a row already.
         write: takes each new row.
         on_image: called after each image.
+        on_view: as for `run_model`.
     """
     seen = Seen(Counter(), Counter())
     earlier: dict[Item, tuple[str, ...]] = {}  # outcomes of images that go through the model again
@@ -77,28 +75,39 @@ def detect_all(
     def finish(found: Found) -> tuple[Item, Row | None]:
         return found.item, None if found.item in earlier else results.row(found)
 
-    for item, row in map_in_threads(finish, run_model(to_do(), results.detector), limit=THREADS, eager=True):
+    found = run_model(to_do(), results.detector, on_view)
+    for item, row in map_in_threads(finish, found, limit=THREADS, eager=True):
         if row is not None:
             write(item, row)
         count(item, earlier.pop(item) if row is None else outcome(row.label, row.error))
     return seen
 
 
-def run_model(batches: Iterable[Batch], detector: Detector) -> Iterator[Found]:
-    """Images through the model, batch by batch, while the next ones are read."""
+def run_model(
+    batches: Iterable[Batch], detector: Detector, on_view: Callable[[int, int], object] | None = None
+) -> Iterator[Found]:
+    """
+    Images through the model, batch by batch, while the next ones are read.
+
+    Args:
+        batches: of images.
+        detector: has the model.
+        on_view: called with the number of views of a batch's images that are done, and that of all.
+    """
 
     def load(item: Item) -> Loaded:
         try:
             picture = detector.processor.read_image(item.source(), item.path)
-            return Loaded(item, picture, detector.prepare(picture), None)
+            return Loaded(item, detector.prepare(picture), None)
         except (OSError, ValueError) as error:
-            return Loaded(item, None, None, one_line(error).removeprefix(f"{shortened(item.path)}: "))
+            return Loaded(item, None, one_line(error).removeprefix(f"{shortened(item.path)}: "))
 
     for batch in read_ahead(batches, load):
-        good = [loaded.pixel_values for loaded in batch if loaded.pixel_values is not None]
-        outputs = iter(detector.run(good) if good else [])
-        for item, picture, pixel_values, error in batch:
-            yield Found(item, picture, None if pixel_values is None else next(outputs), error)
+        good = [loaded.prepared for loaded in batch if loaded.prepared is not None]
+        outputs = iter(detector.run(good, batch_size=len(batch), on_view=on_view))
+        for item, prepared, error in batch:
+            picture, found = (None, None) if prepared is None else (prepared.picture, next(outputs))
+            yield Found(item, picture, found, error)
 
 
 def read_ahead(
