@@ -100,6 +100,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
             inputs = _as_images(inputs)
             views = {name: kwargs[name] for name in VIEW_SETTINGS if name in kwargs}
             kwargs["references"] = make_mutual(self.model, self._processor(views), inputs)
+        kwargs["views_at_once"] = kwargs.get("batch_size") or self._batch_size or 1
         is_list = isinstance(inputs, list) and len(inputs) > 0
         if is_list or not isinstance(inputs, Iterable) or isinstance(inputs, ImageSource) or is_table(inputs):
             return super().__call__(inputs, **kwargs)
@@ -113,6 +114,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         pixel_threshold: float | None = None,
         prompts: tuple[str, str] | None = None,
         references: Any = None,
+        views_at_once: int | None = None,
         **views: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         thresholds = {"threshold": threshold, "pixel_threshold": pixel_threshold}
@@ -121,6 +123,8 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         forward: dict[str, Any] = dict(own)
         if references is not None:
             forward["references"] = self._references(references, processor)
+        if views_at_once is not None:
+            forward["views_at_once"] = views_at_once
         if prompts is not None:
             if isinstance(prompts, str) or len(prompts) != 2:
                 raise ValueError(f"`prompts` must be two texts, (normal, anomalous), but is {prompts!r}.")
@@ -164,14 +168,16 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         prompt_input_ids: Tensor | None = None,
         references: FBCLIPReferences | None = None,
         processor: FBCLIPProcessor | None = None,
+        views_at_once: int = 1,
     ) -> dict[str, Any]:
         processor, sizes = processor or self.processor, model_inputs["target_sizes"]
         if prompt_input_ids is not None:
             prompt_input_ids = prompt_input_ids.to(self.device)
         if isinstance(sizes[0], tuple):  # a single image
-            return {"views": self._run(model_inputs, prompt_input_ids, references, processor), "target_sizes": sizes}
+            found = self._run(model_inputs, prompt_input_ids, references, processor, views_at_once)
+            return {"views": found, "target_sizes": sizes}
         images = {name: list(chain.from_iterable(values)) for name, values in model_inputs.items()}
-        found = self._run(images, prompt_input_ids, references, processor)
+        found = self._run(images, prompt_input_ids, references, processor, views_at_once)
         return {"views": [[views] for views in found], "target_sizes": sizes}  # the base class takes a batch apart
 
     def _run(
@@ -180,6 +186,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         prompt_input_ids: Tensor | None,
         references: FBCLIPReferences | None,
         processor: FBCLIPProcessor,
+        views_at_once: int,
     ) -> list[list[dict[str, Tensor]]]:
         """The outputs for all views of each image."""
         plans = [processor.views(size) for size in images["target_sizes"]]
@@ -187,7 +194,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
             for plan in plans:
                 references.check_views(plan, self.model.config.patch_size)
         found: list[list[dict[str, Tensor]]] = [[{}] * len(plan) for plan in plans]
-        for batch in batches_of_views(plans, max(len(plans), self._batch_size or 1)):
+        for batch in batches_of_views(plans, views_at_once):
             inputs = [
                 processor.prepare_view(images["pictures"][image], plans[image][view]).to(self.device, self.dtype)
                 if view

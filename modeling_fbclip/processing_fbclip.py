@@ -170,12 +170,14 @@ class FBCLIPProcessor(ResultsMixin, ThresholdsMixin, ProcessorMixin):
 
     def with_views(self, **settings: Any) -> "FBCLIPProcessor":
         r"""
-        The same processor with another `tile`, `overlap` or `keep_aspect`.
+        The same processor with another `tile`, `overlap` or `keep_aspect`. A `tile` comes with the default overlap,
+        unless it is given.
 
         Raises:
             `ValueError`: They do not fit one another.
         """
         other = copy.copy(self)
+        settings = ({"overlap": None} if "tile" in settings else {}) | settings
         for name, value in settings.items():
             setattr(other, name, value)
         other.check_tiles()

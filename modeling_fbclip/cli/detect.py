@@ -271,7 +271,11 @@ def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
     counts = [f"{total} image{'s' * (total != 1)}", f"{seen.outcomes['anomalous']} anomalous"]
     if seen.outcomes["error"]:
         counts.append(f"{seen.outcomes['error']} failed")
-    limit = f"score from {detector.thresholds_of(None)['threshold']:.3f} on"
+    modes: list[str | None] = [*seen.modes] or [None]
+    limits = {mode: detector.thresholds_of(None, mode)["threshold"] for mode in modes}
+    limit = f"score from {next(iter(limits.values())):.3f} on"
+    if len(set(limits.values())) > 1:
+        limit = "score from " + ", ".join(f"{value:.3f} on as {mode}" for mode, value in limits.items())
     known = detector.known_categories()
     if "threshold" not in detector.thresholds and known.intersection(seen.categories):
         strangers = sorted(set(seen.categories) - known)

@@ -21,8 +21,8 @@ def progress_bar(total: int | None, description: str, done: int = 0, visible: bo
         keep: whether the bar stays when it is closed.
 
     Returns:
-        A `tqdm` bar, or what is used of one: a context manager with `update(steps)`, `set_postfix`, `set_postfix_str` and
-        `close`.
+        A `tqdm` bar, or what is used of one: a context manager with `update(steps)`, `set_postfix`,
+        `set_postfix_str` and `close`.
     """
     hidden = not visible or sys.stderr is None
     if not hidden and not sys.stderr.isatty():

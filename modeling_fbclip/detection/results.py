@@ -22,12 +22,16 @@ PNG_SETTINGS: dict[str, Any] = {"format": "PNG", "compress_type": zlib.Z_RLE}
 
 
 class Found(NamedTuple):
-    """An image that went through the model: its picture and the outputs of its views; or the error instead."""
+    """
+    An image that went through the model: its picture, the outputs of its views, and the mode that it was seen in; or
+    the error instead.
+    """
 
     item: Item
     picture: Image.Image | None
     outputs: list[Outputs] | None
     error: str | None
+    mode: str | None
 
 
 class Results(NamedTuple):
@@ -64,7 +68,7 @@ class Results(NamedTuple):
 
     def row(self, found: Found) -> Row:
         """One image's row, once its pictures are written. It has the score even if they cannot be."""
-        item, picture, outputs, error = found
+        item, picture, outputs, error, _ = found
         if picture is None or outputs is None:
             return Row(item.path, error=error, category=item.category)
         try:

@@ -19,10 +19,11 @@ Value = TypeVar("Value")
 
 
 class Seen(NamedTuple):
-    """How many images there were of each `outcome`, and how many of each category."""
+    """How many images there were of each `outcome`, of each category, and seen in each mode."""
 
     outcomes: Counter[str]
     categories: Counter[str]
+    modes: Counter[str]
 
 
 class Loaded(NamedTuple):
@@ -54,7 +55,7 @@ def detect_all(
         on_image: called after each image.
         on_view: as for `run_model`.
     """
-    seen = Seen(Counter(), Counter())
+    seen = Seen(Counter(), Counter(), Counter())
     earlier: dict[Item, tuple[str, ...]] = {}  # outcomes of images that go through the model again
 
     def count(item: Item, outcomes: tuple[str, ...]) -> None:
@@ -72,13 +73,15 @@ def detect_all(
                 for item, outcomes in known.items():
                     count(item, outcomes)
 
-    def finish(found: Found) -> tuple[Item, Row | None]:
-        return found.item, None if found.item in earlier else results.row(found)
+    def finish(found: Found) -> tuple[Found, Row | None]:
+        return found, None if found.item in earlier else results.row(found)
 
     found = run_model(to_do(), results.detector, on_view)
-    for item, row in map_in_threads(finish, found, limit=THREADS, eager=True):
+    for (item, *_, mode), row in map_in_threads(finish, found, limit=THREADS, eager=True):
         if row is not None:
             write(item, row)
+        if mode is not None:
+            seen.modes[mode] += 1
         count(item, earlier.pop(item) if row is None else outcome(row.label, row.error))
     return seen
 
@@ -106,8 +109,11 @@ def run_model(
         good = [loaded.prepared for loaded in batch if loaded.prepared is not None]
         outputs = iter(detector.run(good, batch_size=len(batch), on_view=on_view))
         for item, prepared, error in batch:
-            picture, found = (None, None) if prepared is None else (prepared.picture, next(outputs))
-            yield Found(item, picture, found, error)
+            if prepared is None:
+                yield Found(item, None, None, error, None)
+            else:
+                found = next(outputs)
+                yield Found(item, prepared.picture, found, error, detector.processor.mode_of(found, prepared.size))
 
 
 def read_ahead(

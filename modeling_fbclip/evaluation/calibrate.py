@@ -223,12 +223,12 @@ def _measure(
 ) -> list[Measured]:
     """Scores each image as in `detect`."""
     measured, processor = [], detector.processor
-    for item, picture, outputs, error in run_model(in_batches(items, batch_size), detector):
-        if picture is None or outputs is None:
+    for item, picture, outputs, error, mode in run_model(in_batches(items, batch_size), detector):
+        if picture is None or outputs is None or mode is None:
             raise ValueError(f"{item.path}: {error}")
         size = picture.height, picture.width
         score, peak = processor.score_of_views(outputs, size), float(processor.map_of_views(outputs, size).max())
-        measured.append(Measured(processor.mode_of(outputs, size), score, peak, image_digest(picture)))
+        measured.append(Measured(mode, score, peak, image_digest(picture)))
         if on_image is not None:
             on_image()
     return measured
