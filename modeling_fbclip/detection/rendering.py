@@ -14,6 +14,7 @@ COLOUR_ANCHORS = (
 )
 CONTOUR_COLOUR = (255, 255, 255)
 UINT16_MAX = 65535
+ROWS_AT_ONCE = 256
 
 
 def _colour_table() -> npt.NDArray[np.uint8]:
@@ -111,5 +112,9 @@ def map_to_png16(anomaly_map: npt.ArrayLike) -> Image.Image:
     Raises:
         ValueError: if the map is not two-dimensional or leaves [0, 1].
     """
-    scaled = np.rint(_probabilities(anomaly_map).astype(np.float64) * UINT16_MAX)
-    return Image.fromarray(scaled.astype(np.uint16))
+    values = np.asarray(anomaly_map)
+    scaled = np.empty(values.shape, np.uint16)
+    for start in range(0, max(1, len(values)), ROWS_AT_ONCE):  # copies of a large map would need gigabytes
+        rows = _probabilities(values[start : start + ROWS_AT_ONCE]).astype(np.float64)
+        scaled[start : start + ROWS_AT_ONCE] = np.rint(rows * UINT16_MAX)
+    return Image.fromarray(scaled)

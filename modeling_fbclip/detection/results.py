@@ -54,7 +54,8 @@ class Results(NamedTuple):
     def settings(self) -> dict[str, Any]:
         """All that rows depend on, but for the images: rows of one file must agree in it."""
         network, processor = self.detector.model, self.detector.processor
-        names = ("image_size", "smoothing_sigma", "threshold", "score", "pixel_threshold", "category_thresholds")
+        names = ("image_size", "smoothing_sigma", "score", "threshold", "pixel_threshold", "category_thresholds")
+        names += ("thresholds_mode", "other_thresholds")
         return {
             "weights": weights_digest(network),
             "references": None if self.detector.references is None else self.detector.references.digest(),
