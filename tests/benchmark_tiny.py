@@ -92,7 +92,8 @@ class Methods:
             if name in kept
         }
         config, projection = model.config, model.clip.visual_projection
-        background = background_feature(list(maps.values()), config.background_fraction, config.background_max_weight)
+        attended = torch.stack(list(maps.values()))
+        background = background_feature([attended], config.background_fraction, config.background_max_weight)
         weights, logits = model.scale_weights.softmax(0), torch.zeros(())
         for (layer, _), tokens in maps.items():
             embeds = suppress_and_project(tokens, Background.of(background, projection), projection, suppression)
