@@ -21,7 +21,8 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
     Args:
         model ([`FBCLIPModel`]): The model.
         processor ([`FBCLIPProcessor`]): Its processor. It is loaded with a model given as a folder or Hub id.
-        threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Replace the processor's, for every call.
+        threshold, pixel_threshold (`float` in `[0, 1]`, *optional*), min_area (`int`, *optional*): Replace the
+            processor's, for every call.
         prompts (`tuple[str, str]`, *optional*): Replace the model's, for every call: what a faultless and what a
             faulty image shows. They need a processor with a tokenizer.
         references ([`FBCLIPReferences`], path of a folder with saved ones, list of good images, or `"mutual"`,
@@ -75,6 +76,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
                 data set column or iterator of them): Images, as [`load_rgb_image`] reads them. URLs are not fetched.
             threshold (`float` in `[0, 1]`, *optional*): An image is anomalous from this score on.
             pixel_threshold (`float` in `[0, 1]`, *optional*): A pixel is anomalous from this value on.
+            min_area (`int`, *optional*): Regions of fewer pixels are left out.
             prompts (`tuple[str, str]`, *optional*): What a faultless and what a faulty image shows.
             references (*optional*): As for the pipeline. With `"mutual"`, `inputs` are a list of at least eight
                 images, or the path of a folder of images.
@@ -102,10 +104,11 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         self,
         threshold: float | None = None,
         pixel_threshold: float | None = None,
+        min_area: int | None = None,
         prompts: tuple[str, str] | None = None,
         references: Any = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        thresholds = {"threshold": threshold, "pixel_threshold": pixel_threshold}
+        finishing = {"threshold": threshold, "pixel_threshold": pixel_threshold, "min_area": min_area}
         forward: dict[str, Any] = {}
         if references is not None:
             forward["references"] = self._references(references)
@@ -113,7 +116,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
             if isinstance(prompts, str) or len(prompts) != 2:
                 raise ValueError(f"`prompts` must be two texts, (normal, anomalous), but is {prompts!r}.")
             forward["prompt_input_ids"] = self.processor.encode_prompts(*prompts)
-        return {}, forward, {name: value for name, value in thresholds.items() if value is not None}
+        return {}, forward, {name: value for name, value in finishing.items() if value is not None}
 
     def _references(self, given: Any) -> Any:
         """References of any kind that the user may give, made with this model; `"mutual"` waits for the images."""
@@ -150,10 +153,10 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         found = {name: outputs[name] for name in names if outputs.get(name) is not None}
         return found | {"target_sizes": model_inputs["target_sizes"]}
 
-    def postprocess(self, model_outputs: dict[str, Any], **thresholds: float) -> dict[str, Any]:  # type: ignore[override]
+    def postprocess(self, model_outputs: dict[str, Any], **finishing: Any) -> dict[str, Any]:  # type: ignore[override]
         """The result of one image, at its own size."""
         return self.processor.post_process_anomaly_detection(
-            model_outputs, target_sizes=model_outputs["target_sizes"], **thresholds
+            model_outputs, target_sizes=model_outputs["target_sizes"], **finishing
         )[0]
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:

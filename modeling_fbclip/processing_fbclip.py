@@ -20,6 +20,7 @@ from .files_fbclip import MAX_MEGAPIXELS, is_table
 from .images_fbclip import ImageSource, load_rgb_image
 from .maps_fbclip import resize_maps, smooth_maps
 from .masks_fbclip import read_mask, resize_mask
+from .regions_fbclip import find_regions
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -61,6 +62,7 @@ class FBCLIPProcessor(ProcessorMixin):
             categories, as `fbclip calibrate --per-category` finds them.
         thresholds_with_references (`bool`, defaults to `False`): Whether these thresholds were set with references.
             Results of the other kind take 0.5, which with references is the border that these set themselves.
+        min_area (`int`, defaults to 1): Regions and masks leave out connected areas of fewer pixels of the image.
         prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
         white_level (`float`, *optional*): The value of white in images of more than 8 bits, such as 4095 for a camera
@@ -88,6 +90,7 @@ class FBCLIPProcessor(ProcessorMixin):
         white_level: float | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
         thresholds_with_references: bool = False,
+        min_area: int = 1,
     ) -> None:
         if image_processor is None or image_size is not None:
             image_processor = _resized(image_processor, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
@@ -122,6 +125,7 @@ class FBCLIPProcessor(ProcessorMixin):
             raise ValueError(f"`max_megapixels` is {max_megapixels}, but must be above 0.")
         self.max_megapixels = float(max_megapixels)
         self.thresholds_with_references = thresholds_with_references
+        self.min_area = _area(min_area)
 
     @classmethod
     def from_config(cls, config: FBCLIPConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> "FBCLIPProcessor":
@@ -300,6 +304,8 @@ class FBCLIPProcessor(ProcessorMixin):
         target_sizes: Iterable[Size] | Tensor | None = None,
         threshold: float | None = None,
         pixel_threshold: float | None = None,
+        min_area: int | None = None,
+        with_regions: bool = True,
     ) -> list[dict[str, Any]]:
         r"""
         Turns the model's outputs into one result an image. As in the paper's evaluation, the map is upsampled
@@ -312,19 +318,26 @@ class FBCLIPProcessor(ProcessorMixin):
                 width of each image in pixels. Defaults to `image_size` for all.
             threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's; to 0.5 if these
                 were set with references and the outputs are without, or the reverse.
+            min_area (`int`, *optional*): Connected areas of fewer pixels are left out of regions and mask; the score,
+                the label and the map stay as they are. Defaults to the processor's.
+            with_regions (`bool`, defaults to `True`): Whether areas are looked for at all. Without, there are no
+                `regions`, and the mask has areas of any size.
 
         Returns:
             `list[dict]`: For each image `score` (`float` in `[0, 1]`), `label` (`"anomalous"` if the score is at least
             `threshold`, else `"normal"`), `anomaly_map` (float32 tensor of shape `(height, width)` in `[0, 1]`) and
-            `mask` (boolean tensor of that shape, true from `pixel_threshold` on), on the CPU.
+            `mask` (boolean tensor of that shape, true from `pixel_threshold` on), on the CPU; and `regions`, the
+            connected areas of the mask, as [`find_regions`] gives them.
 
         Raises:
-            `ValueError`: There is not one size an image, a threshold is out of range or an output is not finite.
+            `ValueError`: There is not one size an image, a threshold or an area is out of range, or an output is not
+                finite.
         """
         general = self.general_thresholds(_has_references(outputs))
         threshold = _probability("threshold", general["threshold"] if threshold is None else threshold)
         pixel_threshold = general["pixel_threshold"] if pixel_threshold is None else pixel_threshold
         pixel_threshold = _probability("pixel_threshold", pixel_threshold)
+        min_area = self.min_area if min_area is None else _area(min_area)
         maps = self._smoothed_maps(outputs)
         scores = self._image_scores(outputs, maps)
         sizes = _target_sizes(target_sizes, len(maps), self.image_size)
@@ -334,7 +347,11 @@ class FBCLIPProcessor(ProcessorMixin):
             label = "anomalous" if score >= threshold else "normal"
             anomaly_map = resize_maps(smoothed[None], size)[0].clamp(0, 1)  # (height, width)
             mask = anomaly_map >= pixel_threshold
-            results.append({"score": score, "label": label, "anomaly_map": anomaly_map, "mask": mask})
+            result: dict[str, Any] = {"score": score, "label": label, "anomaly_map": anomaly_map, "mask": mask}
+            if with_regions:
+                regions, large = find_regions(anomaly_map.numpy(), mask.numpy(), min_area)
+                result |= {"mask": torch.from_numpy(large), "regions": regions}
+            results.append(result)
         return results
 
     def image_scores(self, outputs: Mapping[str, Tensor]) -> Tensor:
@@ -469,6 +486,16 @@ def _probability(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"`{name}` is {value}, but must be between 0 and 1.")
     return float(value)
+
+
+def _area(pixels: int) -> int:
+    try:
+        area = index(pixels)
+    except TypeError:
+        area = 0
+    if area < 1:
+        raise ValueError(f"`min_area` is {pixels}, but must be a whole number of pixels, from 1 on.")
+    return area
 
 
 def _as_list(values: Any, batch_dims: int) -> list[Any]:

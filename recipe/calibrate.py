@@ -95,7 +95,8 @@ def choose_score(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[s
 
 def maps_of(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> Tensor:
     """The smoothed maps, (B, height, width)."""
-    return torch.stack([result["anomaly_map"] for result in processor.post_process_anomaly_detection(found)])
+    results = processor.post_process_anomaly_detection(found, with_regions=False)
+    return torch.stack([result["anomaly_map"] for result in results])
 
 
 def figures(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:

@@ -51,7 +51,7 @@ class Reading:
         self.evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE, smoothing_sigma=sigma * larger)
 
     def __call__(self, output: Any) -> tuple[float, Tensor]:
-        anomaly_map = self.evaluation.post_process_anomaly_detection(output)[0]["anomaly_map"]
+        anomaly_map = self.evaluation.post_process_anomaly_detection(output, with_regions=False)[0]["anomaly_map"]
         return self.scoring.image_scores(output).item(), anomaly_map
 
 

@@ -68,7 +68,7 @@ class Detector:
 
     def finish(self, outputs: Outputs, size: Size, category: str | None = None) -> dict[str, Any]:
         """
-        Score, decision, map and mask of one image, as `post_process_anomaly_detection` gives them.
+        Score, decision, map, mask and regions of one image, as `post_process_anomaly_detection` gives them.
 
         Args:
             outputs: of `run`.
@@ -78,7 +78,7 @@ class Detector:
         Raises:
             ValueError: if an output is not finite.
         """
-        thresholds = self.thresholds_of(category)
+        thresholds: dict[str, Any] = self.thresholds_of(category)
         return self.processor.post_process_anomaly_detection(outputs, target_sizes=[size], **thresholds)[0]
 
     def thresholds_of(self, category: str | None) -> dict[str, float]:

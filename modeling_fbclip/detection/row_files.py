@@ -173,7 +173,8 @@ def _write_parquet(rows: Iterator[dict[str, Any]], target: Path) -> None:
     from pyarrow.parquet import ParquetWriter
 
     types = {"shard": pa.int64(), "index": pa.int64()} | dict.fromkeys(Row._fields, pa.string())
-    schema = pa.schema(types | {"score": pa.float64()})
+    region = {"box": pa.list_(pa.int64()), "area": pa.int64(), "peak": pa.float64(), "mean": pa.float64()}
+    schema = pa.schema(types | {"score": pa.float64(), "regions": pa.list_(pa.struct(region.items()))})
     with written_aside(target) as aside, ParquetWriter(aside, schema) as writer:
         while group := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema))

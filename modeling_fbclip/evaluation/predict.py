@@ -148,7 +148,7 @@ def to_prediction(
     truth: Truth, outputs: Outputs, processor: FBCLIPProcessor, evaluation_processor: FBCLIPProcessor
 ) -> Prediction:
     """The score of one image by its model's processor, and its map by that of the evaluation."""
-    (result,) = evaluation_processor.post_process_anomaly_detection(outputs)
+    (result,) = evaluation_processor.post_process_anomaly_detection(outputs, with_regions=False)
     score = processor.image_scores(outputs).item()
     return Prediction(**vars(truth), score=score, anomaly_map=result["anomaly_map"].numpy())
 
