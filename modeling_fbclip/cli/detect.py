@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modeling_fbclip.cli.detect_report import reporting
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import (
     BatchSize,
@@ -25,7 +26,7 @@ from modeling_fbclip.cli.options import (
     processor_settings,
 )
 from modeling_fbclip.cli.row_forms import FILES, RowFormat, choose_format, writing
-from modeling_fbclip.common.files import require_writable
+from modeling_fbclip.common.files import require_file, require_writable
 
 if TYPE_CHECKING:
     from modeling_fbclip.common.listing import LeftOut
@@ -90,6 +91,9 @@ def detect(
         Path | None, typer.Option(help="Folder for the part of the image around each region.", show_default="none")
     ] = None,
     caption: Annotated[bool, typer.Option("--caption", help="Write score and decision below each overlay.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="File of HTML to look through all results in a browser.", show_default="none")
+    ] = None,
     batch_size: BatchSize = 4,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -150,6 +154,9 @@ def detect(
     if crops is not None:
         with blamed_on("--crops"):
             require_writable(crops)
+    if report is not None:
+        with blamed_on("--report"):
+            require_file(report)
     if caption and not overlays:
         raise typer.BadParameter("is for overlays, which --no-overlays leaves out", param_hint="--caption")
 
@@ -194,9 +201,13 @@ def detect(
                 crops.mkdir(parents=True, exist_ok=True)
                 mark_results(crops)
         where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
-        settings = {"batch_size": batch_size} | where
-        with writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
-            seen = detect_all(source, results, processes, done, write, tell)
+        settings = {"batch_size": batch_size, "report": report is not None} | where
+        with (
+            writing(form, results, processes, settings, resume) as (done, write),
+            reporting(report, model, form, results, processes) as collected,
+            _bar(source, processes) as tell,
+        ):
+            seen = detect_all(source, collected, processes, done, write, tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
         typer.echo(_summary(seen, results, form) + source.left_out() + describe(earlier), err=True)

@@ -15,6 +15,7 @@ from modeling_fbclip.detection.crops import crop_around
 from modeling_fbclip.detection.detector import Detector, Outputs
 from modeling_fbclip.detection.image_finder import absolute
 from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
+from modeling_fbclip.detection.report_entries import Entries
 from modeling_fbclip.detection.rows import Row
 from modeling_fbclip.detection.sources import Item
 from modeling_fbclip.digests_fbclip import preprocessing_of, weights_digest
@@ -43,6 +44,7 @@ class Results(NamedTuple):
         overlays, maps: which of them are written.
         captions: whether the overlays have a line with score and decision.
         crops: where the parts around the regions go, named as the other pictures are; `None` for nowhere.
+        entries: takes what a report shows of each image; `None` if there is no report.
     """
 
     detector: Detector
@@ -52,6 +54,7 @@ class Results(NamedTuple):
     maps: bool
     captions: bool = False
     crops: Path | None = None
+    entries: Entries | None = None
 
     def settings(self) -> dict[str, Any]:
         """All that rows depend on, but for the images: rows of one file must agree in it."""
@@ -75,13 +78,22 @@ class Results(NamedTuple):
 
     def row(self, found: Found) -> Row:
         """One image's row, once its pictures are written. It has the score even if they cannot be."""
+        row, result = self._examined(found)
+        if self.entries is not None:  # before the row: an image that has a row is in the report
+            self.entries.add(found.item, row, found.picture, result)
+        return row
+
+    def _examined(self, found: Found) -> tuple[Row, dict[str, Any] | None]:
         item, picture, outputs, error = found
         if picture is None or outputs is None:
-            return Row(item.path, error=error, category=item.category)
+            return Row(item.path, error=error, category=item.category), None
         try:
             result = self.detector.finish(outputs, (picture.height, picture.width), item.category)
         except ValueError as problem:
-            return Row(item.path, error=one_line(problem), category=item.category)
+            return Row(item.path, error=one_line(problem), category=item.category), None
+        return self._saved(item, picture, result), result
+
+    def _saved(self, item: Item, picture: Image.Image, result: dict[str, Any]) -> Row:
         saved: dict[str, str] = {}
         error = None
         for folder, suffix, made in self._pictures(item, picture, result):
