@@ -25,7 +25,8 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
     Args:
         model ([`FBCLIPModel`]): The model.
         processor ([`FBCLIPProcessor`]): Its processor. It is loaded with a model given as a folder or Hub id.
-        threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Replace the processor's, for every call.
+        threshold, pixel_threshold (`float` in `[0, 1]`, *optional*), min_area (`int`, *optional*): Replace the
+            processor's, for every call.
         prompts (`tuple[str, str]`, *optional*): Replace the model's, for every call: what a faultless and what a
             faulty image shows. They need a processor with a tokenizer.
         references ([`FBCLIPReferences`], path of a folder with saved ones, list of good images, or `"mutual"`,
@@ -82,6 +83,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
                 data set column or iterator of them): Images, as [`load_rgb_image`] reads them. URLs are not fetched.
             threshold (`float` in `[0, 1]`, *optional*): An image is anomalous from this score on.
             pixel_threshold (`float` in `[0, 1]`, *optional*): A pixel is anomalous from this value on.
+            min_area (`int`, *optional*): Regions of fewer pixels are left out.
             prompts (`tuple[str, str]`, *optional*): What a faultless and what a faulty image shows.
             references (*optional*): As for the pipeline. With `"mutual"`, `inputs` are a list of at least eight
                 images, or the path of a folder of images.
@@ -112,12 +114,13 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         self,
         threshold: float | None = None,
         pixel_threshold: float | None = None,
+        min_area: int | None = None,
         prompts: tuple[str, str] | None = None,
         references: Any = None,
         views_at_once: int | None = None,
         **views: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        thresholds = {"threshold": threshold, "pixel_threshold": pixel_threshold}
+        finishing = {"threshold": threshold, "pixel_threshold": pixel_threshold, "min_area": min_area}
         processor = self._processor(views)
         own = {"processor": processor} if views else {}
         forward: dict[str, Any] = dict(own)
@@ -129,7 +132,7 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
             if isinstance(prompts, str) or len(prompts) != 2:
                 raise ValueError(f"`prompts` must be two texts, (normal, anomalous), but is {prompts!r}.")
             forward["prompt_input_ids"] = self.processor.encode_prompts(*prompts)
-        return own, forward, own | {name: value for name, value in thresholds.items() if value is not None}
+        return own, forward, own | {name: value for name, value in finishing.items() if value is not None}
 
     def _processor(self, views: dict[str, Any]) -> FBCLIPProcessor:
         """The processor with other settings of its views; TypeError if there is no such setting."""
@@ -211,11 +214,11 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         return found
 
     def postprocess(  # type: ignore[override]
-        self, model_outputs: dict[str, Any], processor: FBCLIPProcessor | None = None, **thresholds: float
+        self, model_outputs: dict[str, Any], processor: FBCLIPProcessor | None = None, **finishing: Any
     ) -> dict[str, Any]:
         """The result of one image, at its own size."""
         (views,), (size,) = model_outputs["views"], model_outputs["target_sizes"]
-        return (processor or self.processor).post_process_views(views, size, **thresholds)
+        return (processor or self.processor).post_process_views(views, size, **finishing)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Saves model, processor and code, so that `pipeline(..., trust_remote_code=True)` loads the folder."""

@@ -20,6 +20,7 @@ from .files_fbclip import MAX_MEGAPIXELS, is_table
 from .images_fbclip import ImageSource, load_rgb_image
 from .masks_fbclip import read_mask, resize_mask
 from .prompts_fbclip import encode_prompt
+from .regions_fbclip import check_area
 from .results_fbclip import SCORES, ResultsMixin
 from .thresholds_fbclip import ThresholdsMixin, check_probability, check_thresholds
 from .views_fbclip import Size, Tile, View, Viewing
@@ -69,6 +70,7 @@ class FBCLIPProcessor(ResultsMixin, ThresholdsMixin, ProcessorMixin):
         other_thresholds (`dict[str, dict[str, float]]`, *optional*): `threshold` and `pixel_threshold` of other modes.
         thresholds_with_references (`bool`, defaults to `False`): Whether these thresholds were set with references.
             Results of the other kind take 0.5, which with references is the border that these set themselves.
+        min_area (`int`, defaults to 1): Regions and masks leave out connected areas of fewer pixels of the image.
         prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
         white_level (`float`, *optional*): The value of white in images of more than 8 bits, such as 4095 for a camera
@@ -102,6 +104,7 @@ class FBCLIPProcessor(ResultsMixin, ThresholdsMixin, ProcessorMixin):
         thresholds_with_references: bool = False,
         thresholds_mode: str | None = None,
         other_thresholds: dict[str, dict[str, float]] | None = None,
+        min_area: int = 1,
     ) -> None:
         if image_processor is None or image_size is not None:
             image_processor = _resized(image_processor, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
@@ -137,6 +140,7 @@ class FBCLIPProcessor(ResultsMixin, ThresholdsMixin, ProcessorMixin):
             raise ValueError(f"`max_megapixels` is {max_megapixels}, but must be above 0.")
         self.max_megapixels = float(max_megapixels)
         self.thresholds_with_references = thresholds_with_references
+        self.min_area = check_area(min_area)
 
     @classmethod
     def from_config(cls, config: FBCLIPConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> "FBCLIPProcessor":

@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .maps_fbclip import resize_maps, smooth_maps
+from .regions_fbclip import check_area, find_regions
 from .thresholds_fbclip import ThresholdsMixin, check_probability
 from .tiles_fbclip import join_views
 from .views_fbclip import Size, Viewing
@@ -21,6 +23,7 @@ class ResultsMixin(ThresholdsMixin):
 
     score: str
     smoothing_sigma: float
+    min_area: int
 
     @property
     def viewing(self) -> Viewing:
@@ -33,6 +36,7 @@ class ResultsMixin(ThresholdsMixin):
         target_sizes: Iterable[Size] | Tensor | None = None,
         threshold: float | None = None,
         pixel_threshold: float | None = None,
+        min_area: int | None = None,
     ) -> list[dict[str, Any]]:
         r"""
         Turns the model's outputs into one result an image. As in the paper's evaluation, the map is upsampled
@@ -45,19 +49,23 @@ class ResultsMixin(ThresholdsMixin):
                 width of each image in pixels. Defaults to `image_size` for all.
             threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's; to 0.5 if these
                 were set with references and the outputs are without, or the reverse.
+            min_area (`int`, *optional*): Connected areas of fewer pixels are left out of regions and mask; the score,
+                the label and the map stay as they are. Defaults to the processor's.
 
         Returns:
             `list[dict]`: For each image `score` (`float` in `[0, 1]`), `label` (`"anomalous"` if the score is at least
             `threshold`, else `"normal"`), `anomaly_map` (float32 tensor of shape `(height, width)` in `[0, 1]`) and
-            `mask` (boolean tensor of that shape, true from `pixel_threshold` on), on the CPU.
+            `mask` (boolean tensor of that shape, true from `pixel_threshold` on), on the CPU; and `regions`, the
+            connected areas of the mask, as [`find_regions`] gives them.
 
         Raises:
-            `ValueError`: There is not one size an image, a threshold is out of range or an output is not finite.
+            `ValueError`: There is not one size an image, a threshold or an area is out of range, or an output is not
+                finite.
         """
         maps = outputs["anomaly_maps"]
         sizes = _target_sizes(target_sizes, len(maps), self._input_size(maps))
         return [
-            self.post_process_views([one_output(outputs, index)], size, threshold, pixel_threshold)
+            self.post_process_views([one_output(outputs, index)], size, threshold, pixel_threshold, min_area)
             for index, size in enumerate(sizes)
         ]
 
@@ -67,6 +75,7 @@ class ResultsMixin(ThresholdsMixin):
         size: Size,
         threshold: float | None = None,
         pixel_threshold: float | None = None,
+        min_area: int | None = None,
     ) -> dict[str, Any]:
         r"""
         As [`~FBCLIPProcessor.post_process_anomaly_detection`], for the views of one image. The maps of its tiles are
@@ -79,6 +88,7 @@ class ResultsMixin(ThresholdsMixin):
             size (`tuple[int, int]`): Height and width of the image in pixels.
             threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's for the image's
                 [`~FBCLIPProcessor.mode`].
+            min_area (`int`, *optional*): As there.
 
         Returns:
             `dict`: The result of the image.
@@ -87,13 +97,17 @@ class ResultsMixin(ThresholdsMixin):
         chosen = {name: check_probability(name, value) for name, value in given.items() if value is not None}
         if len(chosen) < len(given):
             chosen = self.general_thresholds(_has_references(outputs[0]), self.mode_of(outputs, size)) | chosen
+        min_area = self.min_area if min_area is None else check_area(min_area)
         score = self.score_of_views(outputs, size)
         anomaly_map = self.map_of_views(outputs, size)
+        mask = anomaly_map >= chosen["pixel_threshold"]
+        regions, large = find_regions(anomaly_map.numpy(), mask.numpy(), min_area)
         return {
             "score": score,
             "label": "anomalous" if score >= chosen["threshold"] else "normal",
             "anomaly_map": anomaly_map,
-            "mask": anomaly_map >= chosen["pixel_threshold"],
+            "mask": torch.from_numpy(large),
+            "regions": regions,
         }
 
     def mode_of(self, outputs: Sequence[Mapping[str, Tensor]], size: Size) -> str:

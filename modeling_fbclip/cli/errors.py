@@ -14,7 +14,6 @@ EXTRAS = {
     "accelerate": "train",
     "datasets": "train",
     "pyarrow": "train",
-    "scipy": "train",
     "matplotlib": "evaluate",
     "gradio": "demo",
     "packaging": "demo",

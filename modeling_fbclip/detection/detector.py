@@ -134,7 +134,7 @@ class Detector:
 
     def finish(self, outputs: Sequence[Outputs], size: Size, category: str | None = None) -> dict[str, Any]:
         """
-        Score, decision, map and mask of one image, as `post_process_views` gives them.
+        Score, decision, map, mask and regions of one image, as `post_process_views` gives them.
 
         Args:
             outputs: of all views of the image.
@@ -144,7 +144,7 @@ class Detector:
         Raises:
             ValueError: if an output is not finite.
         """
-        thresholds = self.thresholds_of(category, self.processor.mode_of(outputs, size))
+        thresholds: dict[str, Any] = self.thresholds_of(category, self.processor.mode_of(outputs, size))
         return self.processor.post_process_views(outputs, size, **thresholds)
 
     def thresholds_of(self, category: str | None, mode: str | None = None) -> dict[str, float]:
