@@ -1,6 +1,7 @@
 """The connected areas of a mask, each with its place, its size and its values in the anomaly map."""
 
 from collections.abc import Iterator
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -43,17 +44,28 @@ def find_regions(
         for strip in _strips(labels):
             mask[part][strip] = kept[labels[strip]]
     boxes = ndimage.find_objects(labels, count)
-    ranked = (index for index in np.argsort(-peaks[1:], kind="stable") + 1 if kept[index])
+    ranked = (number for number in np.argsort(-peaks[1:], kind="stable") + 1 if kept[number])
     return [
         {
             "box": [left + across.start, top + down.start, left + across.stop, top + down.stop],
-            "area": int(areas[index]),
-            "peak": float(peaks[index]),
-            "mean": float(sums[index] / areas[index]),
+            "area": int(areas[number]),
+            "peak": float(peaks[number]),
+            "mean": float(sums[number] / areas[number]),
         }
-        for index in ranked
-        for down, across in [boxes[index - 1]]
+        for number in ranked
+        for down, across in [boxes[number - 1]]
     ], mask
+
+
+def check_area(pixels: int) -> int:
+    """A `min_area` as an integer; ValueError if it is none, or below 1."""
+    try:
+        area = index(pixels)
+    except TypeError:
+        area = 0
+    if area < 1:
+        raise ValueError(f"`min_area` is {pixels}, but must be a whole number of pixels, from 1 on.")
+    return area
 
 
 def _measure(

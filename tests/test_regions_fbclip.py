@@ -105,13 +105,6 @@ def test_the_processor_leaves_out_what_is_smaller_than_min_area_in_regions_and_m
     assert FBCLIPProcessor.from_pretrained(tmp_path, min_area=3).min_area == 3
 
 
-def test_without_regions_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modeling_fbclip.processing_fbclip.find_regions", None)
-    result = processed(FBCLIPProcessor(image_size=8, smoothing_sigma=0, min_area=6), with_regions=False)
-    assert "regions" not in result
-    assert result["mask"].sum() == 7
-
-
 @pytest.mark.parametrize("area", [0, -3, 1.5, "many", float("nan")])
 def test_a_wrong_area_is_named(area) -> None:
     with pytest.raises(ValueError, match=r"`min_area` is .*, but must be a whole number of pixels, from 1 on"):

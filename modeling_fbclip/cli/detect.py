@@ -17,13 +17,17 @@ from modeling_fbclip.cli.options import (
     Columns,
     Device,
     Dtype,
+    KeepAspect,
     MaxMegapixels,
     Model,
+    Overlap,
     Score,
     Streaming,
+    TileSize,
     WhiteLevel,
     parse_columns,
     processor_settings,
+    view_settings,
 )
 from modeling_fbclip.cli.row_forms import FILES, RowFormat, choose_format, writing
 from modeling_fbclip.common.files import require_file, require_writable
@@ -100,6 +104,9 @@ def detect(
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
+    tile: TileSize = None,
+    overlap: Overlap = None,
+    keep_aspect: KeepAspect = None,
     form: Annotated[
         RowFormat | None,
         typer.Option(
@@ -175,7 +182,8 @@ def detect(
             source = open_data(data, split or "test", category, layout, streaming, batch_size, parse_columns(columns))
     source = source._replace(batches=_blaming("PATH" if data is None else "--data", source.batches))
     images = (item.source for batch in source.batches(ALONE) for item in batch)
-    own = processor_settings(images, white_level, max_megapixels, score, processes.is_main) | {"min_area": min_area}
+    own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
+    own |= view_settings(tile, overlap, keep_aspect) | ({} if min_area is None else {"min_area": min_area})
     detector = load_detector(model, device or processes.device, dtype, own)
     if references or mutual:
         with progress_bar(None, "references", visible=processes.is_main) as progress:
@@ -207,7 +215,7 @@ def detect(
             reporting(report, model, form, results, processes) as collected,
             _bar(source, processes) as tell,
         ):
-            seen = detect_all(source, collected, processes, done, write, tell)
+            seen = detect_all(source, collected, processes, done, write, *tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
         typer.echo(_summary(seen, results, form) + source.left_out() + describe(earlier), err=True)
@@ -273,13 +281,15 @@ def _blaming(
 
 
 @contextmanager
-def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[], object]]:
-    """A progress bar of this process's share; gives the function that moves it on."""
+def _bar(
+    source: "Source", processes: "Processes"
+) -> Iterator[tuple[Callable[[], object], Callable[[int, int], object]]]:
+    """A progress bar of this process's share; gives the functions that move it on by an image, and by views."""
     from modeling_fbclip.common.progress import progress_bar
 
     total = source.total() if processes.is_main and sys.stderr.isatty() else None
     with progress_bar(total and -(-total // processes.size), "detect", visible=processes.is_main) as bar:
-        yield bar.update
+        yield bar.update, lambda done, total: bar.set_postfix_str(f"view {done} of {total}" * (done < total))
 
 
 def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
@@ -288,7 +298,11 @@ def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
     counts = [f"{total} image{'s' * (total != 1)}", f"{seen.outcomes['anomalous']} anomalous"]
     if seen.outcomes["error"]:
         counts.append(f"{seen.outcomes['error']} failed")
-    limit = f"score from {detector.thresholds_of(None)['threshold']:.3f} on"
+    modes: list[str | None] = [*seen.modes] or [None]
+    limits = {mode: detector.thresholds_of(None, mode)["threshold"] for mode in modes}
+    limit = f"score from {next(iter(limits.values())):.3f} on"
+    if len(set(limits.values())) > 1:
+        limit = "score from " + ", ".join(f"{value:.3f} on as {mode}" for mode, value in limits.items())
     known = detector.known_categories()
     if "threshold" not in detector.thresholds and known.intersection(seen.categories):
         strangers = sorted(set(seen.categories) - known)

@@ -25,12 +25,16 @@ PNG_SETTINGS: dict[str, Any] = {"format": "PNG", "compress_type": zlib.Z_RLE}
 
 
 class Found(NamedTuple):
-    """An image that went through the model: its picture and outputs, or the error that kept it from that."""
+    """
+    An image that went through the model: its picture, the outputs of its views, and the mode that it was seen in; or
+    the error instead.
+    """
 
     item: Item
     picture: Image.Image | None
-    outputs: Outputs | None
+    outputs: list[Outputs] | None
     error: str | None
+    mode: str | None
 
 
 class Results(NamedTuple):
@@ -60,7 +64,7 @@ class Results(NamedTuple):
         """All that rows depend on, but for the images: rows of one file must agree in it."""
         network, processor = self.detector.model, self.detector.processor
         names = (
-            *("image_size", "smoothing_sigma", "score"),
+            *("image_size", "smoothing_sigma", "score", "thresholds_mode", "other_thresholds"),
             *("threshold", "pixel_threshold", "category_thresholds", "min_area"),
         )
         return {
@@ -84,7 +88,7 @@ class Results(NamedTuple):
         return row
 
     def _examined(self, found: Found) -> tuple[Row, dict[str, Any] | None]:
-        item, picture, outputs, error = found
+        item, picture, outputs, error, _ = found
         if picture is None or outputs is None:
             return Row(item.path, error=error, category=item.category), None
         try:
