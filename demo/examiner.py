@@ -8,7 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from modeling_fbclip.detection.detector import Outputs, Prompts, Size
+from modeling_fbclip.detection.detector import Outputs, Prepared, Prompts, Size
+from modeling_fbclip.maps_fbclip import resize_maps
 
 from .models import Models
 from .photos import Photo, decode
@@ -74,8 +75,14 @@ class Examiner:
         detector = self.models.get(model)
         is_own = prompts in (NO_PROMPTS, self.own_prompts(model))
         ids = None if is_own else detector.processor.encode_prompts(*prompts)
-        (outputs,) = self._run_model(model, [detector.prepare(picture)], ids)
-        return detector.finish(outputs, size or (picture.height, picture.width))
+        prepared = detector.prepare(picture)
+        (outputs,) = self._run_model(model, [prepared], ids)
+        if size is None or len(outputs) == 1:
+            return detector.finish(outputs, size or prepared.size)
+        result = detector.finish(outputs, prepared.size)  # tiles have their places in the whole picture
+        for name in ("anomaly_map", "mask"):
+            result[name] = resize_maps(result[name][None].float(), size)[0]
+        return result | {"mask": result["mask"] >= 0.5}
 
     def open(self, photo: Photo, model: str) -> Image.Image:
         """The photograph as the model reads it; ValueError if it cannot be read."""
@@ -92,5 +99,5 @@ class Examiner:
             return Finding(photo, error=str(error))
         return Finding(photo, result["score"], small, result["anomaly_map"].numpy())
 
-    def _run(self, model: str, inputs: Sequence[Tensor], prompt_input_ids: Tensor | None) -> list[Outputs]:
-        return self.models.get(model).run(inputs, prompt_input_ids)
+    def _run(self, model: str, prepared: Sequence[Prepared], prompt_input_ids: Tensor | None) -> list[list[Outputs]]:
+        return self.models.get(model).run(prepared, prompt_input_ids)

@@ -6,7 +6,7 @@ from html import escape
 from io import BytesIO, StringIO
 from typing import NamedTuple
 
-from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, render_overlay
+from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, opacity, render_overlay
 
 from .examiner import Finding
 
@@ -27,10 +27,13 @@ class View(NamedTuple):
 
 def colour_scale() -> str:
     """The colour scale from 0 to 1, the same for all images."""
-    stops = ", ".join(f"rgb{colour} {100 * position:.0f}%" for position, colour in COLOUR_ANCHORS)
+    stops = ", ".join(
+        f"rgb({red} {green} {blue} / {opacity(position):.2f}) {100 * position:.0f}%"
+        for position, (red, green, blue) in COLOUR_ANCHORS
+    )
     return (
-        '<div class="scale" role="img" aria-label="Colour scale: blue is 0, red is 1"><span>0</span>'
-        f'<span class="bar" style="background: linear-gradient(to right, {stops})"></span>'
+        '<div class="scale" role="img" aria-label="Colour scale: 0 is clear, then blue to red, which is 1">'
+        f'<span>0</span><span class="bar" style="background: linear-gradient(to right, {stops})"></span>'
         "<span>1</span><span>probability that a pixel is anomalous</span></div>"
     )
 

@@ -4,8 +4,9 @@ The model on a Hugging Face Inference Endpoint.
 Request: `{"inputs": image, "parameters": {…}}`. An image is base64 text; a list of images gives a list of answers.
 The request may also be the bytes of one image. Parameters, all optional: `threshold` of the image, `pixel_threshold`
 of the mask, and `prompts`, a text for normal and a text for anomalous images. Answer for each image: `score`, `label`,
-`width`, `height`, and two PNGs in base64: `anomaly_map` with 16 bits, 65535 for a probability of 1, and `mask` with
-1 bit, white where a pixel is anomalous.
+`width`, `height`, `regions` (the connected areas of the mask, each with `box`, `area`, `peak` and `mean`), and two
+PNGs in base64: `anomaly_map` with 16 bits, 65535 for a probability of 1, and `mask` with 1 bit, white where a pixel is
+anomalous.
 """
 
 import base64
@@ -102,6 +103,7 @@ def _answer(result: dict[str, Any]) -> dict[str, Any]:
         "label": result["label"],
         "width": width,
         "height": height,
+        "regions": result["regions"],
         "anomaly_map": _png(values),
         "mask": _png(result["mask"].numpy()),
     }

@@ -26,7 +26,7 @@ from .inputs_fbclip import (
 )
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
-from .references_fbclip import FBCLIPReferences
+from .references_fbclip import FBCLIPReferences, PlacedReferences
 from .scoring_fbclip import Background, background_feature, score_map, split_scores
 from .text_fbclip import FBCLIPTextBranch, TextFeaturesCache, embed_prompts
 from .vision_fbclip import LayerViews, build_views
@@ -144,7 +144,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         layer_tokens: list[Tensor] | None = None,
         grid: tuple[int, int] | None = None,
         text_embeds: Tensor | None = None,
-        references: FBCLIPReferences | None = None,
+        references: FBCLIPReferences | PlacedReferences | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
@@ -171,8 +171,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
                 `image_size`.
             text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`, *optional*):
                 Replaces `prompt_input_ids`: the result of `get_text_features`.
-            references ([`FBCLIPReferences`], *optional*):
-                Images that these are compared with, beside the texts.
+            references ([`FBCLIPReferences`] or [`PlacedReferences`], *optional*):
+                Images that these are compared with, beside the texts; of tiles, `references.at(places)`.
             output_hidden_states (`bool`, *optional*):
                 Whether to return the feature layers' tokens. Defaults to that of the configuration.
             output_attentions (`bool`, *optional*):

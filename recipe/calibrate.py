@@ -14,7 +14,8 @@ from torch import Tensor
 
 from modeling_fbclip import FBCLIPModel
 from modeling_fbclip.evaluation import compute_metrics
-from modeling_fbclip.processing_fbclip import SCORES, FBCLIPProcessor
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.results_fbclip import SCORES, one_output
 
 from .dataset import normalise
 from .settings import Settings
@@ -95,7 +96,8 @@ def choose_score(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[s
 
 def maps_of(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> Tensor:
     """The smoothed maps, (B, height, width)."""
-    return torch.stack([result["anomaly_map"] for result in processor.post_process_anomaly_detection(found)])
+    count = len(found["anomaly_maps"])
+    return torch.stack([processor.map_of_views([one_output(found, i)], processor.image_size) for i in range(count)])
 
 
 def figures(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:

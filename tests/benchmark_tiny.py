@@ -24,9 +24,9 @@ from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, load_bundled
 from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.data.layouts import ROOT_CATEGORY, recognise
 from modeling_fbclip.evaluation import compute_metrics
-from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
+from modeling_fbclip.evaluation.predict import EVALUATION_SIZE
 from modeling_fbclip.maps_fbclip import smooth_maps
-from modeling_fbclip.processing_fbclip import SCORES
+from modeling_fbclip.results_fbclip import SCORES, one_output
 from modeling_fbclip.scoring_fbclip import Background, anomaly_logits, background_feature, suppress_and_project
 
 RECORD = Path(__file__).parent.parent / "modeling_fbclip" / "bundled" / "evaluation.json"
@@ -51,7 +51,7 @@ class Reading:
         self.evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE, smoothing_sigma=sigma * larger)
 
     def __call__(self, output: Any) -> tuple[float, Tensor]:
-        anomaly_map = self.evaluation.post_process_anomaly_detection(output)[0]["anomaly_map"]
+        anomaly_map = self.evaluation.map_of_views([one_output(output, 0)], self.evaluation.image_size)
         return self.scoring.image_scores(output).item(), anomaly_map
 
 

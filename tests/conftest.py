@@ -1,7 +1,8 @@
 """Fixtures of several test files: the golden cases, a tiny random CLIP and model, a synthetic image."""
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,11 @@ TINY_OVERRIDES: dict[str, Any] = {
     "attention_heads": 2,
     "attention_head_dim": 8,
 }
+INSTALL_CHROMIUM = "apt-get install --no-install-recommends chromium chromium-driver"
+CHROMIUM_FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
+)
 
 quick = settings(deadline=None, max_examples=25, derandomize=True)
 
@@ -236,3 +242,22 @@ def synthetic_image() -> Image.Image:
     pixels = np.random.default_rng(0).integers(90, 130, size=(40, 48, 3), dtype=np.uint8)
     pixels[18:21, 10:38] = 240
     return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver  # most tests need none of it
+
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if browser is None or driver is None:
+        pytest.skip(f"no Chromium here; {INSTALL_CHROMIUM}")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in CHROMIUM_FLAGS.split():
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    options.add_argument("--window-size=1280,1100")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()

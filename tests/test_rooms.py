@@ -29,7 +29,7 @@ ROOMS = {
     "recipe": {"recipe", "training", "evaluation", "detection", "data", "common", "public", "flat"},
 }
 # What the flat files may import, since whoever loads a saved model needs it.
-TRAVELLING = {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "PIL"}
+TRAVELLING = {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "PIL", "scipy"}
 # Libraries of the command line alone.
 TERMINAL = {"typer", "rich"}
 

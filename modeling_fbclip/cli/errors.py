@@ -14,7 +14,6 @@ EXTRAS = {
     "accelerate": "train",
     "datasets": "train",
     "pyarrow": "train",
-    "scipy": "train",
     "matplotlib": "evaluate",
     "onnx": "onnx",
     "onnx_ir": "onnx",

@@ -16,16 +16,20 @@ from modeling_fbclip.cli.options import (
     Columns,
     Device,
     Dtype,
+    KeepAspect,
     Layout,
     MaxMegapixels,
     Model,
+    Overlap,
     Score,
     Split,
     Streaming,
+    TileSize,
     WhiteLevel,
     parse_columns,
     processor_settings,
     tell_leftovers,
+    view_settings,
 )
 from modeling_fbclip.cli.shots import measure_shots
 from modeling_fbclip.cli.stdout import take_each
@@ -47,7 +51,14 @@ def evaluate(
     columns: Columns = None,
     streaming: Streaming = False,
     category: Category = None,
-    size: Annotated[int, typer.Option(min=1, help="Height and width that maps are compared at.")] = 518,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<N|own>",
+            help="Height and width that maps are compared at; own: the size of each image.",
+            show_default="518; own with --tile",
+        ),
+    ] = None,
     smoothing_sigma: Annotated[
         float | None,
         typer.Option(min=0, help="Sigma of the Gaussian at that size.", show_default="the processor's, scaled to it"),
@@ -61,6 +72,9 @@ def evaluate(
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
+    tile: TileSize = None,
+    overlap: Overlap = None,
+    keep_aspect: KeepAspect = None,
     shots: Annotated[
         list[int] | None,
         typer.Option(
@@ -99,6 +113,7 @@ def evaluate(
                 require_writable(target)
     if rows is not None and rows.suffix.lower() not in (".csv", ".json"):
         raise typer.BadParameter(f"{rows} must end in .csv or .json", param_hint="--rows")
+    compared_at = _size(size)
     if shots or mutual:
         for option, given in {"--streaming": streaming, "--plots": plots, "--rows": rows}.items():
             if given:
@@ -119,10 +134,11 @@ def evaluate(
 
     processes = join_processes()
     own = processor_settings(images_of(dataset), white_level, max_megapixels, score, processes.is_main)
+    own |= view_settings(tile, overlap, keep_aspect)
     detector = load_detector(model, device or processes.device, dtype, own)
     if shots or mutual:
         good = _good_images(data, layout, category, named)
-        measure_shots(detector, dataset, good, shots or [], seeds, mutual, size, form, output)
+        measure_shots(detector, dataset, good, shots or [], seeds, mutual, compared_at, form, output)
         return
     total = None if streaming else -(-len(dataset) // processes.size)
     with ExitStack() as unfinished, progress_bar(total, "evaluate", visible=processes.is_main) as progress:
@@ -133,7 +149,7 @@ def evaluate(
             detector.model,
             detector.processor,
             dataset,
-            size=size,
+            size=compared_at,
             smoothing_sigma=smoothing_sigma,
             batch_size=batch_size,
             num_workers=workers,
@@ -168,6 +184,15 @@ def _give_out(
         partial(write_file, "--rows", rows, to_csv(images[0], images) if is_csv else to_json(images)),
         partial(keep, images),
     )
+
+
+def _size(given: str | None) -> Any:
+    """The value of `--size`; typer.BadParameter if it is of another form."""
+    if given is None or given == "own":
+        return given
+    if not (given.isascii() and given.isdigit() and int(given)):
+        raise typer.BadParameter(f"{given!r} is neither a number of pixels, nor own", param_hint="--size")
+    return int(given)
 
 
 def _good_images(data: str, layout: str | None, category: list[str] | None, columns: dict[str, str]) -> Any:

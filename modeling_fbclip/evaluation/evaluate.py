@@ -19,14 +19,13 @@ from modeling_fbclip.detection.processes import Processes, join_processes
 from modeling_fbclip.detection.threads import THREADS
 from modeling_fbclip.evaluation.category_report import CategoryReport, report_category, with_figures
 from modeling_fbclip.evaluation.metrics import mean_metrics
-from modeling_fbclip.evaluation.predict import Prediction, make_evaluation_processor, predict
+from modeling_fbclip.evaluation.predict import OWN_SIZE, CompareSize, Comparison, Prediction, predict
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences
 
 logger = logging.getLogger(__name__)
 
-EVALUATION_SIZE = 518
 # The overlaps in a report, each with the images of one of the model's records.
 OVERLAPS = {"training_overlap": TRAINING_RECORD, "calibration_overlap": CALIBRATION_RECORD}
 REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy")
@@ -36,7 +35,7 @@ def evaluate(
     model: FBCLIPModel,
     processor: FBCLIPProcessor,
     dataset: Dataset | IterableDataset,
-    size: int | tuple[int, int] = EVALUATION_SIZE,
+    size: CompareSize | None = None,
     smoothing_sigma: float | None = None,
     batch_size: int = 4,
     num_workers: int | None = None,
@@ -60,7 +59,8 @@ def evaluate(
         dataset (`datasets.Dataset` or `datasets.IterableDataset`): Columns `image`, `label` (1 if anomalous, else 0)
             and, optionally, `mask` (an image or `None`), `category` and `path`. The rows of a stream must be sorted by
             category.
-        size (`int` or `tuple[int, int]`, defaults to 518): Height and width of the maps and masks in pixels.
+        size (`int`, `tuple[int, int]` or `"own"`, *optional*): Height and width of the maps and masks in pixels;
+            `"own"` for each image's. Defaults to 518 as in the paper, with tiles to `"own"`.
         smoothing_sigma (`float`, *optional*): Standard deviation of the Gaussian, in pixels at `size`. Defaults to the
             processor's, scaled from its image size: the paper's 4 pixels at 518.
         batch_size (`int`, defaults to 4): Images that the model gets at once.
@@ -84,16 +84,14 @@ def evaluate(
     if plots is not None:
         from modeling_fbclip.evaluation.plots import save_plots  # only figures need matplotlib
 
-    evaluation_processor = make_evaluation_processor(processor, size, smoothing_sigma)
+    comparison = Comparison.of(processor, size, smoothing_sigma)
     records = {overlap: recorded_images(model, name) for overlap, name in OVERLAPS.items()}
     digests = {overlap: record for overlap, record in records.items() if isinstance(record, frozenset)}
     processes = join_processes()
     detector = Detector(model, processor, references=references)
     threads = THREADS if num_workers is None else max(1, num_workers)
     with_digests = any(digests.values())
-    predictions = predict(
-        detector, evaluation_processor, dataset, batch_size, threads, with_digests, processes, on_image
-    )
+    predictions = predict(detector, comparison, dataset, batch_size, threads, with_digests, processes, on_image)
 
     def report_one(name: str, held: list[Prediction]) -> CategoryReport:
         category = report_category(name, held, digests)
@@ -110,7 +108,7 @@ def evaluate(
         "categories": {category.name: category.metrics for category in categories},
         "counts": {category.name: category.counts for category in categories},
         **{overlap: _overlap(record, overlap, categories) for overlap, record in records.items()},
-        "settings": _settings(detector, evaluation_processor, batch_size),
+        "settings": _settings(detector, comparison, batch_size),
         "versions": {name: version(name) for name in REPORTED_VERSIONS},
     }
     if with_rows:
@@ -138,10 +136,14 @@ def _share(
     return [everyones[number] for number in sorted(everyones)]
 
 
-def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_size: int) -> dict[str, Any]:
+def _settings(detector: Detector, comparison: Comparison, batch_size: int) -> dict[str, Any]:
+    own = detector.processor
     return {
-        "size": list(evaluation_processor.image_size),
-        "smoothing_sigma": evaluation_processor.smoothing_sigma,
+        "size": OWN_SIZE if comparison.size is None else list(comparison.size),
+        "smoothing_sigma": comparison.smoothing_sigma,
+        "keep_aspect": own.keep_aspect,
+        "tile": own.tile,
+        "overlap": own.overlap,
         "image_size": list(detector.processor.image_size),
         "score": detector.processor.score,
         "references": 0 if detector.references is None else len(detector.references),
