@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from importlib.metadata import distribution, requires
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.json_files import read_record
+from modeling_fbclip.common.licence import DISTRIBUTION, write_license
 from modeling_fbclip.common.provenance import RECORDS
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
 from modeling_fbclip.detection.loading import LOADING_ERRORS, require_fbclip
@@ -27,8 +28,6 @@ from .card import render_card
 from .evaluation_report import EVALUATION, eval_results_yaml, read_report
 
 HANDLER = Path(__file__).with_name("handler.py")
-LICENSE_OF_CLONE = Path(__file__).parents[1] / "LICENSE"
-DISTRIBUTION = "modeling-fbclip"
 # Libraries that the published code imports.
 NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
 # Settings of a tokenizer that hold on this machine only.
@@ -103,12 +102,6 @@ def _save_references(model_dir: Path, target: Path) -> None:
 
 def _copy_record(source: Path, target: Path) -> None:
     target.write_text(json.dumps(read_record(source), indent=2) + "\n", encoding="utf-8")
-
-
-def write_license(folder: Path) -> None:
-    """Writes the package's licence, from the installed distribution or from a clone."""
-    text = distribution(DISTRIBUTION).read_text("licenses/LICENSE")
-    (folder / "LICENSE").write_text(text or LICENSE_OF_CLONE.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def _has_secret(content: bytes) -> bool:
