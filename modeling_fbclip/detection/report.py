@@ -78,7 +78,12 @@ def _framed(region: dict[str, Any], rank: int, side: float) -> dict[str, Any]:
 def _summary(counts: Counter[str], results: Results) -> str:
     threshold = results.detector.thresholds_of(None)["threshold"]
     words = [f"{counts['all']:,} images", *(f"{counts[name]:,} {name}" for name in ("anomalous", "normal", "failed"))]
-    return f"{', '.join(words)}. An image is anomalous from a score of {threshold:.3f} on."
+    processor = results.detector.processor
+    others = "threshold" not in results.detector.thresholds and (
+        processor.category_thresholds or processor.other_thresholds
+    )
+    unless = ", unless its category or the way it was seen has another threshold" if others else ""
+    return f"{', '.join(words)}. An image is anomalous from a score of {threshold:.3f} on{unless}."
 
 
 def _facts(model: str, results: Results) -> dict[str, str]:
