@@ -155,7 +155,7 @@ def open_graph(graph: Path, config: FBCLIPConfig) -> Run:
             settings["INFERENCE_PRECISION_HINT"] = "f32"
         compiled = library.Core().compile_model(graph, "CPU", settings)
         return lambda pixels: [values.copy() for values in compiled([pixels]).values()]
-    except RuntimeError as error:
+    except Exception as error:  # ONNX Runtime has a class for each kind, and no common one
         raise ValueError(f"{graph}: cannot be loaded by {LIBRARIES[name]}: {error}") from error
 
 

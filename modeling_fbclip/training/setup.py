@@ -74,7 +74,9 @@ def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
 
 
 def prepare_model(model: FBCLIPModel, args: FBCLIPTrainingArguments) -> None:
-    """Sets modes and loss weights for training. ValueError if weights below float32 would lose small steps."""
+    """Sets modes and loss weights for training. ValueError for an export, or if weights would lose small steps."""
+    if model.config.runtime is not None:
+        raise ArgumentError("model", "is an export, which cannot be trained; take the model that it was made of")
     dtypes = {weight.dtype for weight in model.parameters() if weight.requires_grad}
     if not dtypes <= {torch.float32, torch.float64}:
         raise ValueError(f"The model's weights are {dtypes.pop()}; load it with dtype=torch.float32 to train it.")

@@ -1,0 +1,62 @@
+"""`fbclip export`: the folder that it writes is a model for the other commands."""
+
+import json
+
+import pytest
+
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+
+
+@pytest.fixture
+def exported(fbclip, model_folder, tmp_path, save_photograph):
+    """The tiny model, exported by the command."""
+    photograph = save_photograph(tmp_path / "photos" / "photo.png")
+    return fbclip("export", model_folder, "--images", photograph, "--output", tmp_path / "exported")
+
+
+def test_an_export_detects_as_its_model_does(exported, fbclip, model_folder, tmp_path, monkeypatch, save_photograph):
+    monkeypatch.chdir(tmp_path)
+    assert exported.status == 0
+    assert "correlation of maps" in exported.out
+    assert exported.err.splitlines()[-1] == (
+        f"onnx in float32, in {tmp_path}/exported: python {tmp_path}/exported/inference.py photo.jpg"
+    )
+    photograph = save_photograph("photo.png", seed=3)
+    rows = []
+    for model in (model_folder, tmp_path / "exported"):
+        outcome = fbclip("detect", photograph, "--model", model, "--format", "json")
+        assert outcome.status == 0, outcome.err
+        rows.append(json.loads(outcome.out)[0])
+    assert rows[1]["score"] == pytest.approx(rows[0]["score"], abs=1e-5)
+    assert rows[1]["label"] == rows[0]["label"]
+    good = [save_photograph(f"good/{index}.png", seed=index) for index in range(3)]
+    taken = ["--model", tmp_path / "exported", "--output", tmp_path / "calibrated"]
+    calibrated = fbclip("calibrate", "good", "--target-fpr", 0.5, *taken)
+    assert calibrated.status == 0, calibrated.err
+    own = FBCLIPProcessor.from_pretrained(tmp_path / "calibrated")
+    assert own.threshold != FBCLIPProcessor.from_pretrained(tmp_path / "exported").threshold
+    assert FBCLIPModel.from_pretrained(tmp_path / "calibrated").config.runtime == "onnx"
+    for name, arguments in {
+        "remember": [*good, "--output", tmp_path / "with-references"],
+        "detect": [photograph, "--references", "good"],
+        "train": ["good", "--synthetic", "--output", tmp_path / "trained"],
+        "export": ["--output", tmp_path / "again"],
+    }.items():
+        model = [tmp_path / "exported"] if name == "export" else ["--model", tmp_path / "exported"]
+        outcome = fbclip(name, *arguments, *model)
+        assert outcome.status == 2, (name, outcome)
+        assert len(outcome.err.splitlines()) == 1, outcome.err
+        assert "export" in outcome.err
+        assert "Traceback" not in outcome.err
+
+
+def test_mistakes_are_one_line_and_leave_nothing(fbclip, model_folder, tmp_path):
+    for arguments, message in (
+        (["--prompts", "good", "bad"], "tokenizer"),
+        (["--images", tmp_path / "none"], "no such file or folder"),
+    ):
+        outcome = fbclip("export", model_folder, "--output", tmp_path / "exported", *arguments)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert message in outcome.err
+        assert len(outcome.err.splitlines()) == 1
+        assert not (tmp_path / "exported").exists()
