@@ -1,6 +1,7 @@
 """`fbclip detect`: images in; a score, an overlay and a map of each out."""
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from modeling_fbclip.cli.options import (
     view_settings,
 )
 from modeling_fbclip.cli.row_forms import FILES, RowFormat, choose_format, writing
+from modeling_fbclip.cli.runtimes import Runtime, faster_runtime, require_fitting, take_runtime
 from modeling_fbclip.common.files import require_file, require_writable
 
 if TYPE_CHECKING:
@@ -101,6 +103,7 @@ def detect(
     batch_size: BatchSize = 4,
     device: Device = None,
     dtype: Dtype = "float32",
+    runtime: Runtime = "torch",
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
@@ -154,6 +157,7 @@ def detect(
     if mutual and references:
         raise typer.BadParameter("compare with --references or by --mutual, not both", param_hint="--mutual")
     form = choose_format(form, resume or processes.size > 1)
+    require_fitting(runtime, device, dtype)
     of_data = {"--split": split, "--layout": layout, "--columns": columns, "--streaming": streaming}
     _require_one_kind(paths, data, category, of_data, recursive)
     with blamed_on("--output"):
@@ -184,7 +188,8 @@ def detect(
     images = (item.source for batch in source.batches(ALONE) for item in batch)
     own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
     own |= view_settings(tile, overlap, keep_aspect) | ({} if min_area is None else {"min_area": min_area})
-    detector = load_detector(model, device or processes.device, dtype, own)
+    detector = load_detector(model, "cpu" if runtime != "torch" else device or processes.device, dtype, own)
+    take_runtime(detector, runtime, processes)
     if references or mutual:
         with progress_bar(None, "references", visible=processes.is_main) as progress:
             tell_one = partial(progress.update, 1)
@@ -199,6 +204,7 @@ def detect(
     if data is None and category:
         with blamed_on("--category"):
             detector.thresholds = detector.processor.thresholds_of(category[0]) | detector.thresholds
+    started = time.monotonic()
     results = Results(detector, source.folder, output, overlays, maps, caption, crops)
     with blamed_on("--output"):
         output.mkdir(parents=True, exist_ok=True)
@@ -219,6 +225,8 @@ def detect(
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
         typer.echo(_summary(seen, results, form) + source.left_out() + describe(earlier), err=True)
+        if line := faster_runtime(detector, time.monotonic() - started):
+            typer.echo(line, err=True)
     if seen.outcomes["error"]:
         raise typer.Exit(1)
 
