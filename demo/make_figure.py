@@ -1,6 +1,7 @@
 """
 `make figure` writes the README's figures of the bundled model: `demo/heatmaps.jpg`, all sample photographs;
-`demo/references.jpg`, one of them by the texts alone, with good images, and mutually; and `demo/report.webp`, the
+`demo/references.jpg`, one of them by the texts alone, with good images, and mutually; `demo/tiles.jpg`, a larger one
+squashed and in tiles; and `demo/report.webp`, the
 report of all of them in Chromium.
 """
 
@@ -27,6 +28,7 @@ def main() -> None:
     detect = load_detector()
     draw_samples(detect)
     draw_references(detect)
+    draw_tiles(detect)
     draw_report()
 
 
@@ -67,6 +69,23 @@ def draw_references(detect: Detector) -> None:
         figure.paste(overlay.resize((SIDE, SIDE)), (index * (SIDE + 8), CAPTION))
         draw.text((index * (SIDE + 8) + 2, 2), f"{way}: {result['score']:.2f} {result['label']}", fill="black")
     figure.save(DEMO / "references.jpg", quality=85)
+
+
+def draw_tiles(detect: Detector) -> None:
+    """A wall with a hole of 8 pixels: the photograph, its overlay squashed, and its overlay in tiles."""
+    image = Image.open(EXAMPLES / "large" / "brick_hole.jpg").convert("RGB")
+    side = 2 * SIDE
+    figure = Image.new("RGB", (3 * (side + 8), side + CAPTION), "white")
+    draw = ImageDraw.Draw(figure)
+    figure.paste(image.resize((side, side)), (0, CAPTION))
+    for index, tile in enumerate((None, "auto"), start=1):
+        processor = detect.processor.with_views(tile=tile)
+        result = Detector(detect.model, processor)(image)
+        overlay = render_overlay(image, result["anomaly_map"], result["mask"])
+        figure.paste(overlay.resize((side, side)), (index * (side + 8), CAPTION))
+        way = "in tiles" if tile else "squashed"
+        draw.text((index * (side + 8) + 2, 2), f"{way}: {result['score']:.2f} {result['label']}", fill="black")
+    figure.save(DEMO / "tiles.jpg", quality=85)
 
 
 def draw_report() -> None:

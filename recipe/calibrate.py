@@ -18,6 +18,7 @@ from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.results_fbclip import SCORES, one_output
 
 from .dataset import normalise
+from .large import calibrate_large
 from .settings import Settings
 from .training import images
 from .validation import auroc
@@ -55,9 +56,10 @@ def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, 
     smoothings = choose_smoothing(processor, found)
     scores = choose_score(processor, found)
     normal = ~found["labels"]
-    processor.threshold = float(processor.image_scores(found)[normal].quantile(NORMAL_IMAGES_BELOW))
+    threshold = float(processor.image_scores(found)[normal].quantile(NORMAL_IMAGES_BELOW))
     pixels = maps_of(processor, found)[normal].flatten()[::97]  # every 97th pixel is enough for a quantile
-    processor.pixel_threshold = float(pixels.quantile(NORMAL_PIXELS_BELOW))
+    pixel_threshold = float(pixels.quantile(NORMAL_PIXELS_BELOW))
+    processor.set_thresholds(threshold, pixel_threshold, processor.mode(processor.image_size), with_references=False)
     model.config.smoothing_sigma = processor.smoothing_sigma
     record: dict[str, object] = {
         "aupro_by_smoothing_sigma": smoothings,
@@ -68,6 +70,7 @@ def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, 
         "pixel_threshold": round(processor.pixel_threshold, 4),
         "validation": figures(processor, held_out(model, settings, "validation")),
         "unfamiliar": figures(processor, held_out(model, settings, "unfamiliar")),
+        "large": calibrate_large(model, processor, settings, (NORMAL_IMAGES_BELOW, NORMAL_PIXELS_BELOW)),
     }
     logger.info("calibration: %s", record)
     return processor, record

@@ -61,10 +61,18 @@ def make_all() -> dict[str, Image.Image]:
         ),
         "wood_gouged.jpg": crop(coffee, (470, 300, 600, 400), 2),
         "retina_good.jpg": crop(data.retina(), (850, 350, 1250, 750), 0.7),
+        "large/brick_hole.jpg": draw_over(
+            Image.fromarray(brick).convert("RGB"),
+            (20, 20, 20),
+            0.8,
+            0.95,
+            lambda d: d.ellipse((332, 102, 340, 110), 255),
+        ),
         "retina_microaneurysms.jpg": crop(data.microaneurysms(), (0, 0, 102, 102), 3),
     }
 
 
 if __name__ == "__main__":
     for name, image in make_all().items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         image.save(FOLDER / name, quality=90)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
+from modeling_fbclip.cli.evaluate_report import write_page
 from modeling_fbclip.cli.evaluation_forms import ReportFormat, print_report, to_csv, to_json, write_file
 from modeling_fbclip.cli.options import (
     BatchSize,
@@ -34,7 +35,7 @@ from modeling_fbclip.cli.options import (
 from modeling_fbclip.cli.runtimes import Runtime, require_fitting, take_runtime
 from modeling_fbclip.cli.shots import measure_shots
 from modeling_fbclip.cli.stdout import take_each
-from modeling_fbclip.common.files import require_writable, written_aside
+from modeling_fbclip.common.files import require_file, require_writable, written_aside
 
 
 def evaluate(
@@ -97,6 +98,10 @@ def evaluate(
             file_okay=False, help="Folder for curves, histograms, overlays of misses, misses.csv.", show_default="none"
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--report", help="File of HTML: numbers, curves, best and worst images.", show_default="none"),
+    ] = None,
 ) -> None:
     """
     Measure a model on a labelled data set, as the paper does.
@@ -106,19 +111,22 @@ def evaluate(
 
     \b
     Example:
-      fbclip evaluate data/mvtec --output report.json --plots figures
+      fbclip evaluate data/mvtec --output report.json --report report.html
       fbclip evaluate data/mvtec --shots 1 2 4 --seeds 3
     """
     for option, target in (("--output", output), ("--rows", rows), ("--plots", plots)):
         if target is not None:
             with blamed_on(option):
                 require_writable(target)
+    if page is not None:
+        with blamed_on("--report"):
+            require_file(page)
     if rows is not None and rows.suffix.lower() not in (".csv", ".json"):
         raise typer.BadParameter(f"{rows} must end in .csv or .json", param_hint="--rows")
     compared_at = _size(size)
     require_fitting(runtime, device, dtype)
     if shots or mutual:
-        for option, given in {"--streaming": streaming, "--plots": plots, "--rows": rows}.items():
+        for option, given in {"--streaming": streaming, "--plots": plots, "--rows": rows, "--report": page}.items():
             if given:
                 raise typer.BadParameter("does not go with --shots and --mutual", param_hint=option)
     with blamed_on("DATA"):
@@ -160,13 +168,15 @@ def evaluate(
             plots=figures,
             on_image=partial(progress.update, 1),
             with_rows=True,
+            with_pages=page is not None,
             references=detector.references,
         )
         finished = unfinished.pop_all()
     if not processes.is_main:
         finished.close()
         return
-    _give_out(report, form, output, rows, partial(_keep, finished, figures))
+    show = partial(write_page, page, data, model, report, report.pop("pages", []))
+    _give_out(report, form, output, rows, partial(_keep, finished, figures), show)
     tell_leftovers(data, layout, named)
     if problems := report.get("problems"):
         raise typer.BadParameter("; ".join(problems), param_hint="--plots")
@@ -178,8 +188,9 @@ def _give_out(
     output: Path | None,
     rows: Path | None,
     keep: Callable[[list[dict[str, Any]]], None],
+    show: Callable[[], None],
 ) -> None:
-    """Prints the report, writes it and its rows, and keeps the figures; each whatever becomes of the others."""
+    """Prints the report, writes it in all its forms, and keeps the figures; each whatever becomes of the others."""
     images = report.pop("rows")
     is_csv = rows is not None and rows.suffix.lower() == ".csv"
     take_each(
@@ -187,6 +198,7 @@ def _give_out(
         partial(write_file, "--output", output, to_json(report)),
         partial(write_file, "--rows", rows, to_csv(images[0], images) if is_csv else to_json(images)),
         partial(keep, images),
+        show,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from modeling_fbclip.detection.report_entries import PATTERN, Entries, Entry, SortedEntries, outcome_of
-from modeling_fbclip.detection.report_page import FOLDER, write_page
+from modeling_fbclip.detection.report_page import FOLDER, facts_of, write_page
 from modeling_fbclip.detection.results import Results
 from modeling_fbclip.files_fbclip import printable
 
@@ -78,33 +78,27 @@ def _framed(region: dict[str, Any], rank: int, side: float) -> dict[str, Any]:
 def _summary(counts: Counter[str], results: Results) -> str:
     threshold = results.detector.thresholds_of(None)["threshold"]
     words = [f"{counts['all']:,} images", *(f"{counts[name]:,} {name}" for name in ("anomalous", "normal", "failed"))]
-    return f"{', '.join(words)}. An image is anomalous from a score of {threshold:.3f} on."
+    processor = results.detector.processor
+    others = "threshold" not in results.detector.thresholds and (
+        processor.category_thresholds or processor.other_thresholds
+    )
+    unless = ", unless its category or the way it was seen has another threshold" if others else ""
+    return f"{', '.join(words)}. An image is anomalous from a score of {threshold:.3f} on{unless}."
 
 
 def _facts(model: str, results: Results) -> dict[str, str]:
     """The model and all settings, as a reader finds them named elsewhere."""
     detector = results.detector
-    own = {category: detector.thresholds_of(category) for category in sorted(detector.known_categories())}
+    own = {f"category {name}": detector.thresholds_of(name) for name in sorted(detector.known_categories())}
+    others = {f"mode {name}": values for name, values in (detector.processor.other_thresholds or {}).items()}
     settings = {name: value for name, value in results.settings().items() if not isinstance(value, dict)}
-    return {
-        "model": printable(model),
-        "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        "version": version("modeling-fbclip"),
-        **{name.replace("_", " "): f"{value:.4g}" for name, value in detector.thresholds_of(None).items()},
-        **{f"thresholds of {printable(name)}": _listed(values) for name, values in own.items()},
-        **{
-            name.replace("_", " "): _listed(value)
-            for name, value in settings.items()
-            if name not in ("threshold", "pixel_threshold")
-        },
-    }
-
-
-def _listed(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {number:.4g}" for name, number in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)
+    return facts_of(
+        {
+            "model": model,
+            "written": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            "version": version("modeling-fbclip"),
+            **detector.thresholds_of(None),
+            **{f"thresholds of {name}": values for name, values in (own | others).items()},
+            **{name: value for name, value in settings.items() if name not in ("threshold", "pixel_threshold")},
+        }
+    )

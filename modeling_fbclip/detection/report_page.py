@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.files_fbclip import printable
 
 FOLDER = Path(__file__).parent / "page"
 
@@ -36,6 +37,21 @@ def write_page(target: Path, template: Path, values: Mapping[str, Any]) -> None:
     stream.enable_buffering(50)
     with written_aside(target) as aside:
         stream.dump(str(aside), "utf-8", "replace")
+
+
+def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings and other values as the page lists them."""
+    return {printable(name.replace("_", " ")): printable(_in_words(value)) for name, value in settings.items()}
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {_in_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value))
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 PARTS = {"style": "page.css", "script": "page.js"}

@@ -42,6 +42,7 @@ def evaluate(
     plots: str | Path | None = None,
     on_image: Callable[[], object] | None = None,
     with_rows: bool = False,
+    with_pages: bool = False,
     references: FBCLIPReferences | None = None,
 ) -> dict[str, Any]:
     r"""
@@ -68,6 +69,7 @@ def evaluate(
         plots (path, *optional*): Folder for figures of each category and overlays of its worst errors.
         on_image (callable, *optional*): Called after each image.
         with_rows (`bool`, defaults to `False`): Whether the report has `rows`, too.
+        with_pages (`bool`, defaults to `False`): Whether it has `pages`: figures and images to look at.
         references ([`FBCLIPReferences`], *optional*): What the images are compared with, beside the texts.
 
     Returns:
@@ -77,12 +79,15 @@ def evaluate(
         of the images that its thresholds were set on. Pixel metrics leave out anomalous images without a mask.
         `rows`, if asked for: `path`, `category`, `defect`, `label` and `score` of each image, and the name of its
         `figure` in `plots` if it is among the worst errors. `problems`, if any: why figures could not be saved.
+        `pages`, if asked for: the parts of [`write_report`] on the categories.
 
     Raises:
         `ValueError`: The data set is empty, lacks a column, or has an image that cannot be read.
     """
     if plots is not None:
         from modeling_fbclip.evaluation.plots import save_plots  # only figures need matplotlib
+    if with_pages:
+        from modeling_fbclip.evaluation.report import make_page
 
     comparison = Comparison.of(processor, size, smoothing_sigma)
     records = {overlap: recorded_images(model, name) for overlap, name in OVERLAPS.items()}
@@ -95,9 +100,11 @@ def evaluate(
 
     def report_one(name: str, held: list[Prediction]) -> CategoryReport:
         category = report_category(name, held, digests)
+        if with_pages:
+            category = category._replace(page=make_page(name, held, dataset, detector))
         if plots is None:
             return category
-        return with_figures(category, partial(save_plots, Path(plots), name, held, dataset, processor))
+        return with_figures(category, partial(save_plots, Path(plots), name, held, dataset, detector))
 
     categories = _share(predictions, processes, report_one)
     if processes.is_main:
@@ -113,6 +120,8 @@ def evaluate(
     }
     if with_rows:
         report["rows"] = list(chain.from_iterable(category.rows for category in categories))
+    if with_pages:
+        report["pages"] = [category.page for category in categories]
     if problems := [category.problem for category in categories if category.problem is not None]:
         report["problems"] = problems
     if processes.is_main:

@@ -1,5 +1,6 @@
 """`fbclip detect --report`: one file for all images, however many processes and runs examined them."""
 
+import json
 import os
 import re
 import subprocess
@@ -44,7 +45,8 @@ def test_a_resumed_run_reports_the_images_of_both(detect, parts):
     rows = Path("outputs/rows-00000-of-00001.jsonl")
     rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:3]))
     thumbnails = Path("outputs/thumbnails-00000-of-00001.jsonl")
-    thumbnails.write_text("".join(thumbnails.read_text().splitlines(keepends=True)[:4])[:-9])
+    lines = sorted(thumbnails.read_text().splitlines(keepends=True), key=lambda line: json.loads(line)["index"])
+    thumbnails.write_text("".join(lines[:4])[:-9])  # each is written before the row of its image
     Path("report.html").unlink()
     assert detect(*arguments, "--resume").status == 1
     again = Path("report.html").read_text(encoding="utf-8")

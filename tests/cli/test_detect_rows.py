@@ -50,9 +50,9 @@ def calls(monkeypatch):
     counts = []
     run = Detector.run
 
-    def count(self, inputs, *arguments):
+    def count(self, inputs, *arguments, **settings):
         counts.append(len(inputs))
-        return run(self, inputs, *arguments)
+        return run(self, inputs, *arguments, **settings)
 
     monkeypatch.setattr(Detector, "run", count)
     return counts
