@@ -9,7 +9,7 @@ IMAGES ?= demo/examples
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
-.PHONY: help detect demo test fuzz conformance check chromium lower-bounds benchmark profile benchmark-tiny \
+.PHONY: help detect demo page test fuzz conformance check chromium lower-bounds benchmark profile benchmark-tiny \
 	benchmark-references benchmark-finetuning card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
@@ -18,7 +18,11 @@ detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sampl
 demo: $(VENV)/demo.stamp  ## the page in the browser; PORT= for another port
 	$(BIN)/fbclip demo $(if $(PORT),--port $(PORT))
 
+page: $(VENV)/test.stamp  ## a page that computes the bundled model in the browser, to demo/static/; needs npm
+	$(BIN)/python demo/make_page.py
+
 test: check chromium  ## the whole suite, after the linters
+	@! command -v npm >/dev/null || $(BIN)/python demo/make_page.py --fetch || true  # for the page's test, else skipped
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 fuzz: $(VENV)/test.stamp  ## 10,000 odd inputs: each gives a result or one line; COUNT= for another number

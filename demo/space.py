@@ -16,8 +16,12 @@ PYTHON_VERSION = "3.11"
 # Libraries that only the command line and publishing need.
 NOT_NEEDED = {"jinja2", "rich", "typer"}
 # Rooms that the demo does not import. The demo itself is copied separately, because in a clone it is in another place.
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyi", "cli", "data", "demo", "evaluation", "hub", "training")
-LEFT_OUT_OF_DEMO = shutil.ignore_patterns("__pycache__", "*.pyi", "make_*", "heatmaps.jpg", "screenshot.*", "space.py")
+LEFT_OUT = shutil.ignore_patterns(
+    "__pycache__", "*.pyi", "cli", "data", "demo", "evaluation", "export", "hub", "training"
+)
+LEFT_OUT_OF_DEMO = shutil.ignore_patterns(
+    "__pycache__", "*.pyi", "make_*", "page", "static", "heatmaps.jpg", "screenshot.*", "space.py"
+)
 
 APP = '''"""The Space's page; Hugging Face runs this file."""
 

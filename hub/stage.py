@@ -23,6 +23,7 @@ from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences
+from modeling_fbclip.runtime_fbclip import FILES
 
 from .card import render_card
 from .evaluation_report import EVALUATION, eval_results_yaml, read_report
@@ -33,6 +34,8 @@ NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
 # Settings of a tokenizer that hold on this machine only.
 LOADED_FROM = ("is_local", "local_files_only")
 EVAL_RESULTS = ".eval_results"
+# What is published of an export beside the graph.
+EXPORT_FILES = ("config.json", "processor_config.json", "inference.py", "parity.json", "LICENSE", "README.md")
 PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 SECRET = re.compile(
     rb"\bhf_[A-Za-z0-9]{30,}|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{40}|\bAKIA[0-9A-Z]{16}\b"
@@ -48,6 +51,7 @@ def stage_model(
 
     Args:
         model_dir (`Path`): Folder of a model and its processor. A model without its CLIP is published without it.
+            Exports in its folders `onnx` and `openvino` are published with it.
         target (`Path`): The folder to write; it must not exist. After an error it is removed.
         repo_id (`str`): `owner/name` on the card.
         evaluation (`Path`, *optional*): Report of `fbclip evaluate`. Defaults to `evaluation.json` in `model_dir`.
@@ -61,6 +65,8 @@ def stage_model(
         _save_model(model_dir, target)
         if with_references:
             _save_references(model_dir, target)
+        for runtime in FILES:
+            _copy_export(model_dir / runtime, runtime, target / runtime)
         for source in (*(model_dir / name for name in RECORDS), evaluation or model_dir / EVALUATION):
             if source == evaluation or source.is_file():
                 _copy_record(source, target / (source.name if source.name in RECORDS else EVALUATION))
@@ -86,7 +92,7 @@ def require_publishable(folder: Path) -> None:
         name = path.relative_to(folder)
         if path.name.startswith(".") and path.name != EVAL_RESULTS:
             raise ValueError(f"{name}: hidden files are not published; remove it.")
-        if path.suffix.lower() in PICKLES:
+        if path.suffix.lower() in PICKLES and path.name not in FILES["openvino"]:
             raise ValueError(f"{name}: may run code when it is loaded, and is not published; use safetensors.")
         if path.is_file() and path.suffix != ".safetensors" and _has_secret(path.read_bytes()):
             raise ValueError(f"{name}: seems to hold a token or a key, and is not published; remove it from the file.")
@@ -98,6 +104,18 @@ def _save_references(model_dir: Path, target: Path) -> None:
     names = [Path(name).name for name in references.names]
     references.names = [f"{index} {name}" if names.count(name) > 1 else name for index, name in enumerate(names)]
     references.save_pretrained(target)
+
+
+def _copy_export(source: Path, runtime: str, target: Path) -> None:
+    """Copies an export for a runtime, if there is one."""
+    if not (source / "config.json").is_file():
+        return
+    if FBCLIPConfig.from_pretrained(source).runtime != runtime:
+        raise ValueError(f"{source}: holds no export for {runtime}; move it elsewhere, or export there.")
+    target.mkdir()
+    for name in (*FILES[runtime], *EXPORT_FILES):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
 
 
 def _copy_record(source: Path, target: Path) -> None:
@@ -114,6 +132,10 @@ def _save_model(model_dir: Path, target: Path) -> None:
         raise ValueError(f"{model_dir}: no such folder.")
     if not (model_dir / "config.json").is_file():
         raise ValueError(f"{model_dir}: holds no config.json; pass the folder that a model was saved to.")
+    if any((model_dir / graph).is_file() for graph, _ in FILES.values()):
+        raise ValueError(
+            f"{model_dir}: is an export; publish its model, with the export in a folder onnx or openvino."
+        )
     if not any(model_dir.glob("*.safetensors")):
         raise ValueError(f"{model_dir}: holds no weights as safetensors; save the model with `save_pretrained` first.")
     weights = None

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from benchmark_detect import measure_detect
+from benchmark_export import measure_all, print_exports
 from benchmark_reference_cost import measure_references
 from evaluation.benchmark_aupro import measure_aupro
 from reference import reference_head
@@ -81,6 +82,7 @@ def main() -> None:
         "aupro": measure_aupro(),
         "detect": measure_detect(config),
         "references": references,
+        "exports": measure_all(arguments.small),
         "ratios": [ratios(rows[start : start + len(PARTS)]) for start in range(0, len(rows), len(PARTS))],
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -224,6 +226,8 @@ def print_report(report: dict[str, Any], output: Path) -> None:
     for part, count in report["tflop"].items():
         console.print(f"{part}: {count:.2f} TFLOP an image, without attention's products on a CPU")
     print_training(report["training"], console)
+    for title, exports in report["exports"].items():
+        print_exports(title, exports)
     aupro = report["aupro"]
     console.print(
         f"exact AUPRO of {aupro['maps']} maps of 518 pixels: {aupro['aupro_seconds']:.1f} s; the published one by a "

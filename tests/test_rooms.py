@@ -23,7 +23,7 @@ ROOMS = {
     "evaluation": {"evaluation", "detection", "data", "common", "public", "flat"},
     "training": {"training", "evaluation", "detection", "data", "common", "public", "flat"},
     "export": {"export", "detection", "data", "common", "public", "flat"},
-    "demo": {"demo", "detection", "common", "public", "flat"},
+    "demo": {"demo", "export", "detection", "common", "public", "flat"},
     "hub": {"hub", "demo", "detection", "data", "common", "public", "flat"},
     "cli": {"cli", "hub", "demo", "export", "training", "evaluation", "detection", "data", "common", "public", "flat"},
     "recipe": {"recipe", "training", "evaluation", "detection", "data", "common", "public", "flat"},

@@ -1,5 +1,6 @@
 """`fbclip calibrate`: a model and a user's images in; the model with thresholds that fit them out."""
 
+import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,6 +30,7 @@ from modeling_fbclip.cli.options import (
     tell_leftovers,
     view_settings,
 )
+from modeling_fbclip.cli.runtimes import Runtime, require_fitting, take_runtime
 from modeling_fbclip.cli.stdout import printing, take_each
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def calibrate(
     batch_size: BatchSize = 4,
     device: Device = None,
     dtype: Dtype = "float32",
+    runtime: Runtime = "torch",
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
@@ -82,6 +85,7 @@ def calibrate(
     """
     in_place = model is not None and Path(model).is_dir() and output.resolve() == Path(model).resolve()
     require_free(output, force or in_place)
+    require_fitting(runtime, device, dtype)
     if target_fpr is not None and criterion != "conformal":
         raise typer.BadParameter(f"has no effect with --criterion {criterion}", param_hint="--target-fpr")
     with blamed_on("DATA"):
@@ -100,12 +104,14 @@ def calibrate(
     own = processor_settings(images_of(chosen.dataset), white_level, max_megapixels, score) | view_settings(
         tile, overlap, keep_aspect
     )
-    detector = load_detector(model, device, dtype, own)
+    detector = load_detector(model, "cpu" if runtime != "torch" else device, dtype, own)
+    computing = copy.copy(detector)
+    take_runtime(computing, runtime)
     rate = 0.01 if target_fpr is None else target_fpr
     digests: set[str] = set()
     with progress_bar(None, "calibrate") as progress:
         found = calibrate_dataset(
-            detector.model,
+            computing.model,
             detector.processor,
             chosen.dataset,
             criterion,

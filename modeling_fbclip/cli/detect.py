@@ -1,6 +1,7 @@
 """`fbclip detect`: images in; a score, an overlay and a map of each out."""
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from modeling_fbclip.cli.options import (
     view_settings,
 )
 from modeling_fbclip.cli.row_forms import FILES, choose_format, writing
+from modeling_fbclip.cli.runtimes import Runtime, faster_runtime, require_fitting, take_runtime
 from modeling_fbclip.common.files import require_file, require_writable
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def detect(
     batch_size: BatchSize = 4,
     device: Device = None,
     dtype: Dtype = "float32",
+    runtime: Runtime = "torch",
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
@@ -107,6 +110,7 @@ def detect(
     if mutual and references:
         raise typer.BadParameter("compare with --references or by --mutual, not both", param_hint="--mutual")
     form = choose_format(form, resume or processes.size > 1)
+    require_fitting(runtime, device, dtype)
     of_data = {"--split": split, "--layout": layout, "--columns": columns, "--streaming": streaming}
     require_one_kind(paths, data, category, of_data, recursive)
     if caption and not overlays:
@@ -124,7 +128,8 @@ def detect(
     images = (item.source for batch in source.batches(ALONE) for item in batch)
     own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
     own |= view_settings(tile, overlap, keep_aspect) | ({} if min_area is None else {"min_area": min_area})
-    detector = load_detector(model, device or processes.device, dtype, own)
+    detector = load_detector(model, "cpu" if runtime != "torch" else device or processes.device, dtype, own)
+    take_runtime(detector, runtime, processes)
     if references or mutual:
         _add_references(detector, references, source, output, mutual_sample, seed, processes)
     given = {"threshold": threshold, "pixel_threshold": pixel_threshold}
@@ -132,6 +137,7 @@ def detect(
     if data is None and category:
         with blamed_on("--category"):
             detector.thresholds = detector.processor.thresholds_of(category[0]) | detector.thresholds
+    started = time.monotonic()
     results = Results(detector, source.folder, output, overlays, maps, caption, crops)
     where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
     settings = {"batch_size": batch_size, "report": report is not None} | where
@@ -146,6 +152,8 @@ def detect(
     seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
         typer.echo(summarise(seen, results, form) + source.left_out() + describe(earlier), err=True)
+        if line := faster_runtime(detector, time.monotonic() - started):
+            typer.echo(line, err=True)
     if seen.outcomes["error"]:
         raise typer.Exit(1)
 

@@ -32,6 +32,7 @@ from modeling_fbclip.cli.options import (
     tell_leftovers,
     view_settings,
 )
+from modeling_fbclip.cli.runtimes import Runtime, require_fitting, take_runtime
 from modeling_fbclip.cli.shots import measure_shots
 from modeling_fbclip.cli.stdout import take_each
 from modeling_fbclip.common.files import require_file, require_writable, written_aside
@@ -70,6 +71,7 @@ def evaluate(
     ] = None,
     device: Device = None,
     dtype: Dtype = "float32",
+    runtime: Runtime = "torch",
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
@@ -122,6 +124,7 @@ def evaluate(
     if rows is not None and rows.suffix.lower() not in (".csv", ".json"):
         raise typer.BadParameter(f"{rows} must end in .csv or .json", param_hint="--rows")
     compared_at = _size(size)
+    require_fitting(runtime, device, dtype)
     if shots or mutual:
         for option, given in {"--streaming": streaming, "--plots": plots, "--rows": rows, "--report": page}.items():
             if given:
@@ -143,7 +146,8 @@ def evaluate(
     processes = join_processes()
     own = processor_settings(images_of(dataset), white_level, max_megapixels, score, processes.is_main)
     own |= view_settings(tile, overlap, keep_aspect)
-    detector = load_detector(model, device or processes.device, dtype, own)
+    detector = load_detector(model, "cpu" if runtime != "torch" else device or processes.device, dtype, own)
+    take_runtime(detector, runtime, processes)
     if shots or mutual:
         good = _good_images(data, layout, category, named)
         measure_shots(detector, dataset, good, shots or [], seeds, mutual, compared_at, form, output)

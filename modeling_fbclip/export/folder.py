@@ -88,7 +88,7 @@ def export(
     with written_aside(target) as aside:
         aside.mkdir()
         config = _config_of(model, to, precision, ids)
-        _write_graph(trace(original, ids), to, precision, aside)
+        write_graph(trace(original, ids), to, precision, aside)
         config.to_json_file(aside / "config.json")
         parity = compare(original, FBCLIPRuntimeModel(config, aside), processor, pictures, ids)
         if parity.violations and not force:
@@ -134,7 +134,8 @@ def _config_of(model: FBCLIPModel, to: Runtime, precision: Precision, ids: Tenso
     return config
 
 
-def _write_graph(program: onnx_ir.Model, to: Runtime, precision: Precision, folder: Path) -> None:
+def write_graph(program: onnx_ir.Model, to: Runtime, precision: Precision, folder: Path) -> None:
+    """Writes a traced graph, whose weights it compresses in place, as the files of a runtime."""
     # OpenVINO stores float16 in its own way, which it fuses.
     compress(program.graph, "float32" if (to, precision) == ("openvino", "float16") else precision)
     size = sum(value.const_value.nbytes for value in program.graph.initializers.values() if value.const_value)

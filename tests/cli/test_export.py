@@ -4,7 +4,17 @@ import json
 
 import pytest
 
+from conftest import TINY_OVERRIDES, make_tiny_clip
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    """One feature layer, since the time goes to tracing."""
+    model = FBCLIPModel.from_clip(make_tiny_clip(), **(TINY_OVERRIDES | {"feature_layers": [1]}))
+    model.save_pretrained(tmp_path / "model")
+    FBCLIPProcessor.from_config(model.config).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
 
 
 @pytest.fixture

@@ -197,3 +197,23 @@ def test_a_folder_with_a_private_file_is_refused(tmp_path: Path, name, content, 
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=f"{name}: .*{said}"):
         require_publishable(tmp_path)
+
+
+def test_exports_are_published_beside_the_weights(copied: Path, tmp_path: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    graphs = {"onnx": ("model.onnx",), "openvino": ("openvino_model.xml", "openvino_model.bin")}
+    for runtime, names in graphs.items():
+        (copied / runtime).mkdir()
+        (copied / runtime / "config.json").write_text(json.dumps(config | {"runtime": runtime}))
+        for name in (*names, "inference.py", "private.txt"):
+            (copied / runtime / name).write_text(name)
+    stage_model(copied, tmp_path / "staged", "owner/name")
+    for runtime, names in graphs.items():
+        staged = {path.name for path in (tmp_path / "staged" / runtime).iterdir()}
+        assert staged == {"config.json", "inference.py", *names}
+    (copied / "onnx" / "config.json").write_text(json.dumps(config | {"runtime": "openvino"}))
+    with pytest.raises(ValueError, match="holds no export for onnx"):
+        stage_model(copied, tmp_path / "again", "owner/name")
+    with pytest.raises(ValueError, match="is an export; publish its model"):
+        stage_model(copied / "openvino", tmp_path / "alone", "owner/name")
+    assert [path.name for path in tmp_path.iterdir() if path.name in ("again", "alone")] == []
