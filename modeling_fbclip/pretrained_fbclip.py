@@ -145,8 +145,8 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             raise ValueError(f"`dtype` is {kwargs['dtype']}, but FB-CLIP has one number type; give that.")
         wants_info = kwargs.pop("output_loading_info", False)
         accepts_other_shapes = kwargs.pop("ignore_mismatched_sizes", False)
-        known = None if path is None else cls._known_config(config or path, kwargs)
-        if path is not None and known is not None and known.runtime is not None:
+        known: Any = None if path is None else cls._known_config(config or path, kwargs)
+        if path is not None and getattr(known, "runtime", None) is not None:
             from .runtime_fbclip import FBCLIPRuntimeModel  # it needs the outputs of the model, which needs this file
 
             return FBCLIPRuntimeModel.from_pretrained(path, config=known, **kwargs)  # type: ignore[return-value]
@@ -177,8 +177,8 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         return loaded if wants_info else model
 
     @classmethod
-    def _known_config(cls, config: PreTrainedConfig | str | PathLike[str], kwargs: dict[str, Any]) -> FBCLIPConfig:
-        if isinstance(config, FBCLIPConfig):
+    def _known_config(cls, config: PreTrainedConfig | str | PathLike[str], kwargs: dict[str, Any]) -> Any:
+        if isinstance(config, PreTrainedConfig):
             return config
         where = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "revision", "subfolder") if name in kwargs}
         return cls.config_class.from_pretrained(config, **where)

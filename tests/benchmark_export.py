@@ -48,7 +48,9 @@ def measure_export(
     config = copy.deepcopy(model.config)
     config.runtime, config.precision = to, precision
     with TemporaryDirectory() as name:
-        write_graph(onnx_ir.load(traced), to, precision, Path(name))
+        program = onnx_ir.load(traced)
+        onnx_ir.external_data.load_to_model(program)
+        write_graph(program, to, precision, Path(name))
         exported = FBCLIPRuntimeModel(config, name)
         size = sum(file.stat().st_size for file in exported.files())
         parity = compare(model, exported, processor, images)
