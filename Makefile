@@ -13,7 +13,7 @@ help:  ## what can be made
 	benchmark-references benchmark-finetuning card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
-	$(BIN)/fbclip detect $(IMAGES) --output outputs
+	$(BIN)/fbclip detect $(IMAGES) --tile auto --output outputs
 
 demo: $(VENV)/demo.stamp  ## the page in the browser; PORT= for another port
 	$(BIN)/fbclip demo $(if $(PORT),--port $(PORT))
