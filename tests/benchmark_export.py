@@ -54,7 +54,7 @@ def measure_export(
         exported = FBCLIPRuntimeModel(config, name)
         size = sum(file.stat().st_size for file in exported.files())
         parity = compare(model, exported, processor, images)
-    return {"runtime": to, "precision": precision, "megabytes": size / 1e6, **parity.to_dict()}
+    return {"megabytes": size / 1e6, **parity.to_dict()}
 
 
 def print_exports(title: str, report: dict[str, Any]) -> None:
