@@ -22,7 +22,7 @@ page: $(VENV)/test.stamp  ## a page that computes the bundled model in the brows
 	$(BIN)/python demo/make_page.py
 
 test: check chromium  ## the whole suite, after the linters
-	@! command -v npm >/dev/null || $(BIN)/python demo/make_page.py --fetch || true  # for the page's test, else skipped
+	@! command -v npm >/dev/null || $(BIN)/python demo/make_page.py --fetch 2>/dev/null || true  # for the page's test, else skipped
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 fuzz: $(VENV)/test.stamp  ## 10,000 odd inputs: each gives a result or one line; COUNT= for another number

@@ -43,8 +43,11 @@ def main() -> None:
     if "--fetch" in sys.argv:
         return
     detector = load_detector(None, "cpu")
+    processor = detector.processor.with_views(tile=None, keep_aspect=False)  # the page sees images whole
+    whole = processor.general_thresholds(False, processor.viewing.whole_mode())
+    processor.threshold, processor.pixel_threshold = whole["threshold"], whole["pixel_threshold"]
     with TemporaryDirectory() as name:
-        export(detector.model, detector.processor, Path(name))
+        export(detector.model, processor, Path(name))
         build_page(Path(name), STATIC)
     print(f"python -m http.server --directory {STATIC}")
 

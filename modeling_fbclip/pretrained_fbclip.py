@@ -130,7 +130,8 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
     ) -> Self:
         r"""
         Loads a complete checkpoint, or FB-CLIP parts without CLIP, whose CLIP is fetched by its name in the
-        configuration. Arguments are those of [`~transformers.PreTrainedModel.from_pretrained`].
+        configuration. Arguments are those of [`~transformers.PreTrainedModel.from_pretrained`]. For an export, it
+        gives a [`FBCLIPRuntimeModel`].
 
         Raises:
             `OSError`: there is no such checkpoint, or its CLIP cannot be fetched.

@@ -151,7 +151,7 @@ def open_graph(graph: Path, config: FBCLIPConfig) -> Run:
             session = library.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
             return lambda pixels: session.run(list(OUTPUTS), {INPUT: pixels})
         settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
-        if config.precision == "float32":  # else the processor's own numbers, such as bfloat16
+        if config.precision != "int8":  # whose bounds allow the processor's own numbers, such as bfloat16
             settings["INFERENCE_PRECISION_HINT"] = "f32"
         compiled = library.Core().compile_model(graph, "CPU", settings)
         return lambda pixels: [values.copy() for values in compiled([pixels]).values()]

@@ -12,7 +12,7 @@ import onnx_ir
 import torch
 from torch import Tensor
 
-from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.common.files import is_empty, require_writable, written_aside
 from modeling_fbclip.common.licence import write_license
 from modeling_fbclip.common.messages import ArgumentError, one_line
@@ -23,6 +23,7 @@ from modeling_fbclip.export.parity import Parity, compare
 from modeling_fbclip.export.precision import PRECISIONS, Precision, compress
 from modeling_fbclip.images_fbclip import IMAGE_SUFFIXES, ImageSource
 from modeling_fbclip.runtime_fbclip import FILES, FBCLIPRuntimeModel
+from modeling_fbclip.thresholds_fbclip import BORDER
 
 Runtime = Literal["onnx", "openvino"]
 
@@ -76,6 +77,9 @@ def export(
     _require_known(to, precision)
     if isinstance(model, FBCLIPRuntimeModel):
         raise ArgumentError("model", "is exported already; take the model that it was exported from")
+    if FBCLIPReferences.beside(model) is not None:
+        # A bank is of one grid and one set of tiles, and its scale is measured on it. The graph is for every size.
+        raise ArgumentError("model", "compares with references, which an export cannot; take the model without them")
     target = Path(output)
     if not force and not is_empty(target):
         raise ArgumentError("output", f"{target} is not empty; choose another folder, or `force`")
@@ -156,6 +160,10 @@ def _write_companions(model: FBCLIPModel, processor: FBCLIPProcessor, parity: Pa
     """What goes along with the graph: settings, the script, licence, card, records."""
     without_tokenizer = copy.copy(processor)
     without_tokenizer.tokenizer = None
+    if processor.thresholds_with_references:  # they were set for other numbers
+        without_tokenizer.threshold = without_tokenizer.pixel_threshold = BORDER
+        without_tokenizer.category_thresholds = without_tokenizer.other_thresholds = None
+        without_tokenizer.thresholds_with_references = False
     without_tokenizer.to_json_file(folder / "processor_config.json")
     shutil.copyfile(INFERENCE, folder / INFERENCE.name)
     write_license(folder)

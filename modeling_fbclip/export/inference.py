@@ -26,7 +26,7 @@ class Model:
             session = import_module("onnxruntime").InferenceSession(folder / "model.onnx")
             self.run = lambda pixels: session.run(["image_scores", "anomaly_maps"], {"pixel_values": pixels})
         else:
-            hint = {"INFERENCE_PRECISION_HINT": "f32"} if config["precision"] == "float32" else {}
+            hint = {"INFERENCE_PRECISION_HINT": "f32"} if config["precision"] != "int8" else {}
             compiled = import_module("openvino").Core().compile_model(folder / "openvino_model.xml", "CPU", hint)
             self.run = lambda pixels: [np.array(values) for values in compiled([pixels]).values()]
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.detection.loading import load_detector
 from modeling_fbclip.detection.rendering import render_overlay
 from modeling_fbclip.export import OutOfBoundsError, export, folder, parity
@@ -197,6 +197,21 @@ def test_wrong_arguments_are_named(tiny, tmp_path, changed, message) -> None:
     with pytest.raises(ValueError, match=message):
         export(tiny, FBCLIPProcessor.from_config(tiny.config), **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_references_are_neither_dropped_nor_taken_for_thresholds(tiny, make_export, tmp_path, monkeypatch) -> None:
+    exported = make_export()
+    tiny.save_pretrained(tmp_path / "remembers")
+    FBCLIPReferences.from_images(tiny, exported.processor, exported.images).save_pretrained(tmp_path / "remembers")
+    model = FBCLIPModel.from_pretrained(tmp_path / "remembers")
+    with pytest.raises(ValueError, match="compares with references"):
+        export(model, exported.processor, tmp_path / "exported")
+    processor = FBCLIPProcessor.from_config(tiny.config)
+    processor.set_thresholds(0.9, 0.8, processor.mode((32, 32)), with_references=True)
+    monkeypatch.setattr(folder, "trace", lambda *_: onnx_ir.load(exported.folder / "model.onnx"))
+    export(tiny, processor, tmp_path / "exported", images=exported.images)
+    settings = json.loads((tmp_path / "exported" / "processor_config.json").read_text())
+    assert (settings["threshold"], settings["pixel_threshold"]) == (0.5, 0.5)
 
 
 def test_what_an_export_lacks_is_said_in_one_line(make_export, own_copy) -> None:
