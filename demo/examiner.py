@@ -1,17 +1,20 @@
 """From a photograph to its score and map. On a Space with ZeroGPU, the model runs on the GPU lent for the call."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from modeling_fbclip.detection.detector import Outputs, Prompts, Size
+from modeling_fbclip import FBCLIPReferences
+from modeling_fbclip.detection.detector import Detector, Outputs, Size
 
 from .models import Models
 from .photos import Photo, decode
+from .prompts import own_prompts, read_prompts
+from .settings import Side
 
 try:
     from spaces import GPU as ON_LENT_GPU  # type: ignore[import-not-found]
@@ -21,19 +24,25 @@ except ImportError:
         return function
 
 
-NO_PROMPTS = "", ""
+MAX_REFERENCES = 4  # sets of them in memory
+OWN_PROMPTS = "With reference images, the model's own prompts are used."
+OTHER_PROMPTS = "The thresholds were set for the model's own prompts; with others, check them on images that you know."
 
 
-class Finding(NamedTuple):
+@dataclass
+class Finding:
     """
-    The result for one photograph: the probability that it is anomalous, a picture of it (RGB, reduced if large), and
-    the map of the picture's size (float32 of shape `(height, width)` in `[0, 1]`). Or an error.
+    The result for one photograph: the probability that it is anomalous, the model's outputs, the size of the
+    photograph (height and width in pixels) and the thresholds that belong to the result. Or an error.
     """
 
     photo: Photo
+    side: Side
     score: float = 0.0
-    picture: Image.Image | None = None
-    anomaly_map: npt.NDArray[np.float32] | None = None
+    outputs: Outputs = field(default_factory=dict)
+    size: Size = (0, 0)
+    thresholds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     error: str = ""
 
 
@@ -42,55 +51,85 @@ class Examiner:
 
     def __init__(self, models: Models) -> None:
         self.models = models
+        self._references: OrderedDict[Any, FBCLIPReferences] = OrderedDict()
         # A lent GPU has a process of its own, which gets copies of the arguments: so a name, not the model.
         self._run_model = ON_LENT_GPU(self._run)
+        self._make = ON_LENT_GPU(self._make_references)
 
-    def own_settings(self, model: str) -> tuple[str, str, float, float]:
+    def own_settings(self, model: str, has_references: bool = False) -> tuple[str, str, float, float]:
         """The model's own prompts, and its thresholds for images and for pixels in steps of the sliders."""
-        processor = self.models.get(model).processor
-        return *self.own_prompts(model), round(processor.threshold, 3), round(processor.pixel_threshold, 3)
-
-    def own_prompts(self, model: str) -> Prompts:
-        """The model's own prompts for normal and anomalous images; empty if it has no tokenizer to decode them."""
         detector = self.models.get(model)
-        processor = detector.processor
-        ids: Any = detector.model.config.prompt_input_ids
-        if processor.tokenizer is None:
-            return NO_PROMPTS
-        words = [[i for i in row[1 + processor.prompt_length :] if i != 0][:-1] for row in ids]
-        normal, anomalous = map(processor.tokenizer.decode, words)
-        return normal.strip(), anomalous.strip()
+        thresholds = detector.processor.general_thresholds(has_references or detector.references is not None)
+        return *own_prompts(detector), round(thresholds["threshold"], 3), round(thresholds["pixel_threshold"], 3)
 
-    def result(
-        self, picture: Image.Image, model: str, prompts: Prompts = NO_PROMPTS, size: Size | None = None
-    ) -> dict[str, Any]:
+    def references(self, model: str, photos: Sequence[Photo], mutual: bool = False) -> FBCLIPReferences:
         """
-        Score, label, map and mask. Map and mask are of `size` (height, width), by default that of the picture. Without
-        prompts, the model uses its own.
+        References from good images, or from images that judge one another. The last ones are kept.
 
         Raises:
-            ValueError: if the prompts do not suit the model.
+            ValueError: an image cannot be read, or they are too few.
         """
-        detector = self.models.get(model)
-        is_own = prompts in (NO_PROMPTS, self.own_prompts(model))
-        ids = None if is_own else detector.processor.encode_prompts(*prompts)
-        (outputs,) = self._run_model(model, [detector.prepare(picture)], ids)
-        return detector.finish(outputs, size or (picture.height, picture.width))
+        key = model, mutual, tuple(photo.data for photo in photos)
+        if key not in self._references:
+            pictures = [decode(photo, self.models.get(model).processor) for photo in photos]
+            self._references[key] = self._make(model, pictures, mutual)
+            while len(self._references) > MAX_REFERENCES:
+                self._references.popitem(last=False)
+        return self._references[key]
 
-    def open(self, photo: Photo, model: str) -> Image.Image:
-        """The photograph as the model reads it; ValueError if it cannot be read."""
-        return decode(photo, self.models.get(model).processor)
+    def forget_references(self) -> None:
+        """Removes all references from memory; they are made again when they are needed."""
+        self._references.clear()
 
-    def find(self, photo: Photo, model: str, prompts: Prompts, longest_side: int) -> Finding:
-        """The finding for one photograph. Its picture has at most `longest_side` pixels a side."""
+    def find(self, photo: Photo, side: Side, references: FBCLIPReferences | None = None) -> Finding:
+        """The finding for one photograph."""
         try:
-            picture = self.open(photo, model)
-            small = picture.copy()
-            small.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-            result = self.result(picture, model, prompts, size=(small.height, small.width))
+            return self._find(photo, side, references)
         except ValueError as error:
-            return Finding(photo, error=str(error))
-        return Finding(photo, result["score"], small, result["anomaly_map"].numpy())
+            return Finding(photo, side, error=str(error))
 
-    def _run(self, model: str, inputs: Sequence[Tensor], prompt_input_ids: Tensor | None) -> list[Outputs]:
-        return self.models.get(model).run(inputs, prompt_input_ids)
+    def result(self, finding: Finding, size: Size | None = None) -> dict[str, Any]:
+        """
+        Score, label, map and mask. Map and mask are of `size` (height, width), by default that of the photograph.
+
+        Raises:
+            ValueError: the model is no longer in memory.
+        """
+        processor = self.models.get(finding.side.model).processor
+        return processor.post_process_anomaly_detection(
+            finding.outputs, target_sizes=[size or finding.size], **finding.thresholds
+        )[0]
+
+    def picture(self, finding: Finding) -> Image.Image:
+        """The photograph as the model reads it; ValueError if it cannot be read."""
+        return decode(finding.photo, self.models.get(finding.side.model).processor)
+
+    def _detector(self, model: str, references: FBCLIPReferences | None) -> Detector:
+        detector = self.models.get(model)
+        return detector if references is None else replace(detector, references=references)
+
+    def _find(self, photo: Photo, side: Side, references: FBCLIPReferences | None) -> Finding:
+        detector = self._detector(side.model, references)
+        ids, notes = read_prompts(detector, side.normal, side.anomalous)
+        if ids is not None and detector.references is not None:
+            ids, notes = None, [OWN_PROMPTS]
+        elif ids is not None:
+            notes.append(OTHER_PROMPTS)
+        picture = decode(photo, detector.processor)
+        (outputs,) = self._run_model(side.model, [detector.prepare(picture)], ids, references)
+        score = detector.finish(outputs, (1, 1))["score"]
+        size = picture.height, picture.width
+        return Finding(photo, side, score, outputs, size, detector.thresholds_of(None), notes)
+
+    def _run(
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        prompt_input_ids: Tensor | None,
+        references: FBCLIPReferences | None,
+    ) -> list[Outputs]:
+        return self._detector(model, references).run(inputs, prompt_input_ids)
+
+    def _make_references(self, model: str, pictures: list[Image.Image], mutual: bool) -> FBCLIPReferences:
+        detector = self.models.get(model)
+        return FBCLIPReferences.from_images(detector.model, detector.processor, pictures, mutual=mutual)
