@@ -47,7 +47,7 @@ def test_the_folder_has_all_files_that_a_hub_user_needs(staged: Path) -> None:
     code = {path.name for path in PACKAGE.glob("*_fbclip.py")}
     records = {name for name in ("recipe.json", "evaluation.json") if (BUNDLED / name).is_file()}
     files = {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json"}
-    assert names == files | code | records | {"LICENSE", "README.md", "handler.py", "requirements.txt"}
+    assert names == files | code | records | {"LICENSE", "README.md", "handler.py", "requirements.txt", "results.jpg"}
     assert (staged / "LICENSE").read_text() == (PACKAGE.parent / "LICENSE").read_text()
     for name in code:
         assert (staged / name).read_text() == (PACKAGE / name).read_text()
