@@ -60,8 +60,8 @@ ifndef SMOKE
 	$(MAKE) figure card
 endif
 
-benchmark-tiny: $(VENV)/test.stamp  ## the bundled model and baselines on a folder of data sets: DATA=
-	$(BIN)/python tests/benchmark_tiny.py "$(DATA)"
+benchmark-tiny: $(VENV)/test.stamp  ## the bundled model and baselines on a folder of data sets, squashed and in tiles: DATA=, TILE=
+	$(BIN)/python tests/benchmark_tiny.py "$(DATA)" $(if $(TILE),--tile $(TILE))
 
 benchmark-references: $(VENV)/test.stamp  ## what good images, and images among themselves, bring: DATA=
 	$(BIN)/python tests/benchmark_references.py "$(DATA)"

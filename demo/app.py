@@ -51,9 +51,12 @@ def build_app(handlers: Handlers) -> gr.Blocks:
             photo, examples, one, good, alone, compared = _one_tab()
             files, mutual, many = _many_tab()
         fields = _fields(handlers)
+        tiles = gr.Checkbox(
+            label="See large images in tiles too: finds smaller defects, and takes longer", elem_id="tiles"
+        )
         with gr.Accordion("For programs", open=False):
             gr.Markdown(DOCUMENTATION.format(url="http://127.0.0.1:7860"))
-        settings: list[Any] = [fields.model, *fields.prompts, fields.second, *fields.second_prompts, mutual]
+        settings: list[Any] = [fields.model, *fields.prompts, fields.second, *fields.second_prompts, tiles, mutual]
         received = [
             photo.input(handlers.receive_one, photo, [photo, one], **RECEIVE),
             examples.select(handlers.receive_example, None, one, **RECEIVE),
@@ -78,7 +81,7 @@ def build_app(handlers: Handlers) -> gr.Blocks:
         )
         triggers: list[Any] = [button.click for button in fields.buttons]
         triggers += [text.submit for text in (*fields.prompts, *fields.second_prompts)]
-        triggers += [event.then for event in (*changed, loaded)] + [fields.second.input, mutual.input]
+        triggers += [event.then for event in (*changed, loaded)] + [fields.second.input, tiles.input, mutual.input]
         for trigger in triggers:
             trigger(handlers.examine_one, settings, one, **EXAMINE)
             trigger(handlers.examine_many, settings, many, **EXAMINE)
@@ -140,7 +143,7 @@ def _fields(handlers: Handlers) -> Fields:
         _, *thresholds = [
             gr.Slider(0, 1, value, step=step, label=label, elem_id=name, interactive=True)
             for value, step, label, name in (
-                (0.5, 0.01, "Heatmap over the image", "fade"),
+                (0.6, 0.01, "Heatmap over the image", "fade"),
                 (threshold, 0.001, "Decision: anomalous from this score", "threshold"),
                 (pixel_threshold, 0.001, "Contour: pixels from this value", "contour"),
             )

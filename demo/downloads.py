@@ -1,5 +1,6 @@
 """Results to download, made from memory when they are asked for: `fbclip/TOKEN/IMAGE/SIDE/FILE`."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from modeling_fbclip.detection.rendering import map_to_png16, render_overlay
 from modeling_fbclip.detection.results import PNG_SETTINGS
 
 from .examiner import Examiner, Finding
+from .reports import REPORT, make_report
 from .sessions import Sessions
 
 ADDRESS = re.compile(r"/fbclip/(?P<token>[\w-]{10,60})/(?P<image>\d{1,3})/(?P<side>[01])/(?P<file>[\w.]{1,40})$")
@@ -38,35 +40,54 @@ class Downloads:
         await response(scope, receive, send)
 
     def _answer(self, match: re.Match[str], query: str) -> Response:
-        work, make = self.sessions.find(match["token"]), FILES.get(match["file"])
+        work, file = self.sessions.find(match["token"]), match["file"]
         try:
             finding = work.findings[int(match["image"])][int(match["side"])] if work else None
         except IndexError:
             finding = None
-        if make is None or finding is None or finding.error:
+        if work is None or finding is None or (finding.error and file != REPORT):
             return PlainTextResponse("It is not kept here any more; examine the image again.", 404)
         try:
-            content = make(self.examiner, finding, _numbers(query))
+            if file == REPORT:
+                content, kind = make_report(self.examiner, work), "text/html; charset=utf-8"
+            elif file in FILES:
+                make, kind = FILES[file]
+                content = make(finding, _numbers(query))
+            else:
+                return PlainTextResponse(f"There are {', '.join([*FILES, REPORT])}.", 404)
         except ValueError as error:
             return PlainTextResponse(str(error), 400)
-        name = f"{finding.photo.name}.{match['file']}"
+        name = file if file == REPORT else f"{finding.photo.name}.{file}"
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
-        return Response(content, 200, headers | {"Cache-Control": "no-store"}, "image/png")
+        return Response(content, 200, headers | {"Cache-Control": "no-store"}, kind)
 
 
-def _overlay(examiner: Examiner, finding: Finding, query: Query) -> bytes:
+def _overlay(finding: Finding, query: Query) -> bytes:
     """The photograph with the heatmap as the page shows it, at the photograph's own size."""
-    result, picture = examiner.result(finding), examiner.picture(finding)
-    mask = result["anomaly_map"] >= query.get("pixel_threshold", finding.thresholds["pixel_threshold"])
-    overlay = render_overlay(picture, result["anomaly_map"], mask, alpha=query.get("fade", 0.5))
-    return _png(Image.composite(overlay, picture, Image.fromarray(mask.numpy())))
+    result = finding.result(query.get("pixel_threshold"))
+    values = result["anomaly_map"].where(result["mask"], 0)  # what is good stays as it is
+    picture = render_overlay(finding.picture(), values, result["mask"], alpha=query.get("fade", 0.6))
+    return _png(picture)
 
 
-def _map(examiner: Examiner, finding: Finding, _: Query) -> bytes:
-    return _png(map_to_png16(examiner.result(finding)["anomaly_map"]))
+def _map(finding: Finding, _: Query) -> bytes:
+    return _png(map_to_png16(finding.result()["anomaly_map"]))
 
 
-FILES: dict[str, Callable[[Examiner, Finding, Query], bytes]] = {"overlay.png": _overlay, "map.png": _map}
+def _regions(finding: Finding, query: Query) -> bytes:
+    """Name, size, score and label of the image, and its regions as `fbclip detect` writes them."""
+    result = finding.result(query.get("pixel_threshold"))
+    height, width = finding.size
+    record = {"path": finding.photo.name, "width": width, "height": height}
+    record |= {name: result[name] for name in ("score", "label", "regions")}
+    return json.dumps(record, indent=2).encode()
+
+
+FILES: dict[str, tuple[Callable[[Finding, Query], bytes], str]] = {
+    "overlay.png": (_overlay, "image/png"),
+    "map.png": (_map, "image/png"),
+    "regions.json": (_regions, "application/json"),
+}
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -45,7 +45,7 @@ def add_endpoint(examiner: Examiner, uploads: Uploads, **event: Any) -> None:
                 finding = examiner.find(photo, Side(examiner.models.names[0]))
             if finding.error:
                 raise ValueError(finding.error)
-            result = examiner.result(finding)
+            result = finding.result()
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
         # The sweeper deletes it after the client has had time to fetch it.

@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from modeling_fbclip import FBCLIPReferences
-from modeling_fbclip.detection.detector import Detector, Outputs, Size
+from modeling_fbclip import FBCLIPProcessor, FBCLIPReferences
+from modeling_fbclip.detection.detector import Detector, Outputs, Prepared, Size
 
 from .models import Models
 from .photos import Photo, decode
@@ -25,25 +25,47 @@ except ImportError:
 
 
 MAX_REFERENCES = 4  # sets of them in memory
+MAX_VIEWS = 65  # of an image, the whole and its tiles, so that nobody waits for long
 OWN_PROMPTS = "With reference images, the model's own prompts are used."
 OTHER_PROMPTS = "The thresholds were set for the model's own prompts; with others, check them on images that you know."
+SEEN_IN_TILES = "Seen in {} tiles too."
+THRESHOLDS_IN_TILES = (
+    "The model's own thresholds are then {threshold:.3f} (decision) and {pixel_threshold:.3f} (contour)."
+)
 
 
 @dataclass
 class Finding:
     """
-    The result for one photograph: the probability that it is anomalous, the model's outputs, the size of the
-    photograph (height and width in pixels) and the thresholds that belong to the result. Or an error.
+    The result for one photograph: the probability that it is anomalous, the model's outputs for each of its views, its
+    size (height and width in pixels) and the thresholds that belong to the result. Or an error.
     """
 
     photo: Photo
     side: Side
     score: float = 0.0
-    outputs: Outputs = field(default_factory=dict)
+    outputs: list[Outputs] = field(default_factory=list)
     size: Size = (0, 0)
+    processor: FBCLIPProcessor | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     error: str = ""
+
+    def result(self, pixel_threshold: float | None = None) -> dict[str, Any]:
+        """Score, label, map, mask and regions at the photograph's own size. ValueError for one with an error."""
+        if self.processor is None:
+            raise ValueError(self.error)
+        if pixel_threshold is None:
+            pixel_threshold = self.thresholds["pixel_threshold"]
+        return self.processor.post_process_views(
+            self.outputs, self.size, self.thresholds["threshold"], pixel_threshold
+        )
+
+    def picture(self) -> Image.Image:
+        """The photograph as the model reads it. ValueError for one with an error."""
+        if self.processor is None:
+            raise ValueError(self.error)
+        return decode(self.photo, self.processor)
 
 
 class Examiner:
@@ -62,17 +84,17 @@ class Examiner:
         thresholds = detector.processor.general_thresholds(has_references or detector.references is not None)
         return *own_prompts(detector), round(thresholds["threshold"], 3), round(thresholds["pixel_threshold"], 3)
 
-    def references(self, model: str, photos: Sequence[Photo], mutual: bool = False) -> FBCLIPReferences:
+    def references(self, model: str, photos: Sequence[Photo], tiles: bool, mutual: bool = False) -> FBCLIPReferences:
         """
         References from good images, or from images that judge one another. The last ones are kept.
 
         Raises:
-            ValueError: an image cannot be read, or they are too few.
+            ValueError: an image cannot be read, or they are too few, or in tiles of several shapes.
         """
-        key = model, mutual, tuple(photo.data for photo in photos)
+        key = model, tiles, mutual, tuple(photo.data for photo in photos)
         if key not in self._references:
             pictures = [decode(photo, self.models.get(model).processor) for photo in photos]
-            self._references[key] = self._make(model, pictures, mutual)
+            self._references[key] = self._make(model, pictures, tiles, mutual)
             while len(self._references) > MAX_REFERENCES:
                 self._references.popitem(last=False)
         return self._references[key]
@@ -81,55 +103,63 @@ class Examiner:
         """Removes all references from memory; they are made again when they are needed."""
         self._references.clear()
 
-    def find(self, photo: Photo, side: Side, references: FBCLIPReferences | None = None) -> Finding:
+    def find(
+        self, photo: Photo, side: Side, tiles: bool = False, references: FBCLIPReferences | None = None
+    ) -> Finding:
         """The finding for one photograph."""
         try:
-            return self._find(photo, side, references)
+            return self._find(photo, side, tiles, references)
         except ValueError as error:
             return Finding(photo, side, error=str(error))
 
-    def result(self, finding: Finding, size: Size | None = None) -> dict[str, Any]:
-        """
-        Score, label, map and mask. Map and mask are of `size` (height, width), by default that of the photograph.
-
-        Raises:
-            ValueError: the model is no longer in memory.
-        """
-        processor = self.models.get(finding.side.model).processor
-        return processor.post_process_anomaly_detection(
-            finding.outputs, target_sizes=[size or finding.size], **finding.thresholds
-        )[0]
-
-    def picture(self, finding: Finding) -> Image.Image:
-        """The photograph as the model reads it; ValueError if it cannot be read."""
-        return decode(finding.photo, self.models.get(finding.side.model).processor)
-
-    def _detector(self, model: str, references: FBCLIPReferences | None) -> Detector:
-        detector = self.models.get(model)
-        return detector if references is None else replace(detector, references=references)
-
-    def _find(self, photo: Photo, side: Side, references: FBCLIPReferences | None) -> Finding:
-        detector = self._detector(side.model, references)
+    def _find(self, photo: Photo, side: Side, tiles: bool, references: FBCLIPReferences | None) -> Finding:
+        picture = decode(photo, self.models.get(side.model).processor)
+        size = picture.height, picture.width
+        detector = self._detector(side.model, size, tiles, references)
         ids, notes = read_prompts(detector, side.normal, side.anomalous)
         if ids is not None and detector.references is not None:
             ids, notes = None, [OWN_PROMPTS]
         elif ids is not None:
             notes.append(OTHER_PROMPTS)
-        picture = decode(photo, detector.processor)
-        (outputs,) = self._run_model(side.model, [detector.prepare(picture)], ids, references)
-        score = detector.finish(outputs, (1, 1))["score"]
-        size = picture.height, picture.width
-        return Finding(photo, side, score, outputs, size, detector.thresholds_of(None), notes)
+        prepared = detector.prepare(picture)
+        (outputs,) = self._run_model(side.model, [prepared], ids, references)
+        processor = detector.processor
+        thresholds = detector.thresholds_of(None, processor.mode_of(outputs, size))
+        if len(outputs) > 1:
+            is_other = thresholds != processor.general_thresholds(detector.references is not None)
+            told = f" {THRESHOLDS_IN_TILES.format(**thresholds)}" if is_other else ""
+            notes.append(SEEN_IN_TILES.format(len(outputs) - 1) + told)
+        score = processor.score_of_views(outputs, size)
+        return Finding(photo, side, score, outputs, size, processor, thresholds, notes)
+
+    def _detector(self, model: str, size: Size, tiles: bool, references: FBCLIPReferences | None) -> Detector:
+        detector = self.models.get(model)
+        processor = detector.processor
+        if tiles or processor.tile is not None:
+            processor = _with_tiles(processor, size)
+        return replace(detector, processor=processor, references=references or detector.references)
 
     def _run(
         self,
         model: str,
-        inputs: Sequence[Tensor],
+        prepared: Sequence[Prepared],
         prompt_input_ids: Tensor | None,
         references: FBCLIPReferences | None,
-    ) -> list[Outputs]:
-        return self._detector(model, references).run(inputs, prompt_input_ids)
-
-    def _make_references(self, model: str, pictures: list[Image.Image], mutual: bool) -> FBCLIPReferences:
+    ) -> list[list[Outputs]]:
         detector = self.models.get(model)
+        return replace(detector, references=references or detector.references).run(prepared, prompt_input_ids)
+
+    def _make_references(self, model: str, pictures: list[Image.Image], tiles: bool, mutual: bool) -> FBCLIPReferences:
+        size = pictures[0].height, pictures[0].width
+        detector = self._detector(model, size, tiles, None)
         return FBCLIPReferences.from_images(detector.model, detector.processor, pictures, mutual=mutual)
+
+
+def _with_tiles(processor: FBCLIPProcessor, size: Size) -> FBCLIPProcessor:
+    """The processor with tiles that are large enough for the image not to have too many of them."""
+    cut = processor if processor.tile is not None else processor.with_views(tile="auto")
+    side = max(processor.image_size)
+    while len(cut.views(size)) > MAX_VIEWS:
+        side *= 2
+        cut = processor.with_views(tile=side)
+    return cut

@@ -133,27 +133,26 @@ class Handlers:
                 yield gr.skip()
                 return
             address = f"fbclip/{work.token}/{len(figures)}"
-            figures.append(
-                [figure(finding, self.examiner, tab, f"{address}/{side}") for side, finding in enumerate(findings)]
-            )
+            figures.append([figure(finding, tab, f"{address}/{side}") for side, finding in enumerate(findings)])
             yield show(work, tab, figures)
 
     def _findings(self, tab: Tab, work: Work) -> Iterator[list[Finding]]:
         """The findings of each photograph, from those that are known already."""
-        settings, good = work.asked
+        settings, _ = work.asked
         sides = settings.sides if tab is Tab.ONE else settings.sides[:1]
         for index, photo in enumerate(work.photos):
             if index == len(work.findings):
-                work.findings.append([self._find(photo, side, work, good, settings.mutual, tab) for side in sides])
+                work.findings.append([self._find(photo, side, tab, work) for side in sides])
             yield work.findings[index]
 
-    def _find(self, photo: Photo, side: Side, work: Work, good: Sequence[Photo], mutual: bool, tab: Tab) -> Finding:
+    def _find(self, photo: Photo, side: Side, tab: Tab, work: Work) -> Finding:
+        settings, good = work.asked
+        references = None
         try:
-            references = None
-            if tab is Tab.MANY and mutual:
-                references = self.examiner.references(side.model, work.photos, mutual=True)
+            if tab is Tab.MANY and settings.mutual:
+                references = self.examiner.references(side.model, work.photos, settings.tiles, mutual=True)
             elif good:
-                references = self.examiner.references(side.model, good)
+                references = self.examiner.references(side.model, good, settings.tiles)
         except ValueError as error:
             return Finding(photo, side, error=str(error))
-        return self.examiner.find(photo, side, references)
+        return self.examiner.find(photo, side, settings.tiles, references)

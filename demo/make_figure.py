@@ -1,10 +1,15 @@
 """
-`make figure` writes the README's figures of the bundled model: `demo/heatmaps.jpg`, all sample photographs, and
-`demo/references.jpg`, one of them by the texts alone, with good images, and mutually.
+`make figure` writes the README's figures of the bundled model: `demo/heatmaps.jpg`, all sample photographs;
+`demo/references.jpg`, one of them by the texts alone, with good images, and mutually; and `demo/report.webp`, the
+report of all of them in Chromium.
 """
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image, ImageDraw
 
@@ -23,6 +28,7 @@ def main() -> None:
     detect = load_detector()
     draw_samples(detect, sorted(EXAMPLES.glob("*.jpg")), columns=4).save(DEMO / "heatmaps.jpg", quality=85)
     draw_references(detect)
+    draw_report()
 
 
 def draw_samples(detect: Detector, paths: Sequence[Path], columns: int) -> Image.Image:
@@ -62,6 +68,22 @@ def draw_references(detect: Detector) -> None:
         figure.paste(overlay.resize((SIDE, SIDE)), (index * (SIDE + 8), CAPTION))
         draw.text((index * (SIDE + 8) + 2, 2), f"{way}: {result['score']:.2f} {result['label']}", fill="black")
     figure.save(DEMO / "references.jpg", quality=85)
+
+
+def draw_report() -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("no Chromium here, so demo/report.webp stays as it is")
+        return
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        detect = [sys.executable, "-m", "modeling_fbclip.cli", "detect", EXAMPLES.name, "--output", name]
+        subprocess.run([*detect, "--report", str(folder / "report.html")], check=True, cwd=DEMO)
+        browser = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        browser += [f"--user-data-dir={folder / 'profile'}", f"--screenshot={folder / 'report.png'}"]
+        browser += ["--window-size=1280,1130", (folder / "report.html").as_uri()]
+        subprocess.run(browser, check=True, stderr=subprocess.DEVNULL)
+        Image.open(folder / "report.png").convert("RGB").save(DEMO / "report.webp", quality=80)
 
 
 def quarters(path: Path) -> list[Image.Image]:

@@ -8,7 +8,37 @@ const button = (text, name, act) => {
   made.addEventListener("click", act);
   return made;
 };
-let colours;  // of the colour scale, 256 times red, green and blue
+let colours;  // of the colour scale, 256 times red, green, blue and opacity
+const MOST_REGIONS = 8;  // that are listed
+
+// The connected areas from a value on, the highest peak first, and for each pixel the number of its area.
+function findRegions(levels, width, height, border) {
+  const numbers = new Int32Array(width * height), regions = [];
+  for (let first = 0; first < numbers.length; first++) {
+    if (numbers[first] || levels[4 * first] < border) continue;
+    const region = { number: regions.length + 1, area: 0, peak: 0, left: width, top: height, right: 0, bottom: 0 };
+    const waiting = [first];
+    numbers[first] = region.number;
+    while (waiting.length) {
+      const pixel = waiting.pop(), x = pixel % width, y = (pixel - x) / width;
+      region.area++;
+      region.peak = Math.max(region.peak, levels[4 * pixel] / 255);
+      [region.left, region.right] = [Math.min(region.left, x), Math.max(region.right, x + 1)];
+      [region.top, region.bottom] = [Math.min(region.top, y), Math.max(region.bottom, y + 1)];
+      for (let v = Math.max(0, y - 1); v <= Math.min(height - 1, y + 1); v++) {
+        for (let u = Math.max(0, x - 1); u <= Math.min(width - 1, x + 1); u++) {
+          const next = v * width + u;
+          if (!numbers[next] && levels[4 * next] >= border) {
+            numbers[next] = region.number;
+            waiting.push(next);
+          }
+        }
+      }
+    }
+    regions.push(region);
+  }
+  return { numbers, regions };
+}
 
 class AnomalyResult extends HTMLElement {
   // Gradio changes what is inside of an element instead of replacing it, and what was drawn is lost.
@@ -32,7 +62,7 @@ class AnomalyResult extends HTMLElement {
     const reader = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d");
     reader.drawImage(values, 0, 0);
     this.levels = reader.getImageData(0, 0, width, height).data;  // red, green, blue and alpha of each pixel
-    this.querySelectorAll("canvas, .controls, .value, .enlarge").forEach(part => part.remove());
+    this.querySelectorAll("canvas, .controls, .value, .regions, .enlarge").forEach(part => part.remove());
     this.canvas = Object.assign(document.createElement("canvas"), { width, height });
     this.canvas.setAttribute("aria-hidden", "true");
     photo.after(this.canvas);
@@ -66,20 +96,45 @@ class AnomalyResult extends HTMLElement {
     bar.className = "controls";
     bar.append("Heatmap", divide, "Photograph", button("−", "Zoom out", () => zoom(1 / 1.5)), button("+", "Zoom in", () => zoom(1.5)));
     this.querySelector(".frame").after(bar);
-    const value = document.createElement("output");
-    value.className = "value";
-    this.querySelector(".frame").after(value);
-    this.querySelector(".stage").addEventListener("pointermove", event => this.tell(event, value));
-    this.querySelector(".stage").addEventListener("pointerdown", event => this.tell(event, value));
+    this.told = document.createElement("output");
+    this.told.className = "value";
+    this.list = document.createElement("div");
+    this.list.className = "regions";
+    this.crop = document.createElement("canvas");
+    this.crop.className = "crop";
+    this.crop.hidden = true;
+    this.crop.setAttribute("aria-hidden", "true");
+    bar.after(this.told, this.crop, this.list);
+    const stage = this.querySelector(".stage");
+    for (const kind of ["pointermove", "pointerdown"]) stage.addEventListener(kind, event => this.tellPoint(event));
   }
 
-  // The probability under the pointer.
-  tell(event, output) {
-    const box = this.photo.getBoundingClientRect();
+  // The probability under the pointer, and the region there.
+  tellPoint(event) {
+    const box = this.photo.getBoundingClientRect(), { width, height } = this.canvas;
     const at = (position, start, length, count) => Math.min(count - 1, Math.max(0, Math.floor((position - start) / length * count)));
-    const x = at(event.clientX, box.left, box.width, this.canvas.width);
-    const y = at(event.clientY, box.top, box.height, this.canvas.height);
-    output.textContent = `${(this.levels[4 * (y * this.canvas.width + x)] / 255).toFixed(2)} here`;
+    const pixel = at(event.clientY, box.top, box.height, height) * width + at(event.clientX, box.left, box.width, width);
+    const region = this.regions[this.numbers[pixel] - 1];
+    if (region) return this.tellRegion(region);
+    this.crop.hidden = true;
+    this.told.textContent = `${(this.levels[4 * pixel] / 255).toFixed(2)} here`;
+  }
+
+  // A region's values, and the photograph around it without the heatmap.
+  tellRegion(region) {
+    this.told.textContent = `Region: peak ${region.peak.toFixed(2)}, ${this.areaOf(region)} pixels`;
+    const { width, height } = this.canvas, margin = Math.max(8, (region.right - region.left + region.bottom - region.top) / 8);
+    const left = Math.max(0, region.left - margin), top = Math.max(0, region.top - margin);
+    const [w, h] = [Math.min(width, region.right + margin) - left, Math.min(height, region.bottom + margin) - top];
+    const scale = 240 / Math.max(w, h);
+    Object.assign(this.crop, { width: Math.round(w * scale), height: Math.round(h * scale), hidden: false });
+    const [fullWidth, fullHeight] = [this.photo.naturalWidth / width, this.photo.naturalHeight / height];
+    this.crop.getContext("2d").drawImage(
+      this.photo, left * fullWidth, top * fullHeight, w * fullWidth, h * fullHeight, 0, 0, this.crop.width, this.crop.height);
+  }
+
+  areaOf(region) {
+    return Math.round(region.area * this.dataset.width * this.dataset.height / (this.canvas.width * this.canvas.height));
   }
 
   draw() {
@@ -87,7 +142,7 @@ class AnomalyResult extends HTMLElement {
     const { width, height } = this.canvas, border = Math.round(this.border * 255), levels = this.levels;
     colours ??= JSON.parse(document.querySelector(".scale").dataset.colours);
     const context = this.canvas.getContext("2d"), picture = context.createImageData(width, height);
-    const line = Math.max(1, Math.round(Math.max(width, height) / 400)), fade = Math.round(slider("fade") * 255);
+    const line = Math.max(1, Math.round(Math.max(width, height) / 400)), fade = slider("fade");
     const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && levels[4 * (y * width + x)] >= border;
     let count = 0;
     for (let y = 0, i = 0; y < height; y++) {
@@ -95,7 +150,8 @@ class AnomalyResult extends HTMLElement {
         if (levels[i] < border) continue;  // the photograph is left as it is where it is good
         count++;
         const isEdge = !(inside(x - line, y) && inside(x + line, y) && inside(x, y - line) && inside(x, y + line));
-        picture.data.set(isEdge ? [255, 255, 255, 255] : [...colours[levels[i]], fade], i);
+        const [red, green, blue, weight] = colours[levels[i]];
+        picture.data.set(isEdge ? [255, 255, 255, 255] : [red, green, blue, weight * fade], i);
       }
     }
     context.putImageData(picture, 0, 0);
@@ -105,8 +161,21 @@ class AnomalyResult extends HTMLElement {
     this.classList.toggle("anomalous", isAnomalous);
     this.querySelector(".label").textContent = isAnomalous ? "anomalous" : "normal";
     this.querySelector(".limit").textContent = `anomalous from ${this.threshold.toFixed(3)} on`;
-    const overlay = this.querySelector(".downloads a");  // as it is seen
-    overlay.href = `${overlay.href.split("?")[0]}?fade=${slider("fade")}&pixel_threshold=${this.border}`;
+    for (const link of this.querySelectorAll(".downloads a")) {  // as it is seen
+      link.href = `${link.href.split("?")[0]}?fade=${fade}&pixel_threshold=${this.border}`;
+    }
+    if (this.list) this.showRegions();
+  }
+
+  showRegions() {
+    const { width, height } = this.canvas;
+    Object.assign(this, findRegions(this.levels, width, height, Math.round(this.border * 255)));
+    this.crop.hidden = true;
+    this.told.textContent = "";
+    const ranked = [...this.regions].sort((one, other) => other.peak - one.peak).slice(0, MOST_REGIONS);
+    this.list.replaceChildren(...ranked.map((region, index) => button(
+      region.peak.toFixed(2), `Region ${index + 1}: peak ${region.peak.toFixed(2)}, ${this.areaOf(region)} pixels`,
+      () => this.tellRegion(region))));
   }
 
   enlarge() {

@@ -14,29 +14,34 @@ class Side(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """One side, or two to be shown side by side."""
+    """
+    One side, or two to be shown side by side; whether large images are seen in tiles too; whether several images judge
+    one another.
+    """
 
     sides: tuple[Side, ...]
-    mutual: bool
+    tiles: bool = False
+    mutual: bool = False
 
     @classmethod
     def read(cls, raw: tuple[Any, ...]) -> "Settings":
         """
         The values of the page's fields, in their order: three of the first side, three of the second, whose model is
-        empty if there is none, and `mutual`. A client may send anything.
+        empty if there is none, `tiles` and `mutual`. A client may send anything.
 
         Raises:
             ValueError: a value is of another type, or a prompt too long.
         """
-        if len(raw) != 7:
-            raise ValueError(f"There are 7 settings, not {len(raw)}.")
-        *texts, mutual = raw
+        if len(raw) != 8:
+            raise ValueError(f"There are 8 settings, not {len(raw)}.")
+        *texts, tiles, mutual = raw
         names = ["model", "normal prompt", "anomalous prompt"] * 2
         values = [_text(name, value) for name, value in zip(names, texts, strict=True)]
-        if not isinstance(mutual, bool):
-            raise ValueError(f"The comparison of images is true or false, not {type(mutual).__name__}.")
+        for name, value in (("tiles", tiles), ("comparison", mutual)):
+            if not isinstance(value, bool):
+                raise ValueError(f"The switch for {name} is true or false, not {type(value).__name__}.")
         sides = Side(*values[:3]), Side(*values[3:])
-        return cls(sides if sides[1].model else sides[:1], mutual)
+        return cls(sides if sides[1].model else sides[:1], tiles, mutual)
 
 
 def _text(name: str, value: Any) -> str:

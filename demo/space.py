@@ -17,7 +17,7 @@ THUMBNAIL = Path(__file__).with_name("heatmaps.jpg")  # what is shown where the 
 # torch's own wheels without CUDA, a tenth of the size.
 CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 # Libraries that only the command line and publishing need.
-NOT_NEEDED = {"jinja2", "rich", "typer"}
+NOT_NEEDED = {"rich", "typer"}
 # Rooms that the demo does not import. The demo itself is copied separately, because in a clone it is in another place.
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyi", "cli", "data", "demo", "evaluation", "hub", "training")
 LEFT_OUT_OF_DEMO = shutil.ignore_patterns(

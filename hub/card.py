@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard, ModelCardData, parse_local_safetensors_fi
 
 from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.json_files import read_record
+from modeling_fbclip.common.licence import DISTRIBUTION
 from modeling_fbclip.common.provenance import TRAINING_RECORD
 from modeling_fbclip.data.registry import identify
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
@@ -20,10 +21,9 @@ from .terms import Terms
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TAGS = ["anomaly-detection", "anomaly-localization", "clip", "fb-clip"]
 THRESHOLDS = ("threshold", "pixel_threshold")
-DISTRIBUTION = "modeling-fbclip"
 PICTURE = "results.jpg"  # of the model on the sample photographs
 # Libraries that the published code imports.
-NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
+NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy", "scipy")
 
 
 def render_card(folder: Path, repo_id: str, terms: Terms = Terms()) -> str:  # noqa: B008 - it cannot change

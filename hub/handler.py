@@ -3,10 +3,12 @@ The model on a Hugging Face Inference Endpoint.
 
 Request: `{"inputs": image, "parameters": {…}}`. An image is base64 text; a list of images gives a list of answers.
 The request may also be the bytes of one image. Parameters, all optional: `threshold` of the image, `pixel_threshold`
-of the mask, `prompts`, a text for normal and a text for anomalous images, and `references`, a list of 1 to 16 good
-images of the product, or `"mutual"` to compare the 8 to 16 images of `inputs` with one another. Answer for each image:
-`score`, `label`, `width`, `height`, and two PNGs in base64: `anomaly_map` with 16 bits, 65535 for a probability of 1,
-and `mask` with 1 bit, white where a pixel is anomalous.
+of the mask, `prompts`, a text for normal and a text for anomalous images, `references`, a list of 1 to 16 good images
+of the product, or `"mutual"` to compare the 8 to 16 images of `inputs` with one another, `tile`, a number of pixels or
+`"auto"`, and `keep_aspect`, to see large or long images in tiles and in their own shape, and `min_area` of regions in
+pixels. Answer for each image: `score`, `label`, `width`, `height`, `regions` (the connected areas of the mask, each
+with `box`, `area`, `peak` and `mean`), and two PNGs in base64: `anomaly_map` with 16 bits, 65535 for a probability of
+1, and `mask` with 1 bit, white where a pixel is anomalous.
 """
 
 import base64
@@ -24,7 +26,7 @@ MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 THRESHOLDS = ("threshold", "pixel_threshold")
-PARAMETERS = (*THRESHOLDS, "prompts", "references")
+PARAMETERS = (*THRESHOLDS, "prompts", "references", "tile", "keep_aspect", "min_area")
 
 
 class EndpointHandler:
@@ -57,11 +59,9 @@ class EndpointHandler:
         inputs = data.get("inputs")
         parameters = _parameters(data.get("parameters") or {})
         pictures = _pictures("inputs", inputs if isinstance(inputs, list) else [inputs])
-        if parameters.get("references") == "mutual":
-            answers = [_answer(result) for result in self.detect(pictures, **parameters)]
-        else:
-            references = _references(self.detect, parameters.pop("references", None))
-            answers = [_answer(self.detect(picture, **parameters, **references)) for picture in pictures]
+        is_mutual = parameters.get("references") == "mutual"
+        results = self.detect(pictures if is_mutual else iter(pictures), **parameters)
+        answers = [_answer(result) for result in results]
         return answers if isinstance(inputs, list) else answers[0]
 
 
@@ -77,19 +77,14 @@ def _parameters(given: Any) -> dict[str, Any]:
     prompts = given.get("prompts", ["", ""])
     if not isinstance(prompts, list | tuple) or [type(text) for text in prompts] != [str, str]:
         raise ValueError("parameters: prompts must be two texts, for normal and for anomalous images.")
+    if not isinstance(given.get("keep_aspect", False), bool):
+        raise ValueError("parameters: keep_aspect must be true or false.")
     references = given.get("references", "mutual")
     if references != "mutual" and not isinstance(references, list):
         raise ValueError("parameters: references must be a list of good images, or the text mutual.")
     if "prompts" in given and "references" in given:
         raise ValueError("parameters: references go with the model's own prompts; leave one of the two out.")
-    return given
-
-
-def _references(detect: Any, images: list[Any] | None) -> dict[str, Any]:
-    """The argument of the pipeline for good images, made once for all images of a request."""
-    if images is None:
-        return {}
-    return {"references": detect._references(_pictures("references", images))}
+    return given | ({"references": _pictures("references", references)} if isinstance(references, list) else {})
 
 
 def _pictures(name: str, images: list[Any]) -> list[Image.Image]:
@@ -128,6 +123,7 @@ def _answer(result: dict[str, Any]) -> dict[str, Any]:
         "label": result["label"],
         "width": width,
         "height": height,
+        "regions": result["regions"],
         "anomaly_map": _png(values),
         "mask": _png(result["mask"].numpy()),
     }

@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from modeling_fbclip.common.files import is_empty, written_aside
+from modeling_fbclip.common.licence import write_license
 
-from .stage import require_publishable, stage_model, write_license
+from .stage import require_publishable, stage_model
 from .terms import Terms
 from .upload import HubError, Pushed, Repository, require_repo_id
 

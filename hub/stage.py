@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.json_files import read_record
+from modeling_fbclip.common.licence import write_license
 from modeling_fbclip.common.provenance import RECORDS
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
 from modeling_fbclip.detection.detector import Detector
@@ -31,8 +31,6 @@ from .privacy import ABOUT_IMAGES, without_folders
 from .terms import Terms
 
 HANDLER = Path(__file__).with_name("handler.py")
-LICENSE_OF_CLONE = Path(__file__).parents[1] / "LICENSE"
-DISTRIBUTION = "modeling-fbclip"
 # Photographs of the picture of results: two with a real defect, two with a drawn one.
 SAMPLES = [EXAMPLES / f"{name}.jpg" for name in ("brick_chipped", "wood_gouged", "grass_cap", "gravel_oil")]
 # Settings of a tokenizer that hold on this machine only.
@@ -123,12 +121,6 @@ def _save_references(model_dir: Path, target: Path) -> None:
 
 def _copy_record(source: Path, target: Path) -> None:
     target.write_text(json.dumps(without_folders(read_record(source)), indent=2) + "\n", encoding="utf-8")
-
-
-def write_license(folder: Path) -> None:
-    """Writes the package's licence, from the installed distribution or from a clone."""
-    text = distribution(DISTRIBUTION).read_text("licenses/LICENSE")
-    (folder / "LICENSE").write_text(text or LICENSE_OF_CLONE.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def _has_secret(content: bytes) -> bool:

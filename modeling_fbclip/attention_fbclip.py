@@ -109,11 +109,9 @@ class FBCLIPAttention(nn.Module):
         shares = shares * torch.rsqrt(shares.square() * variance + self.config.attention_layer_norm_eps)
         factors = (shares[..., None, None] * qkv_factors).to(qkv.dtype)  # (B, N, 2, 3, 1)
         qkv = torch.addcmul(qkv_bias.to(qkv.dtype), qkv.unflatten(-1, (2, 3, -1)), factors)
-        # Attention is faster on contiguous copies, and copies of all three let autograd free `qkv`.
-        query, key, value = (
-            part.unflatten(-1, self.heads).permute(0, 2, 3, 1, 4).contiguous().flatten(1, 2)
-            for part in qkv.unbind(dim=3)
-        )  # (B, 2 · heads, N, head_dim)
+        # Attention is faster on a contiguous copy, which lets autograd free `qkv`.
+        by_part = qkv.unflatten(-1, self.heads).permute(3, 0, 2, 4, 1, 5).contiguous().flatten(2, 3)
+        query, key, value = by_part.unbind()  # (B, 2 · heads, N, head_dim)
         attend: Any = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         attended, _ = attend(self, query, key, value, None, scaling=1.0, dropout=0.0)  # (B, N, 2 · heads, head_dim)
         foreground, background = attended.flatten(2).chunk(2, dim=-1)

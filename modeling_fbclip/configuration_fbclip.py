@@ -113,6 +113,10 @@ class FBCLIPConfig(PreTrainedConfig):
         dice_smoothing (`float`, defaults to 1.0): Term added to numerator and denominator of the dice loss.
         smoothing_sigma (`float`, defaults to 4.0):
             Standard deviation, in pixels at `image_size`, of the Gaussian that smooths maps at evaluation.
+        runtime (`str`, *optional*): Of an exported model, what computes it in place of PyTorch: `"onnx"` or
+            `"openvino"`.
+        precision (`str`, *optional*): Of an exported model, how its weights are stored: `"float32"`, `"float16"` or
+            `"int8"`.
 
     Example:
 
@@ -184,6 +188,8 @@ class FBCLIPConfig(PreTrainedConfig):
     dice_smoothing: Number = weight_field(default=1.0)
 
     smoothing_sigma: Number = weight_field(default=4.0)
+    runtime: str | None = None
+    precision: str | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         if not __name__.startswith("transformers_modules"):

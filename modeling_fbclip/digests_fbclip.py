@@ -64,4 +64,5 @@ def preprocessing_of(processor: "FBCLIPProcessor") -> dict[str, Any]:
     """How a processor makes pixels into numbers, without what saving adds."""
     settings = processor.image_processor.to_dict()
     kept = {name: value for name, value in settings.items() if name not in ("auto_map", "image_processor_type")}
-    return kept if processor.white_level is None else kept | {"white_level": processor.white_level}
+    names = ("white_level", "keep_aspect", "tile", "overlap")  # noted where they are used, so that older digests hold
+    return kept | {name: value for name in names if (value := getattr(processor, name))}

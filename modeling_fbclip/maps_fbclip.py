@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ROWS_AT_ONCE = 256  # of a large map
+
 
 def smooth_maps(maps: Tensor, sigma: float) -> Tensor:
     r"""
@@ -17,19 +19,32 @@ def smooth_maps(maps: Tensor, sigma: float) -> Tensor:
     Returns:
         `torch.Tensor` of shape `(batch_size, height, width)`.
     """
+    for _ in range(2):  # rows, then columns
+        maps = _smooth_rows(maps, sigma).transpose(1, 2)
+    return maps
+
+
+def smooth_in_place(large_map: Tensor, sigma: float) -> Tensor:
+    """As [`smooth_maps`] for one map, `(height, width)`, which is changed: it needs little memory beside it."""
+    for _ in range(2):
+        for rows in large_map.split(ROWS_AT_ONCE):
+            rows.copy_(_smooth_rows(rows[None], sigma)[0])
+        large_map = large_map.T
+    return large_map
+
+
+def _smooth_rows(maps: Tensor, sigma: float) -> Tensor:
     radius = int(4 * sigma + 0.5)
     if radius == 0:
         return maps
     distance = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (distance / sigma) ** 2)
     kernel = (kernel / kernel.sum()).to(maps).view(1, 1, 1, -1)
-    for _ in range(2):  # rows, then columns
-        width = maps.shape[-1]
-        # Mirrored positions: 0 … w-1, w-1 … 0, and so on.
-        position = torch.arange(-radius, width + radius, device=maps.device) % (2 * width)
-        position = torch.minimum(position, 2 * width - 1 - position)
-        maps = F.conv2d(maps[:, None, :, position], kernel)[:, 0].transpose(1, 2)
-    return maps
+    width = maps.shape[-1]
+    # Mirrored positions: 0 … w-1, w-1 … 0, and so on.
+    position = torch.arange(-radius, width + radius, device=maps.device) % (2 * width)
+    position = torch.minimum(position, 2 * width - 1 - position)
+    return F.conv2d(maps[:, None, :, position], kernel)[:, 0]
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:

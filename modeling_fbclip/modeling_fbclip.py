@@ -26,7 +26,7 @@ from .inputs_fbclip import (
 )
 from .loss_fbclip import consistency_loss, fbclip_losses
 from .pretrained_fbclip import FBCLIPPreTrainedModel
-from .references_fbclip import FBCLIPReferences
+from .references_fbclip import FBCLIPReferences, PlacedReferences
 from .scoring_fbclip import Background, background_feature, score_map, split_scores
 from .text_fbclip import FBCLIPTextBranch, TextFeaturesCache, embed_prompts
 from .vision_fbclip import LayerViews, build_views
@@ -144,7 +144,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         layer_tokens: list[Tensor] | None = None,
         grid: tuple[int, int] | None = None,
         text_embeds: Tensor | None = None,
-        references: FBCLIPReferences | None = None,
+        references: FBCLIPReferences | PlacedReferences | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
@@ -171,8 +171,8 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
                 `image_size`.
             text_embeds (`torch.FloatTensor` of shape `(2, projection_dim)`, *optional*):
                 Replaces `prompt_input_ids`: the result of `get_text_features`.
-            references ([`FBCLIPReferences`], *optional*):
-                Images that these are compared with, beside the texts.
+            references ([`FBCLIPReferences`] or [`PlacedReferences`], *optional*):
+                Images that these are compared with, beside the texts; of tiles, `references.at(places)`.
             output_hidden_states (`bool`, *optional*):
                 Whether to return the feature layers' tokens. Defaults to that of the configuration.
             output_attentions (`bool`, *optional*):
@@ -256,7 +256,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         # 3. Three views of each layer's tokens: identity, semantic, spatial.
         views = build_views(layer_tokens, grid, self.config)
 
-        # 4. Attention on each view, 3·L × (B, N, D), and the image's background, (B, D).
+        # 4. Attention on each view, (3, B, N, D) a layer or (1, B, N, D) a view, and the image's background, (B, D).
         attended = self._attend(layer_tokens, views)
         background = background_feature(attended, self.config.background_fraction, self.config.background_max_weight)
 
@@ -272,8 +272,14 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         attended = []
         for tokens, layer in zip(layer_tokens, views, strict=True):
             projections, *constants = self.attention.project(tokens)  # shared by the layer's views
+            if torch.compiler.is_compiling():  # all views of a layer as one batch, for a graph of a third of the size
+                mixed = torch.cat([view(projections) for view in layer.views.values()])
+                maps = self._checkpoint(self.attention, mixed, *constants)
+                attended.append(maps.unflatten(0, (len(layer.views), -1)))
+                continue
             for view in layer.views.values():
-                attended.append(self._checkpoint(self._attend_view, view.mix, projections, *constants, *view.weights))
+                maps = self._checkpoint(self._attend_view, view.mix, projections, *constants, *view.weights)
+                attended.append(maps.unsqueeze(0))
         return attended
 
     def _attend_view(
@@ -292,15 +298,17 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         """Logits of "anomalous", `(B, N)`, and the projected tokens of the last map, `(B, N, P)`."""
         config, projection = self.config, self.clip.visual_projection
         projected_background = Background.of(background, projection)
-        layer_weights = self.scale_weights.softmax(dim=0)
-        maps_a_layer = len(attended) // len(config.feature_layers)
-        logits = torch.zeros((), device=background.device)
-        for index, tokens in enumerate(attended):
+        maps_a_layer = sum(map(len, attended)) // len(config.feature_layers)
+        map_weights = self.scale_weights.softmax(dim=0).repeat_interleave(maps_a_layer)
+        logits, first = torch.zeros((), device=background.device), 0
+        for maps in attended:
             map_logits, embeds = self._checkpoint(
-                score_map, tokens, text_embeds, projection, config, *projected_background
+                score_map, maps, text_embeds, projection, config, *projected_background
             )
-            logits = logits + layer_weights[index // maps_a_layer] * map_logits
-        return logits, embeds
+            weights = map_weights[first : first + len(maps)]
+            logits = logits + (weights[:, None, None] * map_logits).sum(dim=0)
+            first += len(maps)
+        return logits, embeds[-1]
 
     def _other_stages(
         self, text_embeds: Tensor, prompt_input_ids: Tensor | None, pooled_embeds: Tensor
@@ -332,7 +340,7 @@ def _image_stages(
     last_embeds: Tensor,
 ) -> dict[str, Tensor]:
     stages = {"background": background, "last_view_projected": last_embeds}
-    maps = iter(attended)
+    maps = iter(torch.cat(attended))
     for index, (tokens, layer) in enumerate(zip(layer_tokens, views, strict=True)):
         stages[f"layer{index}.tokens"] = tokens
         stages[f"layer{index}.foreground"] = layer.foreground

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterable, Sized
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import Pipeline
 
@@ -12,6 +14,8 @@ from .files_fbclip import is_table
 from .images_fbclip import IMAGE_SUFFIXES, ImageSource
 from .processing_fbclip import FBCLIPProcessor
 from .references_fbclip import FBCLIPReferences, make_mutual
+from .results_fbclip import one_output
+from .views_fbclip import VIEW_SETTINGS, batches_of_views
 
 
 class ZeroShotAnomalyDetectionPipeline(Pipeline):
@@ -21,12 +25,15 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
     Args:
         model ([`FBCLIPModel`]): The model.
         processor ([`FBCLIPProcessor`]): Its processor. It is loaded with a model given as a folder or Hub id.
-        threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Replace the processor's, for every call.
+        threshold, pixel_threshold (`float` in `[0, 1]`, *optional*), min_area (`int`, *optional*): Replace the
+            processor's, for every call.
         prompts (`tuple[str, str]`, *optional*): Replace the model's, for every call: what a faultless and what a
             faulty image shows. They need a processor with a tokenizer.
         references ([`FBCLIPReferences`], path of a folder with saved ones, list of good images, or `"mutual"`,
             *optional*): What images are compared with, beside the texts, for every call. `"mutual"`: the images of a
             list, or of a folder, judge one another. Defaults to those beside the model, if there are any.
+        tile, overlap, keep_aspect (*optional*): Replace the processor's, for every call: large images are seen in
+            tiles, see [`FBCLIPProcessor`]. The tiles of all images of a batch fill batches of that size.
         kwargs: Those of every [`Pipeline`]: `device`, `batch_size`, `num_workers` …
 
     Raises:
@@ -62,8 +69,9 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         ours, models = self.processor.prompt_length, self.model.config.prompt_length
         if ours != models:
             raise ValueError(f"The processor's `prompt_length` is {ours}, the model's {models}; load them together.")
+        self.processor.patch_size = self.model.config.patch_size  # older files do not have it
         if "references" not in self._forward_params and (own := FBCLIPReferences.beside(self.model)) is not None:
-            self._forward_params["references"] = self._references(own)
+            self._forward_params["references"] = self._references(own, self._processor({}))
         self.tokenizer = None  # otherwise the base class needs its padding token to batch images
 
     def __call__(self, inputs: ImageSource | Iterable[ImageSource], **kwargs: Any) -> Any:  # type: ignore[override]
@@ -75,9 +83,11 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
                 data set column or iterator of them): Images, as [`load_rgb_image`] reads them. URLs are not fetched.
             threshold (`float` in `[0, 1]`, *optional*): An image is anomalous from this score on.
             pixel_threshold (`float` in `[0, 1]`, *optional*): A pixel is anomalous from this value on.
+            min_area (`int`, *optional*): Regions of fewer pixels are left out.
             prompts (`tuple[str, str]`, *optional*): What a faultless and what a faulty image shows.
             references (*optional*): As for the pipeline. With `"mutual"`, `inputs` are a list of at least eight
                 images, or the path of a folder of images.
+            tile, overlap, keep_aspect (*optional*): As for the pipeline.
             batch_size (`int`, *optional*, defaults to 1): Number of images that the model sees at once.
 
         Returns:
@@ -90,7 +100,9 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         """
         if kwargs.get("references", self._forward_params.get("references")) == "mutual":
             inputs = _as_images(inputs)
-            kwargs["references"] = make_mutual(self.model, self.processor, inputs)
+            views = {name: kwargs[name] for name in VIEW_SETTINGS if name in kwargs}
+            kwargs["references"] = make_mutual(self.model, self._processor(views), inputs)
+        kwargs["views_at_once"] = kwargs.get("batch_size") or self._batch_size or 1
         is_list = isinstance(inputs, list) and len(inputs) > 0
         if is_list or not isinstance(inputs, Iterable) or isinstance(inputs, ImageSource) or is_table(inputs):
             return super().__call__(inputs, **kwargs)
@@ -102,36 +114,55 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         self,
         threshold: float | None = None,
         pixel_threshold: float | None = None,
+        min_area: int | None = None,
         prompts: tuple[str, str] | None = None,
         references: Any = None,
+        views_at_once: int | None = None,
+        **views: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        thresholds = {"threshold": threshold, "pixel_threshold": pixel_threshold}
-        forward: dict[str, Any] = {}
+        finishing = {"threshold": threshold, "pixel_threshold": pixel_threshold, "min_area": min_area}
+        processor = self._processor(views)
+        own = {"processor": processor} if views else {}
+        forward: dict[str, Any] = dict(own)
         if references is not None:
-            forward["references"] = self._references(references)
+            forward["references"] = self._references(references, processor)
+        if views_at_once is not None:
+            forward["views_at_once"] = views_at_once
         if prompts is not None:
             if isinstance(prompts, str) or len(prompts) != 2:
                 raise ValueError(f"`prompts` must be two texts, (normal, anomalous), but is {prompts!r}.")
             forward["prompt_input_ids"] = self.processor.encode_prompts(*prompts)
-        return {}, forward, {name: value for name, value in thresholds.items() if value is not None}
+        return own, forward, own | {name: value for name, value in finishing.items() if value is not None}
 
-    def _references(self, given: Any) -> Any:
+    def _processor(self, views: dict[str, Any]) -> FBCLIPProcessor:
+        """The processor with other settings of its views; TypeError if there is no such setting."""
+        if unknown := sorted(set(views) - set(VIEW_SETTINGS)):
+            raise TypeError(f"{', '.join(unknown)}: no setting of the pipeline.")
+        processor: FBCLIPProcessor = getattr(self, "_preprocess_params", {}).get("processor", self.processor)
+        return processor.with_views(**views) if views else processor
+
+    def _references(self, given: Any, processor: FBCLIPProcessor) -> Any:
         """References of any kind that the user may give, made with this model; `"mutual"` waits for the images."""
         if given == "mutual":
             return given
         if isinstance(given, str | os.PathLike):
             given = FBCLIPReferences.from_pretrained(given)
         if not isinstance(given, FBCLIPReferences):
-            return FBCLIPReferences.from_images(self.model, self.processor, given)
-        given.check(self.model, self.processor)
+            return FBCLIPReferences.from_images(self.model, processor, given)
+        given.check(self.model, processor)
         return given
 
-    def preprocess(self, image: ImageSource) -> dict[str, Any]:  # type: ignore[override]
-        """Pixels of one image for the model, and the image's own size."""
-        picture = self.processor.read_image(image)
+    def preprocess(self, image: ImageSource, processor: FBCLIPProcessor | None = None) -> dict[str, Any]:  # type: ignore[override]
+        """Pixels of one image for the model, the image's own size, and the picture if it will be cut into tiles."""
+        processor = processor or self.processor
+        picture = processor.read_image(image)
+        size = picture.height, picture.width
+        whole, *tiles = processor.views(size)
+        # Lists, because the base class takes tuples apart, and puts tensors together.
         return {
-            "pixel_values": self.processor(images=picture)["pixel_values"].to(self.dtype),
-            "target_sizes": [(picture.height, picture.width)],  # a list: the base class takes tuples apart
+            "pixel_values": [processor.prepare_view(picture, whole).to(self.dtype)],
+            "pictures": [picture if tiles else None],
+            "target_sizes": [size],
         }
 
     def _forward(  # type: ignore[override]
@@ -139,22 +170,55 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         model_inputs: dict[str, Any],
         prompt_input_ids: Tensor | None = None,
         references: FBCLIPReferences | None = None,
+        processor: FBCLIPProcessor | None = None,
+        views_at_once: int = 1,
     ) -> dict[str, Any]:
+        processor, sizes = processor or self.processor, model_inputs["target_sizes"]
         if prompt_input_ids is not None:
             prompt_input_ids = prompt_input_ids.to(self.device)
-        outputs = self.model(
-            pixel_values=model_inputs["pixel_values"], prompt_input_ids=prompt_input_ids, references=references
-        )
-        # The base class takes a batch apart, so each value has one entry an image.
-        names = ("image_scores", "anomaly_maps", "reference_scores", "reference_maps")
-        found = {name: outputs[name] for name in names if outputs.get(name) is not None}
-        return found | {"target_sizes": model_inputs["target_sizes"]}
+        if isinstance(sizes[0], tuple):  # a single image
+            found = self._run(model_inputs, prompt_input_ids, references, processor, views_at_once)
+            return {"views": found, "target_sizes": sizes}
+        images = {name: list(chain.from_iterable(values)) for name, values in model_inputs.items()}
+        found = self._run(images, prompt_input_ids, references, processor, views_at_once)
+        return {"views": [[views] for views in found], "target_sizes": sizes}  # the base class takes a batch apart
 
-    def postprocess(self, model_outputs: dict[str, Any], **thresholds: float) -> dict[str, Any]:  # type: ignore[override]
+    def _run(
+        self,
+        images: dict[str, list[Any]],
+        prompt_input_ids: Tensor | None,
+        references: FBCLIPReferences | None,
+        processor: FBCLIPProcessor,
+        views_at_once: int,
+    ) -> list[list[dict[str, Tensor]]]:
+        """The outputs for all views of each image."""
+        plans = [processor.views(size) for size in images["target_sizes"]]
+        if references is not None:
+            for plan in plans:
+                references.check_views(plan, self.model.config.patch_size)
+        found: list[list[dict[str, Tensor]]] = [[{}] * len(plan) for plan in plans]
+        for batch in batches_of_views(plans, views_at_once):
+            inputs = [
+                processor.prepare_view(images["pictures"][image], plans[image][view]).to(self.device, self.dtype)
+                if view
+                else images["pixel_values"][image]
+                for image, view in batch
+            ]
+            outputs = self.model(
+                pixel_values=torch.stack(inputs),
+                prompt_input_ids=prompt_input_ids,
+                references=None if references is None else references.at([view for _, view in batch]),
+            )
+            for index, (image, view) in enumerate(batch):
+                found[image][view] = one_output(outputs, index)
+        return found
+
+    def postprocess(  # type: ignore[override]
+        self, model_outputs: dict[str, Any], processor: FBCLIPProcessor | None = None, **finishing: Any
+    ) -> dict[str, Any]:
         """The result of one image, at its own size."""
-        return self.processor.post_process_anomaly_detection(
-            model_outputs, target_sizes=model_outputs["target_sizes"], **thresholds
-        )[0]
+        (views,), (size,) = model_outputs["views"], model_outputs["target_sizes"]
+        return (processor or self.processor).post_process_views(views, size, **finishing)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Saves model, processor and code, so that `pipeline(..., trust_remote_code=True)` loads the folder."""

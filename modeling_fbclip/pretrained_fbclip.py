@@ -145,7 +145,12 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
             raise ValueError(f"`dtype` is {kwargs['dtype']}, but FB-CLIP has one number type; give that.")
         wants_info = kwargs.pop("output_loading_info", False)
         accepts_other_shapes = kwargs.pop("ignore_mismatched_sizes", False)
-        if path is not None and not cls._includes_clip(config or path, kwargs):
+        known = None if path is None else cls._known_config(config or path, kwargs)
+        if path is not None and known is not None and known.runtime is not None:
+            from .runtime_fbclip import FBCLIPRuntimeModel  # it needs the outputs of the model, which needs this file
+
+            return FBCLIPRuntimeModel.from_pretrained(path, config=known, **kwargs)  # type: ignore[return-value]
+        if path is not None and known is not None and not known.includes_clip:
             config, kwargs = cls._fetch_parts(path, config, kwargs)
             path = None
         elif path is not None and kwargs.get("state_dict") is not None:
@@ -172,11 +177,11 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
         return loaded if wants_info else model
 
     @classmethod
-    def _includes_clip(cls, config: PreTrainedConfig | str | PathLike[str], kwargs: dict[str, Any]) -> bool:
-        if not isinstance(config, PreTrainedConfig):
-            where = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "revision", "subfolder") if name in kwargs}
-            config = cls.config_class.from_pretrained(config, **where)
-        return config.includes_clip
+    def _known_config(cls, config: PreTrainedConfig | str | PathLike[str], kwargs: dict[str, Any]) -> FBCLIPConfig:
+        if isinstance(config, PreTrainedConfig):  # its class may come from the code of a saved folder
+            return config  # type: ignore[return-value]
+        where = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "revision", "subfolder") if name in kwargs}
+        return cls.config_class.from_pretrained(config, **where)
 
     @classmethod
     def _fetch_parts(

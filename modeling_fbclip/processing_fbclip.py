@@ -15,19 +15,18 @@ from torch import Tensor
 from transformers import AutoTokenizer, BatchFeature, CLIPImageProcessorPil, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import cached_file
 
-from .configuration_fbclip import PADDING_ID, FBCLIPConfig
+from .configuration_fbclip import FBCLIPConfig
 from .files_fbclip import MAX_MEGAPIXELS, is_table
 from .images_fbclip import ImageSource, load_rgb_image
-from .maps_fbclip import resize_maps, smooth_maps
 from .masks_fbclip import read_mask, resize_mask
-
-Size = tuple[int, int]  # height and width in pixels
+from .prompts_fbclip import encode_prompt
+from .regions_fbclip import check_area
+from .results_fbclip import SCORES, ResultsMixin
+from .thresholds_fbclip import ThresholdsMixin, check_probability, check_thresholds
+from .views_fbclip import Size, Tile, View, Viewing
 
 DEFAULT_IMAGE_SIZE = 518
-PLACEHOLDER = "X"  # a learnable vector replaces the embedding of this word
-BORDER = 0.5  # where references map the border between normal and anomalous
-TOP_SHARE = 0.01  # of the pixels; their mean is the score "map_top1"
-SCORES = ("cls", "map_max", "map_top1")
+DEFAULT_PATCH_SIZE = 14
 # Arguments of `from_pretrained` that apply to the image processor and the tokenizer.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 # Arguments of `from_pretrained` that are no settings of the processor.
@@ -40,7 +39,7 @@ IMAGE_SETTINGS = (
 )
 
 
-class FBCLIPProcessor(ProcessorMixin):
+class FBCLIPProcessor(ResultsMixin, ThresholdsMixin, ProcessorMixin):
     r"""
     Prepares images, masks and prompts for [`FBCLIPModel`] and turns its outputs into anomaly maps of the images' own
     sizes.
@@ -51,6 +50,14 @@ class FBCLIPProcessor(ProcessorMixin):
         tokenizer (`PreTrainedTokenizerBase`, *optional*): CLIP's; only [`~FBCLIPProcessor.encode_prompts`] needs it.
         image_size (`int` or `tuple[int, int]`, *optional*): Height and width in pixels that images are resized to.
             Defaults to the size of `image_processor`, or to 518.
+        keep_aspect (`bool`, defaults to `False`): Whether images keep their shape: the longer side becomes that of
+            `image_size`, and both become multiples of `patch_size`.
+        tile (`int` or `"auto"`, *optional*): Side in pixels of tiles, which the model sees beside the whole image.
+            `"auto"`: tiles of `image_size` if a side of the image is more than 1.5 times as long. Small defects in
+            large images need tiles; each costs as much as an image. See [`~FBCLIPProcessor.views`].
+        overlap (`int`, *optional*): How far a tile's margin reaches into the next tile's, in pixels of the image. At
+            least a patch, and less than half a tile. Defaults to an eighth of a tile.
+        patch_size (`int`, defaults to 14): Side of the model's patches in pixels.
         smoothing_sigma (`float`, defaults to 4.0): Standard deviation of the Gaussian that smooths the maps, in pixels
             at `image_size`. 0 smooths nothing.
         score (`str`, defaults to `"cls"`): The score of an image: `"cls"` is that of the CLS token, as in the paper;
@@ -59,8 +66,11 @@ class FBCLIPProcessor(ProcessorMixin):
         pixel_threshold (`float` in `[0, 1]`, defaults to 0.5): A pixel is anomalous from this value of the map on.
         category_thresholds (`dict[str, dict[str, float]]`, *optional*): `threshold` and `pixel_threshold` of single
             categories, as `fbclip calibrate --per-category` finds them.
+        thresholds_mode (`str`, *optional*): The [`~FBCLIPProcessor.mode`] that all these thresholds were set in.
+        other_thresholds (`dict[str, dict[str, float]]`, *optional*): `threshold` and `pixel_threshold` of other modes.
         thresholds_with_references (`bool`, defaults to `False`): Whether these thresholds were set with references.
             Results of the other kind take 0.5, which with references is the border that these set themselves.
+        min_area (`int`, defaults to 1): Regions and masks leave out connected areas of fewer pixels of the image.
         prompt_length (`int`, defaults to 12): Number of learnable vectors at the start of a prompt.
         context_length (`int`, defaults to 77): Number of positions of CLIP's text context.
         white_level (`float`, *optional*): The value of white in images of more than 8 bits, such as 4095 for a camera
@@ -78,6 +88,10 @@ class FBCLIPProcessor(ProcessorMixin):
         image_processor: CLIPImageProcessorPil | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         image_size: int | Size | None = None,
+        keep_aspect: bool = False,
+        tile: Tile = None,
+        overlap: int | None = None,
+        patch_size: int = DEFAULT_PATCH_SIZE,
         smoothing_sigma: float = 4.0,
         score: str = "cls",
         threshold: float = 0.5,
@@ -88,6 +102,9 @@ class FBCLIPProcessor(ProcessorMixin):
         white_level: float | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
         thresholds_with_references: bool = False,
+        thresholds_mode: str | None = None,
+        other_thresholds: dict[str, dict[str, float]] | None = None,
+        min_area: int = 1,
     ) -> None:
         if image_processor is None or image_size is not None:
             image_processor = _resized(image_processor, DEFAULT_IMAGE_SIZE if image_size is None else image_size)
@@ -107,12 +124,13 @@ class FBCLIPProcessor(ProcessorMixin):
         self.tokenizer = tokenizer
         self.smoothing_sigma = float(smoothing_sigma)
         self.score = score
-        self.threshold = _probability("threshold", threshold)
-        self.pixel_threshold = _probability("pixel_threshold", pixel_threshold)
-        self.category_thresholds = {
-            category: {name: _probability(f"category_thresholds[{category!r}]", value) for name, value in own.items()}
-            for category, own in (category_thresholds or {}).items()
-        } or None
+        self.threshold = check_probability("threshold", threshold)
+        self.pixel_threshold = check_probability("pixel_threshold", pixel_threshold)
+        self.category_thresholds = check_thresholds("category_thresholds", category_thresholds)
+        self.thresholds_mode = thresholds_mode
+        self.other_thresholds = check_thresholds("other_thresholds", other_thresholds)
+        self.keep_aspect, self.tile, self.overlap, self.patch_size = keep_aspect, tile, overlap, patch_size
+        self.check_tiles()
         self.prompt_length = prompt_length
         self.context_length = context_length
         if white_level is not None and not 0 < white_level < math.inf:
@@ -122,6 +140,7 @@ class FBCLIPProcessor(ProcessorMixin):
             raise ValueError(f"`max_megapixels` is {max_megapixels}, but must be above 0.")
         self.max_megapixels = float(max_megapixels)
         self.thresholds_with_references = thresholds_with_references
+        self.min_area = check_area(min_area)
 
     @classmethod
     def from_config(cls, config: FBCLIPConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> "FBCLIPProcessor":
@@ -135,6 +154,7 @@ class FBCLIPProcessor(ProcessorMixin):
         return cls(
             tokenizer=tokenizer,
             image_size=config.image_size,
+            patch_size=config.patch_size,
             smoothing_sigma=config.smoothing_sigma,
             prompt_length=config.prompt_length,
             context_length=config.clip_text.max_position_embeddings,
@@ -145,25 +165,62 @@ class FBCLIPProcessor(ProcessorMixin):
         """Height and width in pixels that images are resized to."""
         return self.image_processor.size["height"], self.image_processor.size["width"]
 
-    def general_thresholds(self, with_references: bool) -> dict[str, float]:
-        """The `threshold` and `pixel_threshold` of images of no category, compared with references or not."""
-        if with_references != self.thresholds_with_references:  # they were set for other numbers
-            return {"threshold": BORDER, "pixel_threshold": BORDER}
-        return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold}
-
-    def thresholds_of(self, category: str) -> dict[str, float]:
+    def check_tiles(self) -> None:
         r"""
-        The `threshold` and `pixel_threshold` of a category, as arguments of the pipeline and of
-        [`~FBCLIPProcessor.post_process_anomaly_detection`].
+        Raises:
+            `ValueError`: `tile`, `overlap` and `patch_size` do not fit one another.
+        """
+        _ = self.viewing.tiles
+
+    def with_views(self, **settings: Any) -> "FBCLIPProcessor":
+        r"""
+        The same processor with another `tile`, `overlap` or `keep_aspect`. A `tile` comes with the default overlap,
+        unless it is given.
 
         Raises:
-            `ValueError`: The category is not in `category_thresholds`.
+            `ValueError`: They do not fit one another.
         """
-        known = self.category_thresholds or {}
-        if category not in known:
-            has = f"has those of {', '.join(map(repr, known))}" if known else "has none by category"
-            raise ValueError(f"The processor has no thresholds of the category {category!r}; it {has}.")
-        return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold} | known[category]
+        other = copy.copy(self)
+        settings = ({"overlap": None} if "tile" in settings else {}) | settings
+        for name, value in settings.items():
+            setattr(other, name, value)
+        other.check_tiles()
+        return other
+
+    @property
+    def viewing(self) -> Viewing:
+        """How the model sees images of any size."""
+        return Viewing(self.image_size, self.patch_size, self.keep_aspect, self.tile, self.overlap)
+
+    def views(self, size: Size) -> list[View]:
+        r"""
+        What the model sees of an image: the whole of it and, if `tile` says so, its tiles. They lie evenly, the last
+        ones at the image's edge, and none is padded. Beside tiles the whole image keeps its aspect.
+
+        Args:
+            size (`tuple[int, int]`): Height and width of the image in pixels.
+
+        Returns:
+            `list[View]`: The whole image first; each with its `box` (left, top, right, bottom) in the image and the
+            `size` at which the model sees it. [`~FBCLIPProcessor.prepare_view`] makes the model's input of one.
+        """
+        return self.viewing.views(size)
+
+    def mode(self, size: Size) -> str:
+        """How the model sees an image of a height and width, in words; thresholds hold for one such mode."""
+        return self.viewing.mode(size)
+
+    def prepare_view(self, picture: Image.Image, view: View) -> Tensor:
+        """The model's input for a view of an 8-bit RGB picture, `(channels, height, width)`."""
+        left, top, right, bottom = view.box
+        part = picture if picture.size == (right - left, bottom - top) else picture.crop(view.box)
+        return torch.from_numpy(self._pixel_values(self._resize(part, view.size), {}))
+
+    def _resize(self, picture: Image.Image, size: Size, resample: int | None = None) -> Image.Image:
+        """Here, because the image processor would first copy a large photograph several times."""
+        if picture.size == size[::-1]:
+            return picture
+        return picture.resize(size[::-1], self.image_processor.resample if resample is None else resample)
 
     def __call__(  # type: ignore[override]
         self,
@@ -174,7 +231,8 @@ class FBCLIPProcessor(ProcessorMixin):
         **kwargs: Any,
     ) -> BatchFeature:
         r"""
-        Prepares images, masks or both.
+        Prepares images, masks or both. Of an image that is cut into tiles, it prepares the whole only; the pipeline
+        takes the tiles too, and so do [`~FBCLIPProcessor.views`] and [`~FBCLIPProcessor.prepare_view`].
 
         Args:
             images (path, `bytes`, open file, base64 text, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of
@@ -200,7 +258,7 @@ class FBCLIPProcessor(ProcessorMixin):
             `TypeError`: There is no such setting.
         """
         settings = _image_settings(kwargs | dict(images_kwargs or {}))
-        size = _height_width("size", settings.pop("size")) if "size" in settings else self.image_size
+        own = _height_width("size", settings.pop("size")) if "size" in settings else None
         do_resize = settings.pop("do_resize", self.image_processor.do_resize)
         resample = settings.pop("resample", self.image_processor.resample)
         image_list = [] if images is None else _as_list(images, batch_dims=4)
@@ -212,11 +270,15 @@ class FBCLIPProcessor(ProcessorMixin):
                 f"Got {len(image_list)} images, but {len(mask_list)} masks; pass None as the mask of a normal image."
             )
         data: dict[str, Any] = {}
-        sizes: list[Size | None] = [size if do_resize else None] * len(mask_list)
+        wanted = own or (None if self.keep_aspect else self.image_size)
+        sizes: list[Size | None] = [wanted if do_resize else None] * len(mask_list)
         if image_list:
             pictures = [self.read_image(image, f"images[{index}]") for index, image in enumerate(image_list)]
-            if do_resize:  # here, because the image processor would first copy a large photograph several times
-                pictures = [picture.resize(size[::-1], resample) for picture in pictures]
+            if do_resize:
+                pictures = [
+                    self._resize(picture, own or self.viewing.whole_size((picture.height, picture.width)), resample)
+                    for picture in pictures
+                ]
             data["pixel_values"] = [self._pixel_values(picture, settings) for picture in pictures]
             sizes = [(picture.height, picture.width) for picture in pictures]
         if mask_list:
@@ -248,9 +310,11 @@ class FBCLIPProcessor(ProcessorMixin):
         """The labels, of the size of the prepared image, if that is known."""
         if mask is None:
             if size is None:
-                raise ValueError(f"{name} is None, but has no size with `do_resize=False`; pass its image or zeros.")
+                raise ValueError(f"{name} is None, which has no size of its own; pass its image or zeros.")
             return np.zeros(size, dtype=np.float32)
         pixels = read_mask(mask, name, photograph, self.max_megapixels).pixels
+        if size is None and do_resize:
+            size = self.viewing.whole_size((pixels.shape[0], pixels.shape[1]))
         if size is None or size == pixels.shape:
             return pixels.astype(np.float32)
         if not do_resize:
@@ -276,87 +340,10 @@ class FBCLIPProcessor(ProcessorMixin):
                 "This processor has no tokenizer, which prompts need; set `processor.tokenizer` to that of its CLIP, "
                 "such as AutoTokenizer.from_pretrained('openai/clip-vit-large-patch14-336')."
             )
-        return torch.tensor([self._encode_prompt(normal), self._encode_prompt(anomalous)])
-
-    def _encode_prompt(self, prompt: str) -> list[int]:
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise ValueError(f"A prompt must be a text such as 'object with defect.', but is {prompt!r}.")
-        placeholder = self.tokenizer(PLACEHOLDER, add_special_tokens=False)["input_ids"]
-        words = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        start, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        if len(placeholder) != 1 or start is None or end is None:
-            raise ValueError(f"`tokenizer` must have start and end tokens and read {PLACEHOLDER!r} as one token.")
-        ids = [start, *placeholder * self.prompt_length, *words, end]
-        if len(ids) > self.context_length:
-            raise ValueError(
-                f"The prompt {prompt!r} has {len(words)} tokens, but {self.context_length - self.prompt_length - 2} "
-                f"fit the context of {self.context_length} beside {self.prompt_length} learnable vectors; shorten it."
-            )
-        return ids + [PADDING_ID] * (self.context_length - len(ids))
-
-    def post_process_anomaly_detection(
-        self,
-        outputs: Mapping[str, Tensor],
-        target_sizes: Iterable[Size] | Tensor | None = None,
-        threshold: float | None = None,
-        pixel_threshold: float | None = None,
-    ) -> list[dict[str, Any]]:
-        r"""
-        Turns the model's outputs into one result an image. As in the paper's evaluation, the map is upsampled
-        bilinearly to `image_size` and smoothed by a Gaussian. Then it is resized bilinearly to the image's own size.
-
-        Args:
-            outputs ([`FBCLIPOutput`] or mapping): Has `image_scores` of shape `(batch_size,)` and `anomaly_maps` of
-                shape `(batch_size, grid_height, grid_width)`, of any floating-point type, on any device.
-            target_sizes (`list[tuple[int, int]]` or `torch.Tensor` of shape `(batch_size, 2)`, *optional*): Height and
-                width of each image in pixels. Defaults to `image_size` for all.
-            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's; to 0.5 if these
-                were set with references and the outputs are without, or the reverse.
-
-        Returns:
-            `list[dict]`: For each image `score` (`float` in `[0, 1]`), `label` (`"anomalous"` if the score is at least
-            `threshold`, else `"normal"`), `anomaly_map` (float32 tensor of shape `(height, width)` in `[0, 1]`) and
-            `mask` (boolean tensor of that shape, true from `pixel_threshold` on), on the CPU.
-
-        Raises:
-            `ValueError`: There is not one size an image, a threshold is out of range or an output is not finite.
-        """
-        general = self.general_thresholds(_has_references(outputs))
-        threshold = _probability("threshold", general["threshold"] if threshold is None else threshold)
-        pixel_threshold = general["pixel_threshold"] if pixel_threshold is None else pixel_threshold
-        pixel_threshold = _probability("pixel_threshold", pixel_threshold)
-        maps = self._smoothed_maps(outputs)
-        scores = self._image_scores(outputs, maps)
-        sizes = _target_sizes(target_sizes, len(maps), self.image_size)
-
-        results = []
-        for score, smoothed, size in zip(scores.tolist(), maps, sizes, strict=True):
-            label = "anomalous" if score >= threshold else "normal"
-            anomaly_map = resize_maps(smoothed[None], size)[0].clamp(0, 1)  # (height, width)
-            mask = anomaly_map >= pixel_threshold
-            results.append({"score": score, "label": label, "anomaly_map": anomaly_map, "mask": mask})
-        return results
-
-    def image_scores(self, outputs: Mapping[str, Tensor]) -> Tensor:
-        r"""
-        The score of each image, of the kind `score`, with references the joint one: of shape `(batch_size,)`, in
-        `[0, 1]`, on the CPU. `outputs` and errors are those of [`~FBCLIPProcessor.post_process_anomaly_detection`].
-        """
-        return self._image_scores(outputs, self._smoothed_maps(outputs))
-
-    def _smoothed_maps(self, outputs: Mapping[str, Tensor]) -> Tensor:
-        maps = _finite(outputs["anomaly_maps"])  # (B, grid_height, grid_width)
-        return smooth_maps(resize_maps(maps, self.image_size), self.smoothing_sigma).clamp(0, 1)
-
-    def _image_scores(self, outputs: Mapping[str, Tensor], maps: Tensor) -> Tensor:
-        if _has_references(outputs):
-            return _finite(outputs["image_scores"])
-        pixels = maps.flatten(1)
-        if self.score == "map_max":
-            return pixels.amax(dim=1)
-        if self.score == "map_top1":
-            return pixels.topk(math.ceil(TOP_SHARE * pixels.shape[1])).values.mean(dim=1)
-        return _finite(outputs["image_scores"])
+        prompts = (normal, anomalous)
+        return torch.tensor(
+            [encode_prompt(prompt, self.tokenizer, self.prompt_length, self.context_length) for prompt in prompts]
+        )
 
     # The mixin takes all its sub-processors as mandatory. The tokenizer is optional, so it is saved and loaded here.
 
@@ -436,39 +423,11 @@ def _stacked(name: str, arrays: list[np.ndarray]) -> np.ndarray:
     return np.stack(arrays)
 
 
-def _has_references(outputs: Mapping[str, Tensor]) -> bool:
-    return outputs.get("reference_scores") is not None
-
-
-def _finite(output: Tensor) -> Tensor:
-    values = output.detach().float().cpu()
-    if not values.isfinite().all():
-        raise ValueError("The model's outputs are not finite; try a wider dtype, such as float32.")
-    return values
-
-
-def _target_sizes(target_sizes: Iterable[Size] | Tensor | None, count: int, default: Size) -> list[Size]:
-    if target_sizes is None:
-        return [default] * count
-    sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor) else list(target_sizes)
-    if len(sizes) != count:
-        raise ValueError(f"`target_sizes` has {len(sizes)} entries, but there are {count} images.")
-    if wrong := [size for size in sizes if len(size) != 2 or min(size) < 1]:
-        raise ValueError(f"`target_sizes` has {wrong[0]}, but each must be (height, width) in pixels.")
-    return [(int(height), int(width)) for height, width in sizes]
-
-
 def _resized(image_processor: CLIPImageProcessorPil | None, size: int | Size) -> CLIPImageProcessorPil:
     height, width = _height_width("image_size", size)
     settings = {} if image_processor is None else image_processor.to_dict()
     settings |= {"size": {"height": height, "width": width}, "do_center_crop": False}
     return CLIPImageProcessorPil(**settings)
-
-
-def _probability(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ValueError(f"`{name}` is {value}, but must be between 0 and 1.")
-    return float(value)
 
 
 def _as_list(values: Any, batch_dims: int) -> list[Any]:

@@ -32,17 +32,38 @@ def features_of(
     images: list[ImageSource],
     names: list[str],
     on_image: Callable[[], object] | None,
-) -> tuple[Tensor, Tensor]:
-    """Patches and logits of images, one by one: so they do not depend on the others."""
-    tokens, logits = [], []
+    grids: list[tuple[int, int]] | None = None,
+) -> list[tuple[Tensor, Tensor]]:
+    """
+    Patches and logits of images at each of their views, one by one: so they do not depend on the others.
+
+    Args:
+        grids: those of the views, in patches, if they are known; by default those of the first image.
+
+    Raises:
+        ValueError: if an image cannot be read, or has another shape than the others, where that matters.
+    """
+    found: list[list[tuple[Tensor, Tensor]]] = []
     for image, name in zip(images, names, strict=True):
-        pixel_values = processor(images=[processor.read_image(image, name)])["pixel_values"]
-        outputs = model(pixel_values.to(model.device, model.dtype), output_hidden_states=True)
-        tokens.append(unit_tokens(outputs.hidden_states, outputs.anomaly_maps.shape[1:]).cpu())
-        logits.append(outputs.logits.cpu())
+        picture = processor.read_image(image, name)
+        views = processor.views((picture.height, picture.width))
+        own = [view.grid(model.config.patch_size) for view in views]
+        grids = grids or own
+        if own != grids:
+            raise ValueError(f"{name}: its shape is not that of the other references; with tiles they need one shape.")
+        found.append([_features_of_view(model, processor.prepare_view(picture, view)) for view in views])
         if on_image is not None:
             on_image()
-    return torch.cat(tokens), torch.cat(logits)
+    return [
+        (torch.cat([tokens for tokens, _ in view]), torch.cat([logits for _, logits in view]))
+        for view in zip(*found, strict=True)
+    ]
+
+
+def _features_of_view(model: "FBCLIPModel", pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+    outputs = model(pixel_values[None].to(model.device, model.dtype), output_hidden_states=True)
+    grid = outputs.anomaly_maps.shape[1:]
+    return unit_tokens(outputs.hidden_states, grid).cpu(), outputs.logits.cpu()
 
 
 def pair_distances(images: Tensor, others: Tensor, reach: float, offset: int | None) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,11 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.utils import cached_file
 
-from .comparison_fbclip import Evidence, Judgement, Scale, gather, judge, measure
+from .comparison_fbclip import Judgement
 from .digests_fbclip import preprocessing_of, settings_digest, values_digest
-from .distances_fbclip import mean_of_nearest, nearest_distances, nearest_of_all, reach_in_patches, unit_tokens
 from .images_fbclip import ImageSource
-from .reference_bank_fbclip import Bank, coreset, features_of, pair_distances
+from .reference_bank_fbclip import Bank, features_of
+from .reference_view_fbclip import ViewReferences
+from .views_fbclip import View
 
 if TYPE_CHECKING:
     from .modeling_fbclip import FBCLIPModel
@@ -39,7 +40,7 @@ MUTUAL_SAMPLE = 32  # images that each one is compared with
 MIN_MUTUAL = 8  # images: of fewer, a single defective one is a large share
 # `cached_file` gives None instead of an error.
 QUIETLY = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
-SAME_IMAGE = 1e-4  # mean distance below which two images are copies; a copy tells nothing
+PREFIX = "tiles.{}."  # of the tensors of a tile, from 1 on
 
 
 class FBCLIPReferences:
@@ -48,7 +49,7 @@ class FBCLIPReferences:
     as `references` to the model or to the pipeline.
 
     Args:
-        bank ([`Bank`]): The images' patches, distances and logits.
+        views (`list[ViewReferences]`): What is kept of each view of the images: of the whole, then of each tile.
         names (`list[str]`): The images' names, each once.
         made_with (`dict[str, str]`): Digests of the model's weights and of the processor's settings.
         mutual (`bool`): Whether the images judge one another, and some may be defective.
@@ -56,15 +57,18 @@ class FBCLIPReferences:
     """
 
     def __init__(
-        self, bank: Bank, names: Sequence[str], made_with: Mapping[str, str], mutual: bool, reach: float
+        self,
+        views: Sequence[ViewReferences],
+        names: Sequence[str],
+        made_with: Mapping[str, str],
+        mutual: bool,
+        reach: float,
     ) -> None:
-        self.bank = bank
-        self._tokens = bank.tokens  # on the device of the last images
+        self.views = list(views)
         self.names = list(names)
         self.made_with = dict(made_with)
         self.mutual = mutual
         self.reach = reach
-        self.scale = self._measure()
         self._maker: tuple[FBCLIPModel, FBCLIPProcessor] | None = None
 
     @classmethod
@@ -87,7 +91,7 @@ class FBCLIPReferences:
             processor ([`FBCLIPProcessor`]): Its processor.
             images (iterable of path, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`): Good images of one product;
                 one is enough, more are better. With `mutual`, at least eight images, of which up to a third may be
-                defective.
+                defective. With tiles or `keep_aspect`, they have one shape.
             names (`list[str]`, *optional*): Their names for [`~FBCLIPReferences.remove`]. Defaults to the paths, else
                 to `image 0`, `image 1` …
             mutual (`bool`, defaults to `False`): Whether the images judge one another.
@@ -110,10 +114,9 @@ class FBCLIPReferences:
             raise ValueError(f"Got {len(given)} images, but need at least {needed}; pass more.")
         if len(given) == 1:
             tell_of_one()
-        tokens, logits = features_of(model, processor, given, known, on_image)
-        pairs = pair_distances(tokens, tokens, reach, offset=0)
-        bank = Bank(tokens if max_patches is None else coreset(tokens, max_patches), pairs, logits)
-        references = cls(bank, known, made_with(model, processor), mutual, reach)
+        features = features_of(model, processor, given, known, on_image)
+        views = [ViewReferences.of(*view, mutual, reach, max_patches) for view in features]
+        references = cls(views, known, made_with(model, processor), mutual, reach)
         references._maker = model, processor
         return references
 
@@ -145,13 +148,9 @@ class FBCLIPReferences:
         self._require_whole()
         given = list(images)
         new_names = _names(given, names, self.names)
-        tokens, logits = features_of(model, processor, given, new_names, on_image)
-        old, count = self.bank, len(self)
-        every = torch.cat([old.tokens, tokens])
-        below = pair_distances(tokens, every, self.reach, offset=count)  # (new, all)
-        beside = pair_distances(old.tokens, tokens, self.reach, offset=None)  # (old, new)
-        pairs = torch.cat([torch.cat([old.pairs, beside], dim=1), below])
-        self._replace(Bank(every, pairs, torch.cat([old.logits, logits])), self.names + new_names)
+        features = features_of(model, processor, given, new_names, on_image, [view.grid for view in self.views])
+        self.views = [view.grown(*more) for view, more in zip(self.views, features, strict=True)]
+        self.names += new_names
 
     def remove(self, names: str | Iterable[str]) -> None:
         r"""
@@ -168,21 +167,15 @@ class FBCLIPReferences:
         least = MIN_MUTUAL if self.mutual else 1
         if len(kept) < least:
             raise ValueError(f"{len(kept)} references would be left, but at least {least} are needed.")
-        bank = self.bank
-        pairs = bank.pairs[kept][:, kept]
-        self._replace(Bank(bank.tokens[kept], pairs, bank.logits[kept]), [self.names[index] for index in kept])
+        self.views = [view.thinned(kept) for view in self.views]
+        self.names = [self.names[index] for index in kept]
 
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Height and width of the references in patches."""
-        return self.bank.tokens.shape[2], self.bank.tokens.shape[3]
-
     def digest(self) -> str:
         """Names the references by their content, for records of results."""
-        about = {"names": self.names, "mutual": self.mutual, "reach": self.reach, "scale": self.scale._asdict()}
+        about = {"names": self.names, "mutual": self.mutual, "reach": self.reach, "scale": self._scales()}
         return settings_digest(self.made_with | about)
 
     def check(self, model: "FBCLIPModel", processor: "FBCLIPProcessor | None" = None) -> None:
@@ -198,9 +191,30 @@ class FBCLIPReferences:
         if processor is not None and settings_digest(preprocessing_of(processor)) != self.made_with["processor"]:
             raise ValueError("The references were made with another processor; make them again with this one.")
 
+    def check_views(self, views: Sequence[View], patch_size: int) -> None:
+        r"""
+        Raises:
+            `ValueError`: An image has other views than the references.
+        """
+        grids, known = [view.grid(patch_size) for view in views], [view.grid for view in self.views]
+        if grids != known:
+            raise ValueError(
+                f"The image's shape gives {len(grids)} views, the first of {grids[0]} patches, but that of the "
+                f"references {len(known)}, the first of {known[0]}; compare images of one shape."
+            )
+
+    def at(self, places: Sequence[int]) -> "PlacedReferences":
+        r"""
+        The references of a batch of views, for the model.
+
+        Args:
+            places (`list[int]`): The place of each in its image's [`~FBCLIPProcessor.views`].
+        """
+        return PlacedReferences(self, [self.views[place] for place in places])
+
     def judge(self, layer_tokens: Sequence[Tensor], logits: Tensor, grid: tuple[int, int]) -> Judgement:
         r"""
-        Compares images with the references.
+        Compares whole images with the references.
 
         Args:
             layer_tokens (`list[torch.Tensor]` of shape `(batch_size, 1 + num_patches, hidden_size)`): Of each feature
@@ -211,33 +225,26 @@ class FBCLIPReferences:
         Raises:
             `ValueError`: The references have another grid.
         """
-        if grid != self.grid:
-            raise ValueError(
-                f"The references have a grid of {self.grid} patches, but the images {grid}; resize alike."
-            )
-        if self._tokens.device != logits.device:  # once, as a bank may be large
-            self._tokens = self.bank.tokens.to(logits.device)
-        reach = reach_in_patches(self.reach, grid)
-        distances = torch.stack(
-            [
-                self._distance(torch.stack([nearest_distances(image, other, reach) for other in self._tokens]))
-                for image in unit_tokens(list(layer_tokens), grid)
-            ]
-        )
-        return judge(gather(logits, distances), self.scale)
+        return self.views[0].judge(layer_tokens, logits, grid)
 
     def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
         """Saves `references.safetensors` and `references.json` in a folder, which may be that of the model."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in self.bank._asdict().items()}, folder / WEIGHTS_NAME)
+        tensors = {
+            f"{PREFIX.format(place) if place else ''}{name}": tensor.contiguous()
+            for place, view in enumerate(self.views)
+            for name, tensor in view.bank._asdict().items()
+        }
+        save_file(tensors, folder / WEIGHTS_NAME)
         settings = {
             "names": self.names,
             "num_images": len(self),
+            "num_tiles": len(self.views) - 1,
             "made_with": self.made_with,
             "mutual": self.mutual,
             "reach": self.reach,
-            "scale": self.scale._asdict(),
+            "scale": self._scales(),
         }
         (folder / SETTINGS_NAME).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
@@ -257,8 +264,11 @@ class FBCLIPReferences:
         files: Any = [cached_file(directory, name, **hub_arguments) for name in (SETTINGS_NAME, WEIGHTS_NAME)]
         try:
             settings = json.loads(Path(files[0]).read_text(encoding="utf-8"))
-            bank = Bank(**load_file(files[1]))
-            return cls(bank, settings["names"], settings["made_with"], settings["mutual"], settings["reach"])
+            tensors, mutual, reach = load_file(files[1]), settings["mutual"], settings["reach"]
+            prefixes = ["", *map(PREFIX.format, range(1, settings.get("num_tiles", 0) + 1))]
+            banks = [Bank(*(tensors[prefix + name] for name in Bank._fields)) for prefix in prefixes]
+            views = [ViewReferences(bank, mutual, reach) for bank in banks]
+            return cls(views, settings["names"], settings["made_with"], mutual, reach)
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"{directory}: its references are damaged ({error}); make them again.") from error
 
@@ -278,32 +288,37 @@ class FBCLIPReferences:
             return None
         return cls.from_pretrained(name, **place)
 
-    def _replace(self, bank: Bank, names: list[str]) -> None:
-        self.bank, self.names, self._tokens = bank, names, bank.tokens
-        self.scale = self._measure()
+    def _scales(self) -> list[dict[str, float]]:
+        return [view.scale._asdict() for view in self.views]
 
     def _require_whole(self) -> None:
-        if len(self.bank.tokens) < len(self):
+        if len(self.views[0].bank.tokens) < len(self):
             raise ValueError("Some patches of these references were left out by `max_patches`; make them again.")
 
-    def _distance(self, distances: Tensor) -> Tensor:
-        """The distance of an image, `(h, w)`, from those to each reference, `(k, L, h, w)`."""
-        if not self.mutual:
-            return nearest_of_all(distances)
-        others = distances[distances.flatten(1).mean(dim=1) > SAME_IMAGE]
-        return mean_of_nearest(others if len(others) else distances)
 
-    def _measure(self) -> Scale:
-        """The scale of the references: each is compared with the others, a single one with itself."""
-        pairs, every = self.bank.pairs, range(len(self))
-        own = torch.stack([pairs[index, index].mean(dim=0) for index in every])  # (k, h, w)
-        left_out = own
-        if len(self) > 1:
-            left_out = torch.stack(
-                [self._distance(pairs[index, [other for other in every if other != index]]) for index in every]
-            )
-        references: Evidence = gather(self.bank.logits, left_out)
-        return measure(references, float(own.mean()), self.mutual)
+class PlacedReferences(NamedTuple):
+    """
+    What each view of a batch is compared with.
+
+    Args:
+        references: all of them.
+        views: those at each view's place.
+    """
+
+    references: FBCLIPReferences
+    views: list[ViewReferences]
+
+    def check(self, model: "FBCLIPModel") -> None:
+        """As that of [`FBCLIPReferences`]."""
+        self.references.check(model)
+
+    def judge(self, layer_tokens: Sequence[Tensor], logits: Tensor, grid: tuple[int, int]) -> Judgement:
+        """As that of [`FBCLIPReferences`], but each view with the references at its place."""
+        found = [
+            view.judge([tokens[index : index + 1] for tokens in layer_tokens], logits[index : index + 1], grid)
+            for index, view in enumerate(self.views)
+        ]
+        return Judgement(*map(torch.cat, zip(*found, strict=True)))
 
 
 def make_mutual(

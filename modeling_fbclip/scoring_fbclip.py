@@ -17,14 +17,14 @@ def upcast(tensor: Tensor) -> Tensor:
 
 def background_feature(token_maps: list[Tensor], fraction: float, max_weight: float) -> Tensor:
     """
-    The background of an image, `(B, D)`, from its attended maps `(B, N, D)`: per channel, the mean and the maximum
+    The background of an image, `(B, D)`, from its attended maps `(M, B, N, D)`: per channel, the mean and the maximum
     over the first tokens of all maps. `fraction` is the share of the tokens, CLS included, and `max_weight` the share
     of the maximum; the rest is the mean.
     """
-    count = torch.sym_max(torch.sym_int(token_maps[0].shape[1] * fraction), 1)
-    leading = [tokens[:, :count] for tokens in token_maps]
-    mean = torch.stack([upcast(tokens).mean(dim=1) for tokens in leading]).mean(dim=0)
-    maximum = torch.stack([upcast(tokens).amax(dim=1) for tokens in leading]).amax(dim=0)
+    count = torch.sym_max(torch.sym_int(token_maps[0].shape[2] * fraction), 1)
+    leading = [tokens[:, :, :count] for tokens in token_maps]
+    mean = torch.cat([upcast(tokens).mean(dim=2) for tokens in leading]).mean(dim=0)
+    maximum = torch.cat([upcast(tokens).amax(dim=2) for tokens in leading]).amax(dim=0)
     return ((1 - max_weight) * mean + max_weight * maximum).to(token_maps[0].dtype)
 
 
@@ -32,28 +32,29 @@ Projection = Callable[[Tensor], Tensor]  # CLIP's visual projection, (…, D) �
 
 
 class Background(NamedTuple):
-    """An image's background before and after the projection, `(B, D)` and `(B, P)`, and the projection of 0."""
+    """An image's background as a unit vector, `(B, D)`, and projected, `(B, P)`, and the projection of 0."""
 
-    feature: Tensor
+    direction: Tensor
     projected: Tensor
     bias: Tensor  # (1, P), 0 for CLIP's projection, but an adapter may add one
 
     @classmethod
     def of(cls, feature: Tensor, projection: Projection) -> "Background":
         """Projected once for all maps."""
-        return cls(feature, projection(feature), projection(torch.zeros_like(feature[:1])))
+        direction = F.normalize(upcast(feature), dim=-1)
+        return cls(direction, projection(feature), projection(torch.zeros_like(feature[:1])))
 
 
 def suppress_and_project(tokens: Tensor, background: Background, projection: Projection, weight: float) -> Tensor:
     """
     Background suppression, (1 - weight)·t + weight·(t - b)(1 - cos(t, b)), followed by CLIP's visual projection:
-    `(B, N, P)` in float32 or wider. t are the tokens of an attended map, `(B, N, D)`, and b is the background,
+    `(…, B, N, P)` in float32 or wider. t are the tokens of attended maps, `(…, B, N, D)`, and b is the background,
     `(B, D)`. The projection is affine, so it is applied to t and b instead. Their factors sum to 1 - weight, and
     so would that of its bias, which needs 1.
     """
-    direction = F.normalize(upcast(background.feature), dim=-1).unsqueeze(-1)  # (B, D, 1)
     wide = upcast(tokens)
-    similarity = (wide @ direction) / wide.norm(dim=-1, keepdim=True).clamp(min=1e-12)  # (B, N, 1)
+    along_background = wide @ background.direction.unsqueeze(-1)  # (…, B, N, 1)
+    similarity = along_background / wide.norm(dim=-1, keepdim=True).clamp(min=1e-12)
     suppression = weight * (1 - similarity)
     shift = torch.addcmul(weight * upcast(background.bias), suppression, -upcast(background.projected).unsqueeze(1))
     return torch.addcmul(shift, upcast(projection(tokens)), 1 - weight + suppression)
@@ -63,8 +64,8 @@ def score_map(
     tokens: Tensor, text_embeds: Tensor, projection: Projection, config: FBCLIPConfig, *background: Tensor
 ) -> tuple[Tensor, Tensor]:
     """
-    A map's [`anomaly_logits`] and its tokens after [`suppress_and_project`]. The fields of [`Background`] come one by
-    one, since reentrant checkpointing follows only tensors that are arguments.
+    The [`anomaly_logits`] of maps `(M, B, N, D)` and their tokens after [`suppress_and_project`]. The fields of
+    [`Background`] come one by one, since reentrant checkpointing follows only tensors that are arguments.
     """
     embeds = suppress_and_project(tokens, Background(*background), projection, config.suppression_weight)
     return anomaly_logits(embeds, text_embeds, config.temperature), embeds

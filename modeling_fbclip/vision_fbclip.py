@@ -4,7 +4,7 @@ The semantic and the spatial view are *linear in the tokens* once their weights 
 tokens only. So a view is a small object that mixes rows: those of the tokens, or of projections that all views share.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,27 +14,27 @@ from torch import Tensor
 from .configuration_fbclip import FBCLIPConfig
 from .scoring_fbclip import upcast
 
-ROWS_IN_CACHE = 4  # grid rows that fit a CPU's cache: six times faster than the whole grid at once
+ROWS_IN_CACHE = 2  # grid rows that fit a CPU's cache: six times faster than the whole grid at once
 
 
 @torch.no_grad()
-def foreground_mask(tokens: Tensor, previous_tokens: Tensor | None, config: FBCLIPConfig) -> Tensor:
+def foreground_mask(tokens: Tensor, previous_tokens: Tensor, config: FBCLIPConfig) -> Tensor:
     """
     Which patches of a layer are foreground (paper, foreground mask): 1 for foreground, `config.background_value` for
-    background, `(B, l)` in float32. From the tokens `(B, N, D)` of the layer and of the previous feature layer.
+    background, `(B, l)` in float32. From the tokens `(B, N, D)` of the layer and of the previous feature layer. The
+    first has none: it takes its own tokens, as no change weighs nothing.
     """
     cls_token, patches = split_cls(upcast(tokens))
     padded = F.pad(patches, (0, 0, 1, 1))  # zeros at the ends count in the local mean
     saliency = (padded[:, :-2] + padded[:, 2:]).sub_(patches, alpha=2).norm(dim=-1) / 3  # x_i minus its local mean
     center_distance = (patches - patches.mean(dim=1, keepdim=True)).norm(dim=-1)
+    change = (patches - upcast(previous_tokens)[:, 1:]).norm(dim=-1)
     score = (
         config.foreground_saliency_weight * min_max(saliency)
         + config.foreground_center_weight * min_max(center_distance)
         + config.foreground_cls_weight * min_max(1 - cosine(patches, cls_token))
+        + config.foreground_change_weight * min_max(change)
     )
-    if previous_tokens is not None:
-        change = (patches - upcast(previous_tokens)[:, 1:]).norm(dim=-1)
-        score = score + config.foreground_change_weight * min_max(change)
     score = box_filter(score, config.foreground_smoothing_window)
     return torch.where(score > config.foreground_threshold, torch.ones_like(score), config.background_value)
 
@@ -64,7 +64,7 @@ def box_filter(values: Tensor, window: int) -> Tensor:
     """Moving average along each row of `(B, l)`, reflected at the ends (the end itself is not repeated)."""
     length = values.shape[-1]
     positions = torch.arange(-(window // 2), length + window // 2, device=values.device)
-    period = torch.sym_max(2 * (length - 1), 1)
+    period = torch.full_like(positions, torch.sym_max(2 * (length - 1), 1))  # a tensor, as exporters need it
     positions = positions.remainder(period)
     positions = torch.minimum(positions, period - positions).clamp(max=length - 1)
     return values[:, positions].unfold(-1, window, 1).mean(dim=-1)
@@ -83,6 +83,11 @@ class View:
         """The map with the weights as arguments, as gradient checkpointing needs them."""
         return features
 
+    def parts(self, count: int) -> list["View"]:
+        """The views of equal parts of a batch."""
+        weights = zip(*(each.unflatten(0, (count, -1)) for each in self.weights), strict=True)
+        return [replace(self, weights=own) for own in weights]
+
 
 @dataclass
 class LayerViews:
@@ -94,16 +99,13 @@ class LayerViews:
 
 def build_views(layer_tokens: list[Tensor], grid: tuple[int, int], config: FBCLIPConfig) -> list[LayerViews]:
     """The views of each layer, from the layers' tokens `(B, N, D)` and `(grid_height, grid_width)`."""
-    layers: list[LayerViews] = []
-    for tokens, previous_tokens in zip(layer_tokens, [None, *layer_tokens[:-1]], strict=True):
-        foreground = foreground_mask(tokens, previous_tokens, config)
-        views: dict[str, View] = {
-            "ID": View(),
-            "SEM": SemanticView.build(tokens, foreground, config),
-            "SPA": SpatialView.build(tokens, foreground, grid, config),
-        }
-        layers.append(LayerViews(foreground, views))
-    return layers
+    tokens = torch.cat(layer_tokens)  # layers need nothing of one another, so they are a batch
+    foreground = foreground_mask(tokens, torch.cat([layer_tokens[0], *layer_tokens[:-1]]), config)
+    semantic = SemanticView.build(tokens, foreground, config)
+    spatial = SpatialView.build(tokens, foreground, grid, config)
+    count = len(layer_tokens)
+    views = zip(foreground.unflatten(0, (count, -1)), semantic.parts(count), spatial.parts(count), strict=True)
+    return [LayerViews(own, {"ID": View(), "SEM": sem, "SPA": spa}) for own, sem, spa in views]
 
 
 @dataclass
@@ -133,14 +135,12 @@ class SemanticView(View):
         membership = torch.stack([is_foreground, ~is_foreground], dim=1).to(foreground)
         membership = membership / counts.clamp(min=1).unsqueeze(-1)
 
-        batch_size, num_tokens, _ = tokens.shape
-        set_weights = tokens.new_zeros(batch_size, num_tokens, 3)
-        set_weights[:, 1:, 0] = config.semantic_mix * foreground_weight
-        set_weights[:, 1:, 1] = config.semantic_mix * background_weight
-        set_weights[:, 0, 2] = config.semantic_mix  # with its identity share, CLS stays unchanged
-        set_means = tokens.new_zeros(batch_size, 3, num_tokens)
-        set_means[:, :2, 1:] = membership
-        set_means[:, 2, 0] = 1
+        # CLS is a set of its own, so that it stays unchanged with its identity share.
+        one = tokens.new_ones(tokens.shape[0], 1, 1)
+        weights = torch.stack([foreground_weight, background_weight], dim=-1).to(tokens.dtype)
+        set_weights = config.semantic_mix * torch.cat([F.pad(one, (2, 0)), F.pad(weights, (0, 1))], dim=1)
+        own_mean = F.pad(one, (0, foreground.shape[1]))
+        set_means = torch.cat([F.pad(membership.to(tokens.dtype), (1, 0)), own_mean], dim=1)
         return cls((set_weights, set_means), 1 - config.semantic_mix)
 
     def mix(self, features: Tensor, *weights: Tensor) -> Tensor:
@@ -176,19 +176,18 @@ class SpatialView(View):
         return cls((inside.transpose(2, 3).flatten(-2),), window)
 
     def mix(self, features: Tensor, *weights: Tensor) -> Tensor:
-        mix_spatially: Any = mix_row_by_row if torch.compiler.is_compiling() else SpatialMix.apply
+        mix_spatially: Any = mix_in_graph if torch.compiler.is_compiling() else SpatialMix.apply
         mixed: Tensor = mix_spatially(features, *weights, self.window)
         return mixed
 
 
-def mix_row_by_row(features: Tensor, weights: Tensor, window: int) -> Tensor:
-    """As [`SpatialMix`], in steps that make one graph for every size: a product for each row of the window."""
+def mix_in_graph(features: Tensor, weights: Tensor, window: int) -> Tensor:
+    """As [`SpatialMix`], in few steps that make one graph for every size. It copies the blocks of grid rows."""
     cls_token, patches = split_cls(features)
     _, height, width, _ = weights.shape
     rows = pad_rows(patches, weights, window).unflatten(1, (-1, width))  # (B, h + window - 1, w, K)
-    by_row = weights.unflatten(3, (window, width)).unbind(3)
-    mixed = torch.stack([own @ rows.narrow(1, row, height) for row, own in enumerate(by_row)]).sum(dim=0)
-    return torch.cat([cls_token, mixed.flatten(1, 2)], dim=1)
+    blocks = gather(rows, 1, around(height, window, features.device)).flatten(2, 3)  # (B, h, window · w, K)
+    return torch.cat([cls_token, (weights @ blocks).flatten(1, 2)], dim=1)
 
 
 def pad_rows(patches: Tensor, weights: Tensor, window: int) -> Tensor:
@@ -253,9 +252,9 @@ def spatial_tap_weights(tokens: Tensor, foreground: Tensor, grid: tuple[int, int
     as_grid = (tokens.shape[0], *grid)
     inside = windows(foreground.view(as_grid), window)  # (B, h, w, window²), 0 outside the image
     complement = 1 - inside
-    mean = SpatialView.from_taps(inside.unflatten(-1, (window, window)) / window**2)(tokens)[:, 1:]
     masked = F.pad((foreground.unsqueeze(-1) * patches).unflatten(1, grid), (0, 0) + (window // 2,) * 4)
-    distance = tap_distances(masked, mean.unflatten(1, grid), window)
+    mean = F.avg_pool2d(masked.permute(0, 3, 1, 2), window, stride=1).permute(0, 2, 3, 1)
+    distance = tap_distances(masked, mean, window)
     inconsistency = 1 - windows(cosine(patches, cls_token).view(as_grid), window)
     background_logits = windows(((1 - foreground) * along(patches, cls_token)).view(as_grid), window)
 
@@ -268,20 +267,41 @@ def spatial_tap_weights(tokens: Tensor, foreground: Tensor, grid: tuple[int, int
 
 def tap_distances(padded: Tensor, mean: Tensor, window: int) -> Tensor:
     """Distances of the taps of padded patches from the windows' means `(B, h, w, D)`: `(B, h, w, window²)`."""
-    if padded.device.type == "cpu" and not torch.compiler.is_compiling() and mean.shape[1] > ROWS_IN_CACHE:
-        blocks = []
-        for start in range(0, mean.shape[1], ROWS_IN_CACHE):
-            own = mean[:, start : start + ROWS_IN_CACHE]
-            blocks.append(tap_distances(padded[:, start : start + own.shape[1] + window - 1], own, window))
-        return torch.cat(blocks, dim=1)
-    _, height, _, _ = mean.shape
-    rows = [padded.narrow(1, y, height).unfold(2, window, 1) for y in range(window)]  # (B, h, w, D, window) each
-    if torch.compiler.is_compiling():  # columns and taps have the same stride, which would ask for the larger
-        rows = [row.contiguous() for row in rows]
-    return torch.stack([(taps - mean.unsqueeze(-1)).norm(dim=3) for taps in rows], dim=-2).flatten(-2)
+    if padded.device.type != "cpu" or torch.compiler.is_compiling():
+        return distances_of_rows(padded, mean, window)
+    images = []
+    for image, image_mean in zip(padded.split(1), mean.split(1), strict=True):
+        starts = range(0, mean.shape[1], ROWS_IN_CACHE)
+        parts = [(image[:, start:], image_mean[:, start : start + ROWS_IN_CACHE]) for start in starts]
+        images.append(torch.cat([distances_of_rows(*part, window) for part in parts], dim=1))
+    return torch.cat(images)
+
+
+def distances_of_rows(padded: Tensor, mean: Tensor, window: int) -> Tensor:
+    """[`tap_distances`] in one piece."""
+    rows = [beside(padded.narrow(1, y, mean.shape[1]), window) for y in range(window)]  # (B, h, w, window, D) each
+    return torch.cat([(taps - mean.unsqueeze(3)).norm(dim=-1) for taps in rows], dim=-1)
+
+
+def beside(rows: Tensor, window: int) -> Tensor:
+    """The taps to the left and to the right, of padded rows of vectors, `(B, h, w + …, D)`: `(B, h, w, window, D)`."""
+    if torch.compiler.is_compiling():  # one gather; a graph would spell `unfold` out, place by place
+        return gather(rows, 2, around(rows.shape[2] - window + 1, window, rows.device))
+    return rows.unfold(2, window, 1).transpose(3, 4)
 
 
 def windows(values: Tensor, window: int) -> Tensor:
     """Scalars of a `(B, h, w)` grid around each patch, zeros outside: `(B, h, w, window²)`."""
-    padded = F.pad(values, (window // 2,) * 4)
-    return padded.unfold(1, window, 1).unfold(2, window, 1).flatten(-2)
+    rows, columns = (around(size, window, values.device) for size in values.shape[1:])
+    taps = gather(gather(F.pad(values, (window // 2,) * 4), 2, columns), 1, rows)  # (B, h, window, w, window)
+    return taps.transpose(2, 3).flatten(-2)
+
+
+def around(size: int, window: int, device: torch.device) -> Tensor:
+    """Where the taps of each of `size` places lie on a padded side: `(size, window)`."""
+    return torch.arange(size, device=device).unsqueeze(1) + torch.arange(window, device=device)
+
+
+def gather(values: Tensor, dim: int, places: Tensor) -> Tensor:
+    """The values at the places, `(M, window)`, of one dimension, which becomes two."""
+    return values.index_select(dim, places.flatten()).unflatten(dim, places.shape)

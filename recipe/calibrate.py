@@ -14,9 +14,11 @@ from torch import Tensor
 
 from modeling_fbclip import FBCLIPModel
 from modeling_fbclip.evaluation import compute_metrics
-from modeling_fbclip.processing_fbclip import SCORES, FBCLIPProcessor
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.results_fbclip import SCORES, one_output
 
 from .dataset import normalise
+from .large import calibrate_large
 from .settings import Settings
 from .training import images
 from .validation import auroc
@@ -54,9 +56,10 @@ def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, 
     smoothings = choose_smoothing(processor, found)
     scores = choose_score(processor, found)
     normal = ~found["labels"]
-    processor.threshold = float(processor.image_scores(found)[normal].quantile(NORMAL_IMAGES_BELOW))
+    threshold = float(processor.image_scores(found)[normal].quantile(NORMAL_IMAGES_BELOW))
     pixels = maps_of(processor, found)[normal].flatten()[::97]  # every 97th pixel is enough for a quantile
-    processor.pixel_threshold = float(pixels.quantile(NORMAL_PIXELS_BELOW))
+    pixel_threshold = float(pixels.quantile(NORMAL_PIXELS_BELOW))
+    processor.set_thresholds(threshold, pixel_threshold, processor.mode(processor.image_size), with_references=False)
     model.config.smoothing_sigma = processor.smoothing_sigma
     record: dict[str, object] = {
         "aupro_by_smoothing_sigma": smoothings,
@@ -67,6 +70,7 @@ def calibrate(model: FBCLIPModel, settings: Settings) -> tuple[FBCLIPProcessor, 
         "pixel_threshold": round(processor.pixel_threshold, 4),
         "validation": figures(processor, held_out(model, settings, "validation")),
         "unfamiliar": figures(processor, held_out(model, settings, "unfamiliar")),
+        "large": calibrate_large(model, processor, settings, (NORMAL_IMAGES_BELOW, NORMAL_PIXELS_BELOW)),
     }
     logger.info("calibration: %s", record)
     return processor, record
@@ -95,7 +99,8 @@ def choose_score(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[s
 
 def maps_of(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> Tensor:
     """The smoothed maps, (B, height, width)."""
-    return torch.stack([result["anomaly_map"] for result in processor.post_process_anomaly_detection(found)])
+    count = len(found["anomaly_maps"])
+    return torch.stack([processor.map_of_views([one_output(found, i)], processor.image_size) for i in range(count)])
 
 
 def figures(processor: FBCLIPProcessor, found: dict[str, Tensor]) -> dict[str, float]:

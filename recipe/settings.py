@@ -40,6 +40,7 @@ class Settings:
     fbclip_consistency_weight: float = 0.0
     calibration_images: int = 576
     validation_images: int = 192
+    large_images: int = 160
 
     def smoke(self) -> Settings:
         """The same recipe in less than a minute, for tests: a narrow model and few steps."""
@@ -61,6 +62,7 @@ class Settings:
             fbclip_size=64,
             calibration_images=16,
             validation_images=16,
+            large_images=4,
         )
 
     def __post_init__(self) -> None:
@@ -80,7 +82,12 @@ class Settings:
         if stage is None:
             return every
         later = tuple(f"{each}_" for each in STAGES[STAGES.index(stage) + 1 :])
-        unused = ["calibration_images", "validation_images", *(["clip_steps"] if stage == "clip" else [])]
+        unused = [
+            "calibration_images",
+            "validation_images",
+            "large_images",
+            *(["clip_steps"] if stage == "clip" else []),
+        ]
         return {name: value for name, value in every.items() if not name.startswith(later) and name not in unused}
 
 

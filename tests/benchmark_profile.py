@@ -1,11 +1,12 @@
-"""What CLIP's vision tower and the head spend their time on, by kind of operator: ViT-L/14 at 518 pixels, one image.
+"""What CLIP's vision tower and the head spend their time on, by kind of operator: one image.
 
-Run by `make profile`. Weights and image are random. Seconds are inside the operators, on one thread, of the second
-call; only ratios are comparable between machines.
+Run by `make profile`, for ViT-L/14 at 518 pixels with random weights, and for the bundled model. Seconds are inside
+the operators, on one thread, of the second call; only ratios are comparable between machines.
 """
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from modeling_fbclip import FBCLIPConfig, FBCLIPModel
+from modeling_fbclip import FBCLIPConfig, FBCLIPModel, load_bundled
 from modeling_fbclip.backbone_fbclip import vision_layer_tokens
 
 KINDS = {
@@ -30,16 +31,16 @@ KIND_OF = {f"aten::{operator}": kind for kind, operators in KINDS.items() for op
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = FBCLIPModel(FBCLIPConfig()).eval()
+    models = {"ViT-L/14": FBCLIPModel(FBCLIPConfig()).eval(), "bundled": load_bundled()[0]}
     table = Table(title="seconds, one image")
-    for column in ("dtype", "part", "all", *KINDS, OTHER):
+    for column in ("model", "dtype", "part", "all", *KINDS, OTHER):
         table.add_column(column)
-    for dtype in (torch.bfloat16, torch.float32):
+    for (name, model), dtype in product(models.items(), (torch.bfloat16, torch.float32)):
         for part, call in parts_of(model.to(dtype)).items():
             call()
             seconds = seconds_by_kind(call)
             cells = [seconds.total(), *(seconds[kind] for kind in (*KINDS, OTHER))]
-            table.add_row(str(dtype), part, *(f"{cell:.2f}" for cell in cells))
+            table.add_row(name, str(dtype), part, *(f"{cell:.3f}" for cell in cells))
     Console(width=140).print(table)
 
 

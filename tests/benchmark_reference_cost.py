@@ -5,8 +5,9 @@ from statistics import median
 
 import torch
 
-from modeling_fbclip import FBCLIPModel, FBCLIPReferences
+from modeling_fbclip import FBCLIPModel
 from modeling_fbclip.reference_bank_fbclip import Bank
+from modeling_fbclip.reference_view_fbclip import ViewReferences
 from modeling_fbclip.references_fbclip import NEAR
 
 COUNTS = (4, 16)
@@ -25,7 +26,7 @@ def measure_references(model: FBCLIPModel) -> dict[str, float]:
     for count in COUNTS:
         patches = torch.nn.functional.normalize(torch.randn(count, layers, side, side, width), dim=-1).half()
         bank = Bank(patches, torch.rand(count, count, layers, side, side), torch.randn(count, 1 + side * side))
-        references = FBCLIPReferences(bank, [str(i) for i in range(count)], {}, mutual=False, reach=NEAR)
+        references = ViewReferences(bank, mutual=False, reach=NEAR)
         samples = []
         for _ in range(REPEATS):
             start = time.perf_counter()

@@ -15,18 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from benchmark_tiles import measure_modes, print_modes
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, load_bundled
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.data import load_anomaly_dataset
 from modeling_fbclip.data.layouts import ROOT_CATEGORY, recognise
+from modeling_fbclip.detection.loading import load_detector
 from modeling_fbclip.evaluation import compute_metrics
-from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
+from modeling_fbclip.evaluation.predict import EVALUATION_SIZE
 from modeling_fbclip.maps_fbclip import smooth_maps
-from modeling_fbclip.processing_fbclip import SCORES
+from modeling_fbclip.results_fbclip import SCORES, one_output
 from modeling_fbclip.scoring_fbclip import Background, anomaly_logits, background_feature, suppress_and_project
 
 RECORD = Path(__file__).parent.parent / "modeling_fbclip" / "bundled" / "evaluation.json"
@@ -51,7 +53,7 @@ class Reading:
         self.evaluation = FBCLIPProcessor(image_size=EVALUATION_SIZE, smoothing_sigma=sigma * larger)
 
     def __call__(self, output: Any) -> tuple[float, Tensor]:
-        anomaly_map = self.evaluation.post_process_anomaly_detection(output)[0]["anomaly_map"]
+        anomaly_map = self.evaluation.map_of_views([one_output(output, 0)], self.evaluation.image_size)
         return self.scoring.image_scores(output).item(), anomaly_map
 
 
@@ -92,7 +94,8 @@ class Methods:
             if name in kept
         }
         config, projection = model.config, model.clip.visual_projection
-        background = background_feature(list(maps.values()), config.background_fraction, config.background_max_weight)
+        attended = torch.stack(list(maps.values()))
+        background = background_feature([attended], config.background_fraction, config.background_max_weight)
         weights, logits = model.scale_weights.softmax(0), torch.zeros(())
         for (layer, _), tokens in maps.items():
             embeds = suppress_and_project(tokens, Background.of(background, projection), projection, suppression)
@@ -222,16 +225,20 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a data set, or a folder of them")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmark-tiny.json"))
     parser.add_argument("--record", action="store_true", help="also write the file that the card is made from")
+    parser.add_argument("--tile", default="auto", type=lambda text: text if text == "auto" else int(text))
     arguments = parser.parse_args()
     try:
         folders = list(data_sets(arguments.data))
     except (OSError, ValueError) as error:
         parser.exit(2, f"{arguments.data}: {error}\n")
-    methods = Methods(*load_bundled())
+    detector = load_detector(device="cpu")
+    methods = Methods(detector.model, detector.processor)
     results = []
     for folder in folders:
         results.append(measure(methods, folder))
         print_table(results[-1])
+        results[-1]["views"] = measure_modes(detector, load_anomaly_dataset(folder), arguments.tile)
+        print_modes(folder.name, results[-1]["views"])
     machine = (
         f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
     )

@@ -1,10 +1,13 @@
 """Fixtures of several test files: the golden cases, a tiny random CLIP and model, a synthetic image."""
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,11 @@ TINY_OVERRIDES: dict[str, Any] = {
     "attention_heads": 2,
     "attention_head_dim": 8,
 }
+INSTALL_CHROMIUM = "apt-get install --no-install-recommends chromium chromium-driver"
+CHROMIUM_FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
+)
 
 quick = settings(deadline=None, max_examples=25, derandomize=True)
 
@@ -236,3 +244,36 @@ def synthetic_image() -> Image.Image:
     pixels = np.random.default_rng(0).integers(90, 130, size=(40, 48, 3), dtype=np.uint8)
     pixels[18:21, 10:38] = 240
     return Image.fromarray(pixels)
+
+
+@contextmanager
+def open_chromium() -> Iterator[Any]:
+    """A browser, which is closed at the end. FileNotFoundError if there is none here."""
+    from selenium import webdriver  # most tests need none of it
+
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if browser is None or driver is None:
+        raise FileNotFoundError(f"no Chromium here; {INSTALL_CHROMIUM}")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in CHROMIUM_FLAGS.split():
+        options.add_argument(flag)
+    options.add_argument("--window-size=1280,1100")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with TemporaryDirectory(prefix="fbclip-chromium-", ignore_cleanup_errors=True) as profile:
+        options.add_argument(f"--user-data-dir={profile}")
+        opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        try:
+            yield opened
+        finally:
+            opened.quit()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    with ExitStack() as opened:
+        try:
+            browser = opened.enter_context(open_chromium())
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+        yield browser

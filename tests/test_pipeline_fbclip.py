@@ -62,7 +62,7 @@ def images() -> list[np.ndarray]:
 
 
 def assert_same(result: dict, expected: dict, tolerance: float = 1e-5) -> None:
-    assert list(result) == ["score", "label", "anomaly_map", "mask"]
+    assert list(result) == ["score", "label", "anomaly_map", "mask", "regions"]
     assert result["score"] == pytest.approx(expected["score"], abs=tolerance)
     assert result["label"] == expected["label"]
     torch.testing.assert_close(result["anomaly_map"], expected["anomaly_map"], rtol=0, atol=tolerance)
@@ -75,6 +75,15 @@ def test_result_is_that_of_model_and_processor_at_the_images_own_size(detect, mo
     result = detect(images[1])
     assert result["anomaly_map"].shape == result["mask"].shape == (27, 44)
     assert_same(result, expected, tolerance=0)
+
+
+def test_min_area_is_an_argument_of_a_call_and_of_the_pipeline(detect, model, processor, images) -> None:
+    (whole,) = detect(images[1], pixel_threshold=0)["regions"]
+    assert (whole["box"], whole["area"]) == ([0, 0, 44, 27], 27 * 44)
+    assert detect(images[1], pixel_threshold=0, min_area=27 * 44)["regions"] == [whole]
+    assert detect(images[1], pixel_threshold=0, min_area=27 * 44 + 1)["regions"] == []
+    other = ZeroShotAnomalyDetectionPipeline(model=model, processor=processor, pixel_threshold=0, min_area=2000)
+    assert other(images[1])["regions"] == []
 
 
 def test_every_kind_of_single_image_gives_the_same_result(detect, images, tmp_path: Path) -> None:
@@ -214,7 +223,7 @@ def test_a_saved_pipeline_loads_without_the_package(detect, images, tokenizer, t
     Image.fromarray(images[0]).save(tmp_path / "image.png")
     script = (
         "import json, sys\n"
-        "absent = 'modeling_fbclip accelerate datasets gradio scipy torchvision'.split()\n"
+        "absent = 'modeling_fbclip accelerate datasets gradio torchvision'.split()\n"
         "sys.modules.update(dict.fromkeys(absent))\n"
         "from transformers import pipeline\n"
         f"detect = pipeline('{TASK}', model='model', trust_remote_code=True, device='cpu')\n"

@@ -113,9 +113,7 @@ def test_masks_that_are_not_resized_keep_their_pixels() -> None:
     labels = PROCESSOR(masks=[mask, 1 - mask], do_resize=False)["mask_labels"]
     assert labels.tolist() == [[[0, 1, 0], [-100, 0, 1]], [[1, 0, 1], [-100, 1, 0]]]
     assert labels.dtype == torch.float32
-    with pytest.raises(
-        ValueError, match=r"^masks\[0\] is None, but has no size with `do_resize=False`; pass its image"
-    ):
+    with pytest.raises(ValueError, match=r"^masks\[0\] is None, which has no size of its own; pass its image"):
         PROCESSOR(masks=[None], do_resize=False)
     with pytest.raises(
         ValueError, match=r"^masks\[0\] has the size \(2, 3\), but its image \(7, 9\), and `do_resize`"

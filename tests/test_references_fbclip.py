@@ -45,8 +45,8 @@ def make(
 
 
 def same(one: FBCLIPReferences, other: FBCLIPReferences) -> bool:
-    tensors = all(torch.equal(a, b) for a, b in zip(one.bank, other.bank, strict=True))
-    return tensors and one.names == other.names and one.scale == other.scale
+    tensors = all(torch.equal(a, b) for a, b in zip(one.views[0].bank, other.views[0].bank, strict=True))
+    return tensors and one.names == other.names and one.views[0].scale == other.views[0].scale
 
 
 def test_without_references_nothing_changes(model: FBCLIPModel, processor: FBCLIPProcessor) -> None:
@@ -88,8 +88,8 @@ def test_leaving_one_out_is_a_bank_of_the_others(model: FBCLIPModel, processor: 
     from modeling_fbclip.distances_fbclip import nearest_distances, nearest_of_all, reach_in_patches
 
     images = pictures(4)
-    bank = make(model, processor, images).bank
-    others = make(model, processor, images[1:]).bank
+    bank = make(model, processor, images).views[0].bank
+    others = make(model, processor, images[1:]).views[0].bank
     reach = reach_in_patches(1 / 8, (4, 4))
     fresh = torch.stack([nearest_distances(bank.tokens[0], other, reach) for other in others.tokens])
     assert torch.equal(nearest_of_all(bank.pairs[0, 1:]), nearest_of_all(fresh))
@@ -134,8 +134,8 @@ def test_a_model_that_has_changed_is_another_one(processor: FBCLIPProcessor) -> 
 
 def test_thinned_banks_keep_a_patch_for_each_place(model: FBCLIPModel, processor: FBCLIPProcessor) -> None:
     thin = FBCLIPReferences.from_images(model, processor, pictures(6), max_patches=2 * 16)
-    assert (len(thin), len(thin.bank.tokens)) == (6, 2)
-    assert thin.scale == make(model, processor, pictures(6)).scale
+    assert (len(thin), len(thin.views[0].bank.tokens)) == (6, 2)
+    assert thin.views[0].scale == make(model, processor, pictures(6)).views[0].scale
     with pytest.raises(ValueError, match="left out by `max_patches`"):
         thin.remove("image 0")
     with pytest.raises(ValueError, match="at least 16"):

@@ -22,13 +22,14 @@ ROOMS = {
     "detection": {"detection", "data", "common", "public", "flat"},
     "evaluation": {"evaluation", "detection", "data", "common", "public", "flat"},
     "training": {"training", "evaluation", "detection", "data", "common", "public", "flat"},
+    "export": {"export", "detection", "data", "common", "public", "flat"},
     "demo": {"demo", "detection", "common", "public", "flat"},
     "hub": {"hub", "demo", "detection", "data", "common", "public", "flat"},
-    "cli": {"cli", "hub", "demo", "training", "evaluation", "detection", "data", "common", "public", "flat"},
+    "cli": {"cli", "hub", "demo", "export", "training", "evaluation", "detection", "data", "common", "public", "flat"},
     "recipe": {"recipe", "training", "evaluation", "detection", "data", "common", "public", "flat"},
 }
 # What the flat files may import, since whoever loads a saved model needs it.
-TRAVELLING = {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "PIL"}
+TRAVELLING = {"torch", "transformers", "huggingface_hub", "safetensors", "numpy", "PIL", "scipy"}
 # Libraries of the command line alone.
 TERMINAL = {"typer", "rich"}
 

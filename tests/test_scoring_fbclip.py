@@ -50,7 +50,7 @@ def fast_scores(
     maps: Tensor, grid: tuple[int, int], config: FBCLIPConfig, dtype: torch.dtype = torch.float64, bias: Tensor = BIAS
 ) -> tuple[Tensor, Tensor]:
     maps, weight, bias, text_features = (each.to(dtype) for each in (maps, PROJECTION, bias, TEXT_FEATURES))
-    feature = background_feature(list(maps), config.background_fraction, config.background_max_weight)
+    feature = background_feature([maps], config.background_fraction, config.background_max_weight)
 
     def projection(tokens: Tensor) -> Tensor:
         return F.linear(tokens, weight, bias)
@@ -105,7 +105,7 @@ def test_zero_tokens_score_as_the_literal_ones_do(shape: Shape) -> None:
 def test_background_is_taken_from_the_first_half_of_the_tokens() -> None:
     first = torch.tensor([[[1.0, 0.0], [3.0, 2.0], [50.0, 50.0], [50.0, 50.0], [50.0, 50.0]]])
     second = torch.tensor([[[-2.0, 0.0], [2.0, 6.0], [50.0, 50.0], [50.0, 50.0], [50.0, 50.0]]])
-    background = background_feature([first, second], fraction=0.5, max_weight=0.5)
+    background = background_feature([first[None], second[None]], fraction=0.5, max_weight=0.5)
     torch.testing.assert_close(background, torch.tensor([[0.5 * 1 + 0.5 * 3, 0.5 * 2 + 0.5 * 6]]))
 
 

@@ -119,6 +119,7 @@ def test_foreground_mask_is_exactly_the_literal_one(kind: str, previous: str, sh
     previous_tokens = {"none": None, "another": layer.previous_tokens, "the same": layer.tokens}[previous]
     expected = reference.foreground_mask(layer.tokens, previous_tokens, layer.config)
     score = reference.foreground_score(layer.tokens, previous_tokens, layer.config)
+    previous_tokens = layer.tokens if previous_tokens is None else previous_tokens
     clear = (score - layer.config.foreground_threshold).abs() > 1e-7
     actual = foreground_mask(layer.tokens, previous_tokens, layer.config)
     torch.testing.assert_close(actual[clear], expected[clear], rtol=0, atol=0)

@@ -14,6 +14,7 @@ from modeling_fbclip.cli.demo import demo
 from modeling_fbclip.cli.detect import detect
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.evaluate import evaluate
+from modeling_fbclip.cli.export import export
 from modeling_fbclip.cli.push import push
 from modeling_fbclip.cli.remember import remember
 from modeling_fbclip.cli.train import train
@@ -35,6 +36,7 @@ app.command()(evaluate)
 app.command()(calibrate)
 app.command()(remember)
 app.command()(train)
+app.command()(export)
 app.command()(demo)
 app.command()(push)
 app.add_typer(datasets, name="datasets")

@@ -15,15 +15,19 @@ from modeling_fbclip.cli.options import (
     Device,
     Dtype,
     Force,
+    KeepAspect,
     Layout,
     MaxMegapixels,
     Model,
+    Overlap,
     Score,
+    TileSize,
     WhiteLevel,
     parse_columns,
     processor_settings,
     require_free,
     tell_leftovers,
+    view_settings,
 )
 from modeling_fbclip.cli.stdout import printing, take_each
 
@@ -59,6 +63,9 @@ def calibrate(
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
+    tile: TileSize = None,
+    overlap: Overlap = None,
+    keep_aspect: KeepAspect = None,
     force: Force = False,
 ) -> None:
     """
@@ -90,7 +97,9 @@ def calibrate(
     from modeling_fbclip.detection.white_level import images_of
     from modeling_fbclip.evaluation import calibrate_dataset, save_calibrated
 
-    own = processor_settings(images_of(chosen.dataset), white_level, max_megapixels, score)
+    own = processor_settings(images_of(chosen.dataset), white_level, max_megapixels, score) | view_settings(
+        tile, overlap, keep_aspect
+    )
     detector = load_detector(model, device, dtype, own)
     rate = 0.01 if target_fpr is None else target_fpr
     digests: set[str] = set()

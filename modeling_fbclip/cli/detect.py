@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modeling_fbclip.cli.detect_report import reporting
 from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import (
     BatchSize,
     Columns,
     Device,
     Dtype,
+    KeepAspect,
     MaxMegapixels,
     Model,
+    Overlap,
     Score,
     Streaming,
+    TileSize,
     WhiteLevel,
     parse_columns,
     processor_settings,
+    view_settings,
 )
 from modeling_fbclip.cli.row_forms import FILES, RowFormat, choose_format, writing
-from modeling_fbclip.common.files import require_writable
+from modeling_fbclip.common.files import require_file, require_writable
 
 if TYPE_CHECKING:
     from modeling_fbclip.common.listing import LeftOut
@@ -82,12 +87,26 @@ def detect(
         float | None,
         typer.Option(min=0, max=1, help="Map value from which a pixel is anomalous.", show_default="the model's"),
     ] = None,
+    min_area: Annotated[
+        int | None,
+        typer.Option(min=1, help="Regions of fewer pixels of the image are left out.", show_default="the model's"),
+    ] = None,
+    crops: Annotated[
+        Path | None, typer.Option(help="Folder for the part of the image around each region.", show_default="none")
+    ] = None,
+    caption: Annotated[bool, typer.Option("--caption", help="Write score and decision below each overlay.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="File of HTML to look through all results in a browser.", show_default="none")
+    ] = None,
     batch_size: BatchSize = 4,
     device: Device = None,
     dtype: Dtype = "float32",
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
+    tile: TileSize = None,
+    overlap: Overlap = None,
+    keep_aspect: KeepAspect = None,
     form: Annotated[
         RowFormat | None,
         typer.Option(
@@ -105,8 +124,8 @@ def detect(
     """
     Score images and mark what is anomalous in them.
 
-    For each image, an overlay (blue is 0, red is 1, a white line around the anomalous pixels) and the map
-    itself as a 16-bit PNG are written. The exit status is 1 if an image could not be read, or a picture not
+    For each image, an overlay (clear is 0, then blue to red, which is 1; a line around each region) and the
+    map itself as a 16-bit PNG are written. The exit status is 1 if an image could not be read, or a picture not
     be saved; its row then has the score and the error.
 
     Kill it at any time: the same command with --resume continues. Several devices: accelerate launch -m
@@ -139,6 +158,14 @@ def detect(
     _require_one_kind(paths, data, category, of_data, recursive)
     with blamed_on("--output"):
         require_writable(output)
+    if crops is not None:
+        with blamed_on("--crops"):
+            require_writable(crops)
+    if report is not None:
+        with blamed_on("--report"):
+            require_file(report)
+    if caption and not overlays:
+        raise typer.BadParameter("is for overlays, which --no-overlays leaves out", param_hint="--caption")
 
     from modeling_fbclip.common.own_results import mark_results
     from modeling_fbclip.common.progress import progress_bar
@@ -156,6 +183,7 @@ def detect(
     source = source._replace(batches=_blaming("PATH" if data is None else "--data", source.batches))
     images = (item.source for batch in source.batches(ALONE) for item in batch)
     own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
+    own |= view_settings(tile, overlap, keep_aspect) | ({} if min_area is None else {"min_area": min_area})
     detector = load_detector(model, device or processes.device, dtype, own)
     if references or mutual:
         with progress_bar(None, "references", visible=processes.is_main) as progress:
@@ -171,15 +199,23 @@ def detect(
     if data is None and category:
         with blamed_on("--category"):
             detector.thresholds = detector.processor.thresholds_of(category[0]) | detector.thresholds
-    results = Results(detector, source.folder, output, overlays, maps)
+    results = Results(detector, source.folder, output, overlays, maps, caption, crops)
     with blamed_on("--output"):
         output.mkdir(parents=True, exist_ok=True)
         if overlays or maps or form in FILES:
             mark_results(output)
+        if crops is not None:
+            with blamed_on("--crops"):
+                crops.mkdir(parents=True, exist_ok=True)
+                mark_results(crops)
         where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}
-        settings = {"batch_size": batch_size} | where
-        with writing(form, results, processes, settings, resume) as (done, write), _bar(source, processes) as tell:
-            seen = detect_all(source, results, processes, done, write, tell)
+        settings = {"batch_size": batch_size, "report": report is not None} | where
+        with (
+            writing(form, results, processes, settings, resume) as (done, write),
+            reporting(report, model, form, results, processes) as collected,
+            _bar(source, processes) as tell,
+        ):
+            seen = detect_all(source, collected, processes, done, write, *tell)
         seen = Seen(*map(processes.add_up, seen))
     if processes.is_main:
         typer.echo(_summary(seen, results, form) + source.left_out() + describe(earlier), err=True)
@@ -245,13 +281,15 @@ def _blaming(
 
 
 @contextmanager
-def _bar(source: "Source", processes: "Processes") -> Iterator[Callable[[], object]]:
-    """A progress bar of this process's share; gives the function that moves it on."""
+def _bar(
+    source: "Source", processes: "Processes"
+) -> Iterator[tuple[Callable[[], object], Callable[[int, int], object]]]:
+    """A progress bar of this process's share; gives the functions that move it on by an image, and by views."""
     from modeling_fbclip.common.progress import progress_bar
 
     total = source.total() if processes.is_main and sys.stderr.isatty() else None
     with progress_bar(total and -(-total // processes.size), "detect", visible=processes.is_main) as bar:
-        yield bar.update
+        yield bar.update, lambda done, total: bar.set_postfix_str(f"view {done} of {total}" * (done < total))
 
 
 def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
@@ -260,7 +298,11 @@ def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
     counts = [f"{total} image{'s' * (total != 1)}", f"{seen.outcomes['anomalous']} anomalous"]
     if seen.outcomes["error"]:
         counts.append(f"{seen.outcomes['error']} failed")
-    limit = f"score from {detector.thresholds_of(None)['threshold']:.3f} on"
+    modes: list[str | None] = [*seen.modes] or [None]
+    limits = {mode: detector.thresholds_of(None, mode)["threshold"] for mode in modes}
+    limit = f"score from {next(iter(limits.values())):.3f} on"
+    if len(set(limits.values())) > 1:
+        limit = "score from " + ", ".join(f"{value:.3f} on as {mode}" for mode, value in limits.items())
     known = detector.known_categories()
     if "threshold" not in detector.thresholds and known.intersection(seen.categories):
         strangers = sorted(set(seen.categories) - known)
@@ -273,4 +315,6 @@ def _summary(seen: "Seen", results: "Results", form: RowFormat) -> str:
         if written
         else ""
     )
+    if results.crops is not None:
+        where += f"; crops are in {results.crops}"
     return f"{', '.join(counts)} ({limit}){where}"

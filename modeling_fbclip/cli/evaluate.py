@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modeling_fbclip.cli.errors import blamed_on
+from modeling_fbclip.cli.evaluate_report import write_page
 from modeling_fbclip.cli.evaluation_forms import ReportFormat, print_report, to_csv, to_json, write_file
 from modeling_fbclip.cli.options import (
     BatchSize,
@@ -16,20 +17,24 @@ from modeling_fbclip.cli.options import (
     Columns,
     Device,
     Dtype,
+    KeepAspect,
     Layout,
     MaxMegapixels,
     Model,
+    Overlap,
     Score,
     Split,
     Streaming,
+    TileSize,
     WhiteLevel,
     parse_columns,
     processor_settings,
     tell_leftovers,
+    view_settings,
 )
 from modeling_fbclip.cli.shots import measure_shots
 from modeling_fbclip.cli.stdout import take_each
-from modeling_fbclip.common.files import require_writable, written_aside
+from modeling_fbclip.common.files import require_file, require_writable, written_aside
 
 
 def evaluate(
@@ -47,7 +52,14 @@ def evaluate(
     columns: Columns = None,
     streaming: Streaming = False,
     category: Category = None,
-    size: Annotated[int, typer.Option(min=1, help="Height and width that maps are compared at.")] = 518,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<N|own>",
+            help="Height and width that maps are compared at; own: the size of each image.",
+            show_default="518; own with --tile",
+        ),
+    ] = None,
     smoothing_sigma: Annotated[
         float | None,
         typer.Option(min=0, help="Sigma of the Gaussian at that size.", show_default="the processor's, scaled to it"),
@@ -61,6 +73,9 @@ def evaluate(
     white_level: WhiteLevel = None,
     score: Score = None,
     max_megapixels: MaxMegapixels = None,
+    tile: TileSize = None,
+    overlap: Overlap = None,
+    keep_aspect: KeepAspect = None,
     shots: Annotated[
         list[int] | None,
         typer.Option(
@@ -81,6 +96,10 @@ def evaluate(
             file_okay=False, help="Folder for curves, histograms, overlays of misses, misses.csv.", show_default="none"
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--report", help="File of HTML: numbers, curves, best and worst images.", show_default="none"),
+    ] = None,
 ) -> None:
     """
     Measure a model on a labelled data set, as the paper does.
@@ -90,17 +109,21 @@ def evaluate(
 
     \b
     Example:
-      fbclip evaluate data/mvtec --output report.json --plots figures
+      fbclip evaluate data/mvtec --output report.json --report report.html
       fbclip evaluate data/mvtec --shots 1 2 4 --seeds 3
     """
     for option, target in (("--output", output), ("--rows", rows), ("--plots", plots)):
         if target is not None:
             with blamed_on(option):
                 require_writable(target)
+    if page is not None:
+        with blamed_on("--report"):
+            require_file(page)
     if rows is not None and rows.suffix.lower() not in (".csv", ".json"):
         raise typer.BadParameter(f"{rows} must end in .csv or .json", param_hint="--rows")
+    compared_at = _size(size)
     if shots or mutual:
-        for option, given in {"--streaming": streaming, "--plots": plots, "--rows": rows}.items():
+        for option, given in {"--streaming": streaming, "--plots": plots, "--rows": rows, "--report": page}.items():
             if given:
                 raise typer.BadParameter("does not go with --shots and --mutual", param_hint=option)
     with blamed_on("DATA"):
@@ -119,10 +142,11 @@ def evaluate(
 
     processes = join_processes()
     own = processor_settings(images_of(dataset), white_level, max_megapixels, score, processes.is_main)
+    own |= view_settings(tile, overlap, keep_aspect)
     detector = load_detector(model, device or processes.device, dtype, own)
     if shots or mutual:
         good = _good_images(data, layout, category, named)
-        measure_shots(detector, dataset, good, shots or [], seeds, mutual, size, form, output)
+        measure_shots(detector, dataset, good, shots or [], seeds, mutual, compared_at, form, output)
         return
     total = None if streaming else -(-len(dataset) // processes.size)
     with ExitStack() as unfinished, progress_bar(total, "evaluate", visible=processes.is_main) as progress:
@@ -133,20 +157,22 @@ def evaluate(
             detector.model,
             detector.processor,
             dataset,
-            size=size,
+            size=compared_at,
             smoothing_sigma=smoothing_sigma,
             batch_size=batch_size,
             num_workers=workers,
             plots=figures,
             on_image=partial(progress.update, 1),
             with_rows=True,
+            with_pages=page is not None,
             references=detector.references,
         )
         finished = unfinished.pop_all()
     if not processes.is_main:
         finished.close()
         return
-    _give_out(report, form, output, rows, partial(_keep, finished, figures))
+    show = partial(write_page, page, data, model, report, report.pop("pages", []))
+    _give_out(report, form, output, rows, partial(_keep, finished, figures), show)
     tell_leftovers(data, layout, named)
     if problems := report.get("problems"):
         raise typer.BadParameter("; ".join(problems), param_hint="--plots")
@@ -158,8 +184,9 @@ def _give_out(
     output: Path | None,
     rows: Path | None,
     keep: Callable[[list[dict[str, Any]]], None],
+    show: Callable[[], None],
 ) -> None:
-    """Prints the report, writes it and its rows, and keeps the figures; each whatever becomes of the others."""
+    """Prints the report, writes it in all its forms, and keeps the figures; each whatever becomes of the others."""
     images = report.pop("rows")
     is_csv = rows is not None and rows.suffix.lower() == ".csv"
     take_each(
@@ -167,7 +194,17 @@ def _give_out(
         partial(write_file, "--output", output, to_json(report)),
         partial(write_file, "--rows", rows, to_csv(images[0], images) if is_csv else to_json(images)),
         partial(keep, images),
+        show,
     )
+
+
+def _size(given: str | None) -> Any:
+    """The value of `--size`; typer.BadParameter if it is of another form."""
+    if given is None or given == "own":
+        return given
+    if not (given.isascii() and given.isdigit() and int(given)):
+        raise typer.BadParameter(f"{given!r} is neither a number of pixels, nor own", param_hint="--size")
+    return int(given)
 
 
 def _good_images(data: str, layout: str | None, category: list[str] | None, columns: dict[str, str]) -> Any:

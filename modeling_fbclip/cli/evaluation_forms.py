@@ -34,8 +34,8 @@ ReportFormat = Literal["table", "json", "markdown"]
 def print_report(report: dict[str, Any], form: ReportFormat) -> None:
     """Prints the report on stdout, and on stderr what it lacks."""
     if form == "table":
-        header, *rows, mean = _rows(report)
-        print_table(header, rows, header[1:], mean, _title(report))
+        header, *rows, mean = table_rows(report)
+        print_table(header, rows, header[1:], mean, title_of(report))
     else:
         with printing():
             print(to_json(report) if form == "json" else _markdown(report) + "\n", end="")
@@ -71,11 +71,12 @@ def to_csv(header: Iterable[str], rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _markdown(report: dict[str, Any]) -> str:
-    header, *rows = _rows(report)
-    return f"{_title(report)}.\n\n" + markdown_table(header, rows, [name != header[0] for name in header])
+    header, *rows = table_rows(report)
+    return f"{title_of(report)}.\n\n" + markdown_table(header, rows, [name != header[0] for name in header])
 
 
-def _title(report: dict[str, Any]) -> str:
+def title_of(report: dict[str, Any]) -> str:
+    """What to know about the numbers."""
     trained, calibrated = report["training_overlap"] or {}, report["calibration_overlap"] or {}
     said = []
     if trained.get("images"):
@@ -87,7 +88,7 @@ def _title(report: dict[str, Any]) -> str:
     return " ".join([*said, TITLE])
 
 
-def _rows(report: dict[str, Any]) -> Iterator[list[str]]:
+def table_rows(report: dict[str, Any]) -> Iterator[list[str]]:
     """Header, one row a category, and the mean."""
     yield ["category", "images", *COLUMNS.values()]
     for name, metrics in report["categories"].items():

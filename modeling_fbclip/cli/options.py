@@ -35,6 +35,23 @@ MaxMegapixels = Annotated[
     float | None,
     typer.Option(min=0.001, help="Larger images are refused.", show_default="the processor's, else 200"),
 ]
+TileSize = Annotated[
+    str | None,
+    typer.Option(
+        "--tile",
+        metavar="<N|auto|none>",
+        help="Look at tiles of N pixels too; auto: of the model's size, in images of more than 1.5 times that.",
+        show_default="the processor's",
+    ),
+]
+Overlap = Annotated[
+    int | None,
+    typer.Option(min=1, help="Pixels that a tile's margin reaches into the next.", show_default="an eighth of a tile"),
+]
+KeepAspect = Annotated[
+    bool | None,
+    typer.Option(help="Whether images keep their shape, or become squares.", show_default="the processor's"),
+]
 Columns = Annotated[
     str | None,
     typer.Option(
@@ -90,9 +107,29 @@ def processor_settings(
     score: str | None = None,
     is_main: bool = True,
 ) -> dict[str, Any]:
-    """What these options say in place of the processor's own settings; `None` where they do not."""
+    """What these options say in place of the processor's own settings."""
     white = choose_white_level(white_level, max_megapixels, images, is_main)
-    return {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    given = {"white_level": white, "max_megapixels": max_megapixels, "score": score}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def view_settings(tile: str | None, overlap: int | None, keep_aspect: bool | None) -> dict[str, Any]:
+    """
+    What `--tile`, `--overlap` and `--keep-aspect` say in place of the processor's own settings.
+
+    Raises:
+        typer.BadParameter: if `--tile` is of another form.
+    """
+    given: dict[str, Any] = {"overlap": overlap, "keep_aspect": keep_aspect}
+    settings = {name: value for name, value in given.items() if value is not None}
+    if tile is None:
+        return settings
+    if not (tile in ("auto", "none") or (tile.isascii() and tile.isdigit() and int(tile))):
+        raise typer.BadParameter(f"{tile!r} is neither a number of pixels, nor auto, nor none", param_hint="--tile")
+    # The processor's own overlap is for its own tile.
+    return (
+        {"overlap": None} | settings | {"tile": int(tile) if tile.isdigit() else {"auto": "auto", "none": None}[tile]}
+    )
 
 
 def parse_columns(columns: str | None) -> dict[str, str]:

@@ -10,11 +10,15 @@ from modeling_fbclip.cli.errors import blamed_on
 from modeling_fbclip.cli.options import (
     Device,
     Force,
+    KeepAspect,
     MaxMegapixels,
     Model,
+    Overlap,
+    TileSize,
     WhiteLevel,
     processor_settings,
     require_free,
+    view_settings,
 )
 
 
@@ -28,6 +32,9 @@ def remember(
     device: Device = None,
     white_level: WhiteLevel = None,
     max_megapixels: MaxMegapixels = None,
+    tile: TileSize = None,
+    overlap: Overlap = None,
+    keep_aspect: KeepAspect = None,
     force: Force = False,
 ) -> None:
     """
@@ -54,7 +61,9 @@ def remember(
 
     with blamed_on("GOOD"):
         paths, names = named_images(images, output)
-    own = processor_settings((partial(str, path) for path in paths), white_level, max_megapixels)
+    own = processor_settings((partial(str, path) for path in paths), white_level, max_megapixels) | view_settings(
+        tile, overlap, keep_aspect
+    )
     detector = load_detector(str(output) if add else model, device, own=own)
     if add and detector.references is None:
         raise typer.BadParameter(f"{output} remembers no images; leave --add out", param_hint="--add")

@@ -12,7 +12,7 @@ import typer
 from modeling_fbclip.cli.stdout import printing
 from modeling_fbclip.cli.tables import printable
 from modeling_fbclip.common.progress import print_beside_bar
-from modeling_fbclip.detection.rows import Row
+from modeling_fbclip.detection.rows import CELLS, Row, cells
 
 WriteRow = Callable[[Row], None]
 
@@ -63,10 +63,10 @@ def _json() -> Iterator[WriteRow]:
 
 @contextmanager
 def _csv() -> Iterator[WriteRow]:
-    def write(row: Sequence[object]) -> None:
+    def write(values: Sequence[object]) -> None:
         with printing():
-            writer.writerow(row)
+            writer.writerow(values)
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    write(Row._fields)
-    yield write
+    write(CELLS)
+    yield lambda row: write(cells(row))

@@ -25,7 +25,7 @@ def measure_shots(
     shots: list[int],
     seeds: int,
     mutual: bool,
-    size: int,
+    size: Any,
     form: str,
     output: Path | None,
 ) -> None:

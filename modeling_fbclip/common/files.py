@@ -62,6 +62,18 @@ def require_writable(target: Path) -> None:
         raise OSError(error.errno, error.strerror, str(target)) from error
 
 
+def require_file(target: Path) -> None:
+    """
+    The same of a file.
+
+    Raises:
+        OSError: it cannot be written, or it is a folder.
+    """
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    require_writable(target)
+
+
 def is_empty(folder: Path) -> bool:
     """Whether a folder is not there, or holds nothing but what a killed run has left of it."""
     return not folder.is_dir() or all(path.name == PARTIAL for path in folder.iterdir())

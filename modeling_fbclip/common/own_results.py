@@ -10,12 +10,13 @@ MARKER = ".fbclip-results"
 NOTE = "In this folder and below it, fbclip takes files of these names for its own results, not for data:\n"
 # Overlays, maps and rows of `detect` are recognised without the marker too: overlays by the image's name in theirs.
 OVERLAY_SUFFIX, MAP_SUFFIX = PICTURES = (".overlay.png", ".map.png")
-FIGURES = (".roc.png", ".pro.png", ".scores.png")
+FIGURES = (".roc.png", ".pr.png", ".pro.png", ".scores.png")
 # Overlays of an evaluation: of errors, or of the extremes where there are images of one kind only.
 ERRORS, EXTREMES = ("miss", "alarm"), ("lowest", "highest")
 MISSES = "misses.csv"
+REGION_SUFFIX = ".region-{:03}.png"  # of a crop; the number is the region's rank from 1
 OVERLAYS = tuple(f".{name}-*.png" for name in (*ERRORS, *EXTREMES))
-NAMES = (*(f"*{name}" for name in (*PICTURES, *FIGURES, *OVERLAYS)), MISSES)
+NAMES = (*(f"*{name}" for name in (*PICTURES, *FIGURES, *OVERLAYS, ".region-[0-9]*.png")), MISSES)
 ROWS = "rows-[0-9]*-of-[0-9]*"
 
 

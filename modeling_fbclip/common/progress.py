@@ -21,7 +21,8 @@ def progress_bar(total: int | None, description: str, done: int = 0, visible: bo
         keep: whether the bar stays when it is closed.
 
     Returns:
-        A `tqdm` bar, or what is used of one: a context manager with `update(steps)`, `set_postfix` and `close`.
+        A `tqdm` bar, or what is used of one: a context manager with `update(steps)`, `set_postfix`,
+        `set_postfix_str` and `close`.
     """
     hidden = not visible or sys.stderr is None
     if not hidden and not sys.stderr.isatty():
@@ -36,6 +37,7 @@ class _LineAMinute:
     def __init__(self, total: int | None, description: str, done: int) -> None:
         self.total, self.description, self.done = total, description, done
         self.begun = self.said = time.monotonic()
+        self.part = ""
 
     def update(self, steps: int = 1) -> None:
         self.done += steps
@@ -44,7 +46,14 @@ class _LineAMinute:
             self.said = now
             of = "" if self.total is None else f" of {self.total}"
             minutes = (now - self.begun) / 60
-            print(f"{self.description}: {self.done}{of} after {minutes:.0f} min", file=sys.stderr, flush=True)
+            print(
+                f"{self.description}: {self.done}{of}{self.part} after {minutes:.0f} min", file=sys.stderr, flush=True
+            )
+
+    def set_postfix_str(self, part: str) -> None:
+        """How far the work on the next step is, in words."""
+        self.part = f", {part}" if part else ""
+        self.update(0)
 
     def set_postfix(self, *_: object, **__: object) -> None:
         """Nothing: a line says no more than how far the work is."""

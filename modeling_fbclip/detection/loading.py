@@ -56,10 +56,11 @@ def load_detector(
         model_name: a folder or a Hub id; `None` for the bundled model.
         device: torch's name of one, or `None` for the accelerator if there is one.
         dtype: torch's name of the weights' number type.
-        own: settings in place of the processor's, by name; `None` keeps the processor's.
+        own: settings in place of the processor's, by name.
 
     Raises:
-        `ArgumentError`: there is no such model or device; `argument` is `"model"` or `"device"`.
+        `ArgumentError`: there is no such model or device, or the settings do not suit the model; `argument` is
+            `"model"`, `"device"` or `"tile"`.
     """
     quieten_libraries()
     target = _choose_device(device)
@@ -70,9 +71,13 @@ def load_detector(
         raise ArgumentError("model", f"{title} cannot be loaded: {one_line(error)}") from error
     if model.dtype is torch.bfloat16 and not computes_bfloat16(target.type):
         logger.warning("bfloat16 is very slow here: this processor has no instructions for it; take float32.")
+    processor.patch_size = model.config.patch_size  # older files do not have it
     for name, value in (own or {}).items():
-        if value is not None:
-            setattr(processor, name, value)
+        setattr(processor, name, value)
+    try:
+        processor.check_tiles()
+    except ValueError as error:
+        raise ArgumentError("tile", one_line(error)) from error
     model = on_device(model, target)
     try:
         references = FBCLIPReferences.beside(model)

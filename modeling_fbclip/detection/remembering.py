@@ -7,7 +7,7 @@ from modeling_fbclip import FBCLIPModel, FBCLIPReferences
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.provenance import CALIBRATION_RECORD, RECORDS, copy_records, copy_weights
 from modeling_fbclip.detection.detector import Detector
-from modeling_fbclip.processing_fbclip import BORDER
+from modeling_fbclip.thresholds_fbclip import BORDER
 
 
 def remember_images(

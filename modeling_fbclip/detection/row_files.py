@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.detection.processes import Processes
+from modeling_fbclip.detection.report_entries import PATTERN as THUMBNAILS
 from modeling_fbclip.detection.rows import Row, outcome
 from modeling_fbclip.detection.sources import Item
 
@@ -51,8 +52,9 @@ class RowFolder(NamedTuple):
             if not resume:
                 raise ValueError(f"{self.folder} holds rows already; choose another folder, or continue with --resume")
             _require_same(settings, file)
-            for lines in self.folder.glob(f"rows-*{LINES}"):
-                _drop_half_line(lines)
+            for pattern in (f"rows-*{LINES}", THUMBNAILS):
+                for lines in self.folder.glob(pattern):
+                    _drop_half_line(lines)
         else:
             with written_aside(file) as aside:
                 aside.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
@@ -173,7 +175,8 @@ def _write_parquet(rows: Iterator[dict[str, Any]], target: Path) -> None:
     from pyarrow.parquet import ParquetWriter
 
     types = {"shard": pa.int64(), "index": pa.int64()} | dict.fromkeys(Row._fields, pa.string())
-    schema = pa.schema(types | {"score": pa.float64()})
+    region = {"box": pa.list_(pa.int64()), "area": pa.int64(), "peak": pa.float64(), "mean": pa.float64()}
+    schema = pa.schema(types | {"score": pa.float64(), "regions": pa.list_(pa.struct(region.items()))})
     with written_aside(target) as aside, ParquetWriter(aside, schema) as writer:
         while group := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema))

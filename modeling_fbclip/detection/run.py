@@ -5,11 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
-from PIL import Image
-from torch import Tensor
-
 from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.detector import Detector, Prepared
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.results import Found, Results
 from modeling_fbclip.detection.row_files import Done
@@ -22,18 +19,18 @@ Value = TypeVar("Value")
 
 
 class Seen(NamedTuple):
-    """How many images there were of each `outcome`, and how many of each category."""
+    """How many images there were of each `outcome`, of each category, and seen in each mode."""
 
     outcomes: Counter[str]
     categories: Counter[str]
+    modes: Counter[str]
 
 
 class Loaded(NamedTuple):
     """An image that was read and prepared, or the error."""
 
     item: Item
-    picture: Image.Image | None
-    pixel_values: Tensor | None
+    prepared: Prepared | None
     error: str | None
 
 
@@ -44,6 +41,7 @@ def detect_all(
     done: Done,
     write: Callable[[Item, Row], None],
     on_image: Callable[[], object],
+    on_view: Callable[[int, int], object] | None = None,
 ) -> Seen:
     """
     Writes the rows of this process's share of the images, in order. Images that are done are skipped.
@@ -55,8 +53,9 @@ def detect_all(
         done: which images have a row already.
         write: takes each new row.
         on_image: called after each image.
+        on_view: as for `run_model`.
     """
-    seen = Seen(Counter(), Counter())
+    seen = Seen(Counter(), Counter(), Counter())
     earlier: dict[Item, tuple[str, ...]] = {}  # outcomes of images that go through the model again
 
     def count(item: Item, outcomes: tuple[str, ...]) -> None:
@@ -74,31 +73,47 @@ def detect_all(
                 for item, outcomes in known.items():
                     count(item, outcomes)
 
-    def finish(found: Found) -> tuple[Item, Row | None]:
-        return found.item, None if found.item in earlier else results.row(found)
+    def finish(found: Found) -> tuple[Found, Row | None]:
+        return found, None if found.item in earlier else results.row(found)
 
-    for item, row in map_in_threads(finish, run_model(to_do(), results.detector), limit=THREADS, eager=True):
+    found = run_model(to_do(), results.detector, on_view)
+    for (item, *_, mode), row in map_in_threads(finish, found, limit=THREADS, eager=True):
         if row is not None:
             write(item, row)
+        if mode is not None:
+            seen.modes[mode] += 1
         count(item, earlier.pop(item) if row is None else outcome(row.label, row.error))
     return seen
 
 
-def run_model(batches: Iterable[Batch], detector: Detector) -> Iterator[Found]:
-    """Images through the model, batch by batch, while the next ones are read."""
+def run_model(
+    batches: Iterable[Batch], detector: Detector, on_view: Callable[[int, int], object] | None = None
+) -> Iterator[Found]:
+    """
+    Images through the model, batch by batch, while the next ones are read.
+
+    Args:
+        batches: of images.
+        detector: has the model.
+        on_view: called with the number of views of a batch's images that are done, and that of all.
+    """
 
     def load(item: Item) -> Loaded:
         try:
             picture = detector.processor.read_image(item.source(), item.path)
-            return Loaded(item, picture, detector.prepare(picture), None)
+            return Loaded(item, detector.prepare(picture), None)
         except (OSError, ValueError) as error:
-            return Loaded(item, None, None, one_line(error).removeprefix(f"{shortened(item.path)}: "))
+            return Loaded(item, None, one_line(error).removeprefix(f"{shortened(item.path)}: "))
 
     for batch in read_ahead(batches, load):
-        good = [loaded.pixel_values for loaded in batch if loaded.pixel_values is not None]
-        outputs = iter(detector.run(good) if good else [])
-        for item, picture, pixel_values, error in batch:
-            yield Found(item, picture, None if pixel_values is None else next(outputs), error)
+        good = [loaded.prepared for loaded in batch if loaded.prepared is not None]
+        outputs = iter(detector.run(good, batch_size=len(batch), on_view=on_view))
+        for item, prepared, error in batch:
+            if prepared is None:
+                yield Found(item, None, None, error, None)
+            else:
+                found = next(outputs)
+                yield Found(item, prepared.picture, found, error, detector.processor.mode_of(found, prepared.size))
 
 
 def read_ahead(

@@ -1,5 +1,6 @@
 """Thresholds from a user's own images."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +17,14 @@ from modeling_fbclip.detection.sources import Item, image_of, in_batches
 from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.evaluation.conformal import conformal_threshold, images_needed, require_enough
 from modeling_fbclip.evaluation.metrics import pixel_ranking
-from modeling_fbclip.evaluation.predict import Prediction, masked_maps, predict, scores_and_labels
+from modeling_fbclip.evaluation.predict import (
+    OWN_SIZE,
+    Comparison,
+    Prediction,
+    masked_maps,
+    predict,
+    scores_and_labels,
+)
 from modeling_fbclip.evaluation.ranking import Ranking
 from modeling_fbclip.images_fbclip import ImageSource
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
@@ -37,8 +45,9 @@ class Calibration(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Score and highest map value of a normal image, and the digest of its pixels."""
+    """Score and highest map value of a normal image, the mode it was seen in, and the digest of its pixels."""
 
+    mode: str
     score: float
     peak: float
     digest: str
@@ -84,9 +93,9 @@ def calibrate(
         Item(0, index, f"images[{index}]", None, partial(_given, image)) for index, image in enumerate(normal_images)
     )
     detector = Detector(model, processor, references=references)
-    calibration = _conformal(_measure(detector, items, batch_size, on_image), target_fpr)
-    processor.threshold, processor.pixel_threshold, _ = calibration
-    processor.thresholds_with_references = references is not None
+    measured = _measure(detector, items, batch_size, on_image)
+    mode, calibration = _one_mode(measured), _conformal(measured, target_fpr)
+    processor.set_thresholds(calibration.threshold, calibration.pixel_threshold, mode, references is not None)
     return calibration
 
 
@@ -105,7 +114,8 @@ def calibrate_dataset(
     r"""
     Sets the processor's thresholds from a data set: from its normal images as [`calibrate`] does, or to the best ones
     for its labels. These are moved half-way to the next lower score; of equally good ones the highest is taken. They
-    need memory for the map of every image at the processor's `image_size`: 2.5 MB at 518 × 518 pixels.
+    need memory for the map of every image at the processor's `image_size`: 2.5 MB at 518 × 518 pixels. Where images
+    keep their aspect or have tiles, it is their own size.
 
     Args:
         model, processor, batch_size, on_image, references: As for [`calibrate`]. Without masks, labels leave
@@ -138,7 +148,9 @@ def calibrate_dataset(
             zip(normal, _measure(detector, _items(dataset.select(normal)), batch_size, on_image), strict=True)
         )
     else:
-        by_category = predict(detector, processor, dataset, batch_size, with_digests=True, on_image=on_image)
+        is_squashed = processor.tile is None and not processor.keep_aspect
+        comparison = Comparison.of(processor, processor.image_size if is_squashed else OWN_SIZE)
+        by_category = predict(detector, comparison, dataset, batch_size, with_digests=True, on_image=on_image)
         predictions = {item.row: item for _, some in by_category for item in some}
     found = {}
     for name, rows in groups.items():
@@ -147,10 +159,10 @@ def calibrate_dataset(
                 found[name] = _conformal([measured[row] for row in rows if row in measured], target_fpr)
             else:
                 found[name] = _labelled([predictions[row] for row in rows], criterion, processor.pixel_threshold)
-    processor.threshold, processor.pixel_threshold, _ = found[EVERYTHING]
-    processor.thresholds_with_references = references is not None
+    seen = measured if criterion == "conformal" else predictions
+    mode, general = _one_mode(seen.values()), found[EVERYTHING]
+    processor.set_thresholds(general.threshold, general.pixel_threshold, mode, references is not None)
     if digests is not None:
-        seen = measured if criterion == "conformal" else predictions
         digests.update(str(one.digest) for one in seen.values())
     if per_category:
         processor.category_thresholds = {  # type: ignore[attr-defined]
@@ -210,15 +222,28 @@ def _measure(
     detector: Detector, items: Iterable[Item], batch_size: int, on_image: Callable[[], object] | None
 ) -> list[Measured]:
     """Scores each image as in `detect`."""
-    measured = []
-    for item, picture, outputs, error in run_model(in_batches(items, batch_size), detector):
-        if picture is None or outputs is None:
+    measured, processor = [], detector.processor
+    for item, picture, outputs, error, mode in run_model(in_batches(items, batch_size), detector):
+        if picture is None or outputs is None or mode is None:
             raise ValueError(f"{item.path}: {error}")
-        result = detector.finish(outputs, (picture.height, picture.width))
-        measured.append(Measured(result["score"], float(result["anomaly_map"].max()), image_digest(picture)))
+        size = picture.height, picture.width
+        score, peak = processor.score_of_views(outputs, size), float(processor.map_of_views(outputs, size).max())
+        measured.append(Measured(mode, score, peak, image_digest(picture)))
         if on_image is not None:
             on_image()
     return measured
+
+
+def _one_mode(seen: Iterable[Measured | Prediction]) -> str:
+    """The mode that all images were seen in, as thresholds hold for one only."""
+    counts = Counter(one.mode for one in seen)
+    if len(counts) > 1:
+        found = " and ".join(f"{count} as {mode}" for mode, count in counts.items())
+        raise ValueError(
+            f"The images are seen in {len(counts)} ways, {found}; set the thresholds from images of one size, or pass "
+            "the size of the `tile`s."
+        )
+    return next(iter(counts))
 
 
 def _conformal(measured: list[Measured], target_fpr: float) -> Calibration:

@@ -1,17 +1,21 @@
 """The report on one category: its metrics, and what became of each image."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modeling_fbclip.common.messages import one_line
 from modeling_fbclip.evaluation.metrics import Metrics, compute_metrics
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, scores_and_labels
 
+if TYPE_CHECKING:
+    from modeling_fbclip.evaluation.report import Page
+
 
 class CategoryReport(NamedTuple):
     """
     Metrics of one category, its numbers of images, how many of them are in each of the `OVERLAPS`, a row for each
-    image, what is odd in the masks, with the image's name, and why a figure could not be saved.
+    image, what is odd in the masks, with the image's name, why a figure could not be saved, and its part of a report
+    to look at.
     """
 
     name: str
@@ -21,6 +25,7 @@ class CategoryReport(NamedTuple):
     rows: list[dict[str, Any]]
     oddities: list[tuple[str, str]]
     problem: str | None = None
+    page: "Page | None" = None
 
 
 def report_category(name: str, predictions: list[Prediction], digests: Mapping[str, frozenset[str]]) -> CategoryReport:

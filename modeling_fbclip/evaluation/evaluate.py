@@ -19,14 +19,13 @@ from modeling_fbclip.detection.processes import Processes, join_processes
 from modeling_fbclip.detection.threads import THREADS
 from modeling_fbclip.evaluation.category_report import CategoryReport, report_category, with_figures
 from modeling_fbclip.evaluation.metrics import mean_metrics
-from modeling_fbclip.evaluation.predict import Prediction, make_evaluation_processor, predict
+from modeling_fbclip.evaluation.predict import OWN_SIZE, CompareSize, Comparison, Prediction, predict
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences
 
 logger = logging.getLogger(__name__)
 
-EVALUATION_SIZE = 518
 # The overlaps in a report, each with the images of one of the model's records.
 OVERLAPS = {"training_overlap": TRAINING_RECORD, "calibration_overlap": CALIBRATION_RECORD}
 REPORTED_VERSIONS = ("modeling-fbclip", "torch", "transformers", "numpy", "scipy")
@@ -36,13 +35,14 @@ def evaluate(
     model: FBCLIPModel,
     processor: FBCLIPProcessor,
     dataset: Dataset | IterableDataset,
-    size: int | tuple[int, int] = EVALUATION_SIZE,
+    size: CompareSize | None = None,
     smoothing_sigma: float | None = None,
     batch_size: int = 4,
     num_workers: int | None = None,
     plots: str | Path | None = None,
     on_image: Callable[[], object] | None = None,
     with_rows: bool = False,
+    with_pages: bool = False,
     references: FBCLIPReferences | None = None,
 ) -> dict[str, Any]:
     r"""
@@ -60,7 +60,8 @@ def evaluate(
         dataset (`datasets.Dataset` or `datasets.IterableDataset`): Columns `image`, `label` (1 if anomalous, else 0)
             and, optionally, `mask` (an image or `None`), `category` and `path`. The rows of a stream must be sorted by
             category.
-        size (`int` or `tuple[int, int]`, defaults to 518): Height and width of the maps and masks in pixels.
+        size (`int`, `tuple[int, int]` or `"own"`, *optional*): Height and width of the maps and masks in pixels;
+            `"own"` for each image's. Defaults to 518 as in the paper, with tiles to `"own"`.
         smoothing_sigma (`float`, *optional*): Standard deviation of the Gaussian, in pixels at `size`. Defaults to the
             processor's, scaled from its image size: the paper's 4 pixels at 518.
         batch_size (`int`, defaults to 4): Images that the model gets at once.
@@ -68,6 +69,7 @@ def evaluate(
         plots (path, *optional*): Folder for figures of each category and overlays of its worst errors.
         on_image (callable, *optional*): Called after each image.
         with_rows (`bool`, defaults to `False`): Whether the report has `rows`, too.
+        with_pages (`bool`, defaults to `False`): Whether it has `pages`: figures and images to look at.
         references ([`FBCLIPReferences`], *optional*): What the images are compared with, beside the texts.
 
     Returns:
@@ -77,29 +79,32 @@ def evaluate(
         of the images that its thresholds were set on. Pixel metrics leave out anomalous images without a mask.
         `rows`, if asked for: `path`, `category`, `defect`, `label` and `score` of each image, and the name of its
         `figure` in `plots` if it is among the worst errors. `problems`, if any: why figures could not be saved.
+        `pages`, if asked for: the parts of [`write_report`] on the categories.
 
     Raises:
         `ValueError`: The data set is empty, lacks a column, or has an image that cannot be read.
     """
     if plots is not None:
         from modeling_fbclip.evaluation.plots import save_plots  # only figures need matplotlib
+    if with_pages:
+        from modeling_fbclip.evaluation.report import make_page
 
-    evaluation_processor = make_evaluation_processor(processor, size, smoothing_sigma)
+    comparison = Comparison.of(processor, size, smoothing_sigma)
     records = {overlap: recorded_images(model, name) for overlap, name in OVERLAPS.items()}
     digests = {overlap: record for overlap, record in records.items() if isinstance(record, frozenset)}
     processes = join_processes()
     detector = Detector(model, processor, references=references)
     threads = THREADS if num_workers is None else max(1, num_workers)
     with_digests = any(digests.values())
-    predictions = predict(
-        detector, evaluation_processor, dataset, batch_size, threads, with_digests, processes, on_image
-    )
+    predictions = predict(detector, comparison, dataset, batch_size, threads, with_digests, processes, on_image)
 
     def report_one(name: str, held: list[Prediction]) -> CategoryReport:
         category = report_category(name, held, digests)
+        if with_pages:
+            category = category._replace(page=make_page(name, held, dataset, detector))
         if plots is None:
             return category
-        return with_figures(category, partial(save_plots, Path(plots), name, held, dataset, processor))
+        return with_figures(category, partial(save_plots, Path(plots), name, held, dataset, detector))
 
     categories = _share(predictions, processes, report_one)
     if processes.is_main:
@@ -110,11 +115,13 @@ def evaluate(
         "categories": {category.name: category.metrics for category in categories},
         "counts": {category.name: category.counts for category in categories},
         **{overlap: _overlap(record, overlap, categories) for overlap, record in records.items()},
-        "settings": _settings(detector, evaluation_processor, batch_size),
+        "settings": _settings(detector, comparison, batch_size),
         "versions": {name: version(name) for name in REPORTED_VERSIONS},
     }
     if with_rows:
         report["rows"] = list(chain.from_iterable(category.rows for category in categories))
+    if with_pages:
+        report["pages"] = [category.page for category in categories]
     if problems := [category.problem for category in categories if category.problem is not None]:
         report["problems"] = problems
     if processes.is_main:
@@ -138,10 +145,14 @@ def _share(
     return [everyones[number] for number in sorted(everyones)]
 
 
-def _settings(detector: Detector, evaluation_processor: FBCLIPProcessor, batch_size: int) -> dict[str, Any]:
+def _settings(detector: Detector, comparison: Comparison, batch_size: int) -> dict[str, Any]:
+    own = detector.processor
     return {
-        "size": list(evaluation_processor.image_size),
-        "smoothing_sigma": evaluation_processor.smoothing_sigma,
+        "size": OWN_SIZE if comparison.size is None else list(comparison.size),
+        "smoothing_sigma": comparison.smoothing_sigma,
+        "keep_aspect": own.keep_aspect,
+        "tile": own.tile,
+        "overlap": own.overlap,
         "image_size": list(detector.processor.image_size),
         "score": detector.processor.score,
         "references": 0 if detector.references is None else len(detector.references),

@@ -1,41 +1,35 @@
-"""Figures of an evaluation: ROC and PRO curves, histograms of scores, and overlays of the worst errors."""
+"""Figures of an evaluation: curves, histograms of scores, and overlays of the worst errors."""
 
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
-import torch
 from datasets import Dataset, IterableDataset
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from modeling_fbclip.common.own_results import ERRORS, EXTREMES, mark_results
-from modeling_fbclip.data.decoding import open_image, read_truth, undecoded
+from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.rendering import render_overlay
 from modeling_fbclip.evaluation.aupro import MAX_FPR, RegionOverlap
 from modeling_fbclip.evaluation.metrics import BoolArray, pixel_ranking
 from modeling_fbclip.evaluation.predict import Prediction, masked_maps, scores_and_labels
 from modeling_fbclip.evaluation.ranking import FloatArray, Ranking
-from modeling_fbclip.maps_fbclip import resize_maps
-from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.evaluation.reopening import open_result
 
 WORST_MISSES = 4  # of each kind
 MOST_POINTS = 2000  # of a curve; it has up to two for every anomalous pixel
 
 
 def save_plots(
-    folder: Path,
-    category: str,
-    predictions: list[Prediction],
-    rows: Dataset | IterableDataset,
-    processor: FBCLIPProcessor,
+    folder: Path, category: str, predictions: list[Prediction], rows: Dataset | IterableDataset, detector: Detector
 ) -> dict[int, str]:
     r"""
-    Writes the figures of one category as PNG files named after it: the curves that are defined (`.roc`, `.pro`),
-    `.scores`, and overlays of up to four missed images (`.miss-1` has the lowest score) and four false alarms
-    (`.alarm-1` has the highest), with the true regions outlined in white. Where there are images of one kind only,
-    those of the lowest (`.lowest-1`) or the highest scores. A stream has no overlays, because it cannot be read again.
+    Writes the figures of one category as PNG files named after it: those of `make_figures`, and overlays of up to four
+    missed images (`.miss-1` has the lowest score) and four false alarms (`.alarm-1` has the highest), with the true
+    regions outlined in white. Where there are images of one kind only, those of the lowest (`.lowest-1`) or the
+    highest scores. A stream has no overlays, because it cannot be read again.
 
     Returns:
         `dict[int, str]`: The file names of the overlays, by the indices of their predictions.
@@ -43,37 +37,51 @@ def save_plots(
     folder.mkdir(parents=True, exist_ok=True)
     mark_results(folder)
     stem = quote(category, safe=" ")
-    scores, labels = scores_and_labels(predictions)
-    maps, masks = masked_maps(predictions)
-    images, pixels = Ranking(scores[~labels], scores[labels]), pixel_ranking(maps, masks)
-
-    rankings = {"images": images, "pixels": pixels}
-    rocs = {name: ranking.roc_curve() for name, ranking in rankings.items() if ranking.is_defined}
-    if rocs:
-        _plot_curves(rocs, "recall", 1.0, category).savefig(folder / f"{stem}.roc.png")
-    regions = RegionOverlap(maps, masks, pixels.normal)
-    if regions.is_defined:
-        figure = _plot_curves({"regions": regions.curve()}, "per-region overlap", MAX_FPR, category)
-        figure.savefig(folder / f"{stem}.pro.png")
-    known = processor.category_thresholds or {}
-    threshold = known.get(category, {}).get("threshold", processor.threshold)
-    plot_scores(images, threshold, category).savefig(folder / f"{stem}.scores.png")
-    figures = {index: f"{stem}.{name}.png" for name, index in worst_errors(scores, labels)}
+    for kind, figure in make_figures(category, predictions, detector).items():
+        figure.savefig(folder / f"{stem}.{kind}.png")
+    figures = {index: f"{stem}.{name}.png" for name, index in worst_errors(*scores_and_labels(predictions))}
     if not isinstance(rows, Dataset):
         return {}
     for index, name in figures.items():
-        _save_overlay(undecoded(rows)[predictions[index].row], predictions[index], processor, folder / name)
+        picture, anomaly_map, mask = open_result(rows, predictions[index], detector.processor)
+        render_overlay(picture, anomaly_map, mask).save(folder / name)
     return figures
 
 
-def _plot_curves(curves: dict[str, tuple[FloatArray, FloatArray]], height: str, max_fpr: float, title: str) -> Figure:
+def make_figures(category: str, predictions: list[Prediction], detector: Detector) -> dict[str, Figure]:
+    """
+    The curves of a category that are defined (`roc`, `pr`, `pro`: the per-region overlap), and histograms of its
+    `scores` with the threshold.
+    """
+    scores, labels = scores_and_labels(predictions)
+    maps, masks = masked_maps(predictions)
+    images, pixels = Ranking(scores[~labels], scores[labels]), pixel_ranking(maps, masks)
+    defined = {name: each for name, each in {"images": images, "pixels": pixels}.items() if each.is_defined}
+    regions = RegionOverlap(maps, masks, pixels.normal)
+    figures = {}
+    if defined:
+        rocs = {name: ranking.roc_curve() for name, ranking in defined.items()}
+        figures["roc"] = _plot_curves(rocs, ("false positive rate", "recall"), 1.0, category)
+        precisions = {name: ranking.precision_recall_curve() for name, ranking in defined.items()}
+        figures["pr"] = _plot_curves(precisions, ("recall", "precision"), 1.0, category)
+    if regions.is_defined:
+        axes = ("false positive rate", "per-region overlap")
+        figures["pro"] = _plot_curves({"regions": regions.curve()}, axes, MAX_FPR, category)
+    threshold = detector.thresholds_of(category, predictions[0].mode)["threshold"]
+    return figures | {"scores": plot_scores(images, threshold, category)}
+
+
+def _plot_curves(
+    curves: dict[str, tuple[FloatArray, FloatArray]], labels: tuple[str, str], end: float, title: str
+) -> Figure:
+    """Curves over an axis from 0 to `end`."""
     figure, axes = _figure(title)
     for name, (rates, shares) in curves.items():
-        inside = int(np.searchsorted(rates, max_fpr, side="right")) + 1
+        inside = int(np.searchsorted(rates, end, side="right")) + 1
         shown = np.unique(np.linspace(0, min(inside, len(rates)) - 1, MOST_POINTS).astype(int))
         axes.plot(rates[shown], shares[shown], label=name)
-    axes.set(xlabel="false positive rate", ylabel=height, xlim=(0, max_fpr), ylim=(0, 1.01))
-    axes.legend(loc="lower right")
+    axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(0, end), ylim=(0, 1.01))
+    axes.legend(loc="best")
     return figure
 
 
@@ -111,10 +119,3 @@ def worst_errors(scores: FloatArray, labels: BoolArray) -> list[tuple[str, int]]
         for name, indices in zip(names, (missed, alarms), strict=True)
         for place, index in enumerate(indices[:WORST_MISSES], start=1)
     ]
-
-
-def _save_overlay(row: dict, prediction: Prediction, processor: FBCLIPProcessor, path: Path) -> None:
-    image = processor.read_image(open_image(row["image"], prediction.path), prediction.path)
-    anomaly_map = resize_maps(torch.from_numpy(prediction.anomaly_map)[None], (image.height, image.width))[0]
-    mask = read_truth(row, prediction.row, processor.max_megapixels)
-    render_overlay(image, anomaly_map, None if mask is None else mask.pixels == 1).save(path)

@@ -1,19 +1,20 @@
 """Runs the model on a labelled data set: maps, masks and scores, one category at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from datasets import Dataset, IterableDataset
 
+from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.data.decoding import open_image, read_truth, row_name, undecoded
 from modeling_fbclip.data.oddities import mask_problems
-from modeling_fbclip.detection.detector import Detector, Outputs
+from modeling_fbclip.detection.detector import Detector, Outputs, Prepared
 from modeling_fbclip.detection.processes import ALONE, Processes
 from modeling_fbclip.detection.run import read_ahead
 from modeling_fbclip.detection.sources import Item, in_batches
@@ -21,11 +22,16 @@ from modeling_fbclip.detection.threads import THREADS
 from modeling_fbclip.digests_fbclip import image_digest
 from modeling_fbclip.evaluation.metrics import BoolArray, MaskArray
 from modeling_fbclip.evaluation.ranking import FloatArray
+from modeling_fbclip.maps_fbclip import resize_maps, smooth_maps
 from modeling_fbclip.masks_fbclip import resize_mask
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.results_fbclip import finite
 
 Row = dict[str, Any]
 NO_CATEGORY = "all"
+EVALUATION_SIZE = 518
+OWN_SIZE: Literal["own"] = "own"
+CompareSize = int | tuple[int, int] | Literal["own"]  # height and width that maps and masks are compared at
 
 
 @dataclass
@@ -43,18 +49,63 @@ class Truth:
 
 @dataclass
 class Prediction(Truth):
-    """The model's result for an image, and the truth."""
+    """The model's result for an image, the mode in which the model saw it, and the truth."""
 
+    mode: str
     score: float
     anomaly_map: FloatArray  # (height, width), float32, smoothed
 
 
-Sample = tuple[Truth, torch.Tensor]  # the tensor is the model's input
+Sample = tuple[Truth, Prepared]
+
+
+class Comparison(NamedTuple):
+    """
+    Where maps and masks are compared.
+
+    Args:
+        processor: the model's.
+        size: height and width; `None` for each image's own.
+        smoothing_sigma: of the Gaussian in pixels at `size`, where images are seen whole and squashed (paper).
+    """
+
+    processor: FBCLIPProcessor
+    size: tuple[int, int] | None
+    smoothing_sigma: float
+
+    @classmethod
+    def of(
+        cls, processor: FBCLIPProcessor, size: CompareSize | None, smoothing_sigma: float | None = None
+    ) -> "Comparison":
+        """
+        The Gaussian is scaled to the size, unless it is given. The default size is the paper's, with tiles the own.
+
+        Raises:
+            ArgumentError: a Gaussian is given, but the processor's own applies.
+        """
+        if size is None:
+            size = EVALUATION_SIZE if processor.tile is None else OWN_SIZE
+        if smoothing_sigma is not None and (size == OWN_SIZE or processor.keep_aspect or processor.tile is not None):
+            raise ArgumentError("smoothing_sigma", "is for images that are seen whole and squashed, at one size")
+        if isinstance(size, str):
+            return cls(processor, None, processor.smoothing_sigma)
+        height, width = (size, size) if isinstance(size, int) else size
+        if smoothing_sigma is None:
+            smoothing_sigma = processor.smoothing_sigma * height / processor.image_size[0]
+        return cls(processor, (height, width), smoothing_sigma)
+
+    def map_of(self, outputs: Sequence[Outputs], image_size: tuple[int, int]) -> torch.Tensor:
+        """The map of an image of a height and width, at the size of the comparison."""
+        if self.size is not None and len(outputs) == 1 and not self.processor.keep_aspect:
+            enlarged = resize_maps(finite(outputs[0]["anomaly_maps"]), self.size)
+            return smooth_maps(enlarged, self.smoothing_sigma)[0].clamp_(0, 1)
+        own = self.processor.map_of_views(outputs, image_size)
+        return own if self.size in (None, image_size) else resize_maps(own[None], self.size)[0]
 
 
 def predict(
     detector: Detector,
-    evaluation_processor: FBCLIPProcessor,
+    comparison: Comparison,
     dataset: Dataset | IterableDataset,
     batch_size: int,
     threads: int = THREADS,
@@ -69,7 +120,7 @@ def predict(
 
     Args:
         detector ([`Detector`]): The model with its processor.
-        evaluation_processor ([`FBCLIPProcessor`]): Has the size of maps and masks and the smoothing.
+        comparison ([`Comparison`]): Has the size of maps and masks.
         dataset (`datasets.Dataset` or `datasets.IterableDataset`): As for [`evaluate`].
         batch_size (`int`): Images that the model gets at once, on each process.
         threads (`int`): Threads that read images.
@@ -87,7 +138,7 @@ def predict(
         )
 
     def read(item: Item) -> Sample:
-        return read_sample(item.source(), item.position, detector, evaluation_processor.image_size, with_digests)
+        return read_sample(item.source(), item.position, detector, comparison.size, with_digests)
 
     seen = set()
     for category, items in groupby(_items(dataset), attrgetter("category")):
@@ -99,7 +150,7 @@ def predict(
         seen.add(category)
         found = []
         for samples in read_ahead(processes.share_lazily(in_batches(items, batch_size)), read, threads):
-            for prediction in _predict(samples, detector, evaluation_processor):
+            for prediction in _predict(samples, detector, comparison):
                 found.append(prediction)
                 if on_image is not None:
                     on_image()
@@ -122,45 +173,41 @@ def _items(dataset: Dataset | IterableDataset) -> Iterator[Item]:
         yield Item(0, index, "", str(categories[index]), partial(rows.__getitem__, index))
 
 
-def read_sample(row: Row, index: int, detector: Detector, size: tuple[int, int], with_digest: bool = False) -> Sample:
-    """The truth about a data set's row, its mask at a height and width, and the model's input for its image."""
+def read_sample(
+    row: Row, index: int, detector: Detector, size: tuple[int, int] | None, with_digest: bool = False
+) -> Sample:
+    """The truth about a data set's row, its mask at a height and width or at the image's own, and the image."""
     name = row_name(row, index)
     image = detector.processor.read_image(open_image(row["image"], name), name)
     label, truth = _label(row, name), read_truth(row, index, detector.processor.max_megapixels)
-    mask = None
+    own_size = image.height, image.width
+    mask, size = None, size or own_size
     problems: tuple[str, ...] = ()
     if truth is not None:
         mask = resize_mask(truth.pixels, size)[0].astype(np.int8)
-        problems = tuple(mask_problems(truth, (image.height, image.width), label, size))
+        problems = tuple(mask_problems(truth, own_size, label, size))
     elif not label:
         mask = np.zeros(size, np.int8)
     digest = image_digest(image) if with_digest else None
     return Truth(index, name, row.get("defect"), digest, label, mask, problems), detector.prepare(image)
 
 
-def _predict(samples: list[Sample], detector: Detector, evaluation_processor: FBCLIPProcessor) -> Iterator[Prediction]:
-    outputs = detector.run([pixel_values for _, pixel_values in samples])
-    for (truth, _), output in zip(samples, outputs, strict=True):
-        yield to_prediction(truth, output, detector.processor, evaluation_processor)
+def _predict(samples: list[Sample], detector: Detector, comparison: Comparison) -> Iterator[Prediction]:
+    for (truth, prepared), outputs in zip(samples, detector.run([image for _, image in samples]), strict=True):
+        yield to_prediction(truth, outputs, prepared.size, comparison)
 
 
 def to_prediction(
-    truth: Truth, outputs: Outputs, processor: FBCLIPProcessor, evaluation_processor: FBCLIPProcessor
+    truth: Truth, outputs: Sequence[Outputs], image_size: tuple[int, int], comparison: Comparison
 ) -> Prediction:
-    """The score of one image by its model's processor, and its map by that of the evaluation."""
-    (result,) = evaluation_processor.post_process_anomaly_detection(outputs)
-    score = processor.image_scores(outputs).item()
-    return Prediction(**vars(truth), score=score, anomaly_map=result["anomaly_map"].numpy())
-
-
-def make_evaluation_processor(
-    processor: FBCLIPProcessor, size: int | tuple[int, int], smoothing_sigma: float | None = None
-) -> FBCLIPProcessor:
-    """A processor of the size that maps are compared at; its Gaussian is scaled to it, unless it is given."""
-    if smoothing_sigma is None:
-        height = size if isinstance(size, int) else size[0]
-        smoothing_sigma = processor.smoothing_sigma * height / processor.image_size[0]
-    return FBCLIPProcessor(image_size=size, smoothing_sigma=smoothing_sigma)
+    """The score and the map of an image of a height and width, from the outputs of its views."""
+    processor = comparison.processor
+    return Prediction(
+        **vars(truth),
+        mode=processor.mode_of(outputs, image_size),
+        score=processor.score_of_views(outputs, image_size),
+        anomaly_map=comparison.map_of(outputs, image_size).numpy(),
+    )
 
 
 def category_name(value: object) -> str:

@@ -76,6 +76,13 @@ class Ranking:
         recall = true_positives / self.anomalous.size
         return curve_between_steps(above / self.normal.size, false_positives / self.normal.size, recall)
 
+    def precision_recall_curve(self) -> tuple[FloatArray, FloatArray]:
+        """Recalls, ascending from 0, and the precision of each; with every distinct anomalous score as a threshold."""
+        _, true_positives, false_positives = self._steps
+        precision = (true_positives / (true_positives + false_positives))[::-1]
+        recall = (true_positives / self.anomalous.size)[::-1]
+        return np.concatenate([[0.0], recall]), np.concatenate([precision[:1], precision])
+
     def _f1(self) -> FloatArray:
         _, true_positives, false_positives = self._steps
         return 2 * true_positives / (true_positives + false_positives + self.anomalous.size)

@@ -12,22 +12,22 @@ from datasets import Dataset
 from modeling_fbclip.data.decoding import row_name, undecoded
 from modeling_fbclip.detection.detector import Detector, Outputs
 from modeling_fbclip.detection.sources import image_of
-from modeling_fbclip.evaluation.evaluate import EVALUATION_SIZE
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES, Metrics, compute_metrics, mean_metrics
 from modeling_fbclip.evaluation.predict import (
+    CompareSize,
+    Comparison,
     Truth,
     category_name,
-    make_evaluation_processor,
     masked_maps,
     read_sample,
     scores_and_labels,
     to_prediction,
 )
-from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences, make_mutual
 
 MUTUAL = "mutual"
 ZERO_SHOT = "zero-shot"
+Judged = tuple[Truth, list[Outputs], tuple[int, int]]  # of an image: the outputs of its views, and its size
 
 
 class Draw(NamedTuple):
@@ -59,7 +59,7 @@ def evaluate_shots(
     shots: Sequence[int] = (1, 2, 4),
     seeds: int = 3,
     mutual: bool = False,
-    size: int = EVALUATION_SIZE,
+    size: CompareSize | None = None,
     on_image: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     r"""
@@ -74,7 +74,8 @@ def evaluate_shots(
         shots (`list[int]`): Numbers of references.
         seeds (`int`, defaults to 3): How many times each number is drawn.
         mutual (`bool`, defaults to `False`): Whether the images of a category judge one another as well, in one draw.
-        size (`int`, defaults to 518): Height and width that maps are compared at.
+        size (`int`, `tuple[int, int]` or `"own"`, *optional*): Height and width that maps are compared at, as for
+            [`evaluate`].
         on_image (callable, *optional*): Called after each image that is measured.
 
     Returns:
@@ -165,20 +166,26 @@ def _measure(
     images: Dataset,
     rows: list[int],
     trials: list[Trial],
-    size: int,
+    size: CompareSize | None,
     on_image: Callable[[], object] | None,
 ) -> dict[str, list[Draw]]:
     """Draws of each trial, by its name."""
-    processor = detector.processor
-    evaluation_processor = make_evaluation_processor(processor, size)
-    held: list[list[tuple[Truth, Outputs]]] = [[] for _ in trials]
+    comparison = Comparison.of(detector.processor, size)
+    held: list[list[Judged]] = [[] for _ in trials]
     for row in rows:
-        truth, pixels = read_sample(images[row], row, detector, evaluation_processor.image_size)
-        pixel_values = pixels[None].to(detector.model.device, detector.model.dtype)
-        outputs = detector.model(pixel_values, output_hidden_states=True)
-        for trial, kept in zip(trials, held, strict=True):
+        truth, prepared = read_sample(images[row], row, detector, comparison.size)
+        judged: list[list[Outputs]] = [[] for _ in trials]
+        for place, view in enumerate(prepared.views):
+            pixel_values = detector.processor.prepare_view(prepared.picture, view)[None]
+            outputs = detector.model(
+                pixel_values.to(detector.model.device, detector.model.dtype), output_hidden_states=True
+            )
+            for trial, own in zip(trials, judged, strict=True):
+                if row not in trial.drawn:
+                    own.append(_judged(trial, outputs, place))
+        for trial, kept, own in zip(trials, held, judged, strict=True):
             if row not in trial.drawn:
-                kept.append((truth, _judged(trial, outputs)))
+                kept.append((truth, own, prepared.size))
         if on_image is not None:
             on_image()
     by_texts: dict[frozenset[int], Metrics] = {}  # of all images but those drawn
@@ -186,25 +193,24 @@ def _measure(
     for trial, kept in zip(trials, held, strict=True):
         if trial.drawn not in by_texts:
             same_images = [one for one in held[0] if one[0].row not in trial.drawn]
-            by_texts[trial.drawn] = _metrics(same_images, processor, evaluation_processor)
+            by_texts[trial.drawn] = _metrics(same_images, comparison)
         same = by_texts[trial.drawn]
-        metrics = same if trial.references is None else _metrics(kept, processor, evaluation_processor)
+        metrics = same if trial.references is None else _metrics(kept, comparison)
         found[trial.name].append(Draw(metrics, same))
     return dict(found)
 
 
-def _metrics(
-    judged: list[tuple[Truth, Outputs]], processor: FBCLIPProcessor, evaluation_processor: FBCLIPProcessor
-) -> Metrics:
-    predictions = [to_prediction(*one, processor, evaluation_processor) for one in judged]
+def _metrics(judged: list[Judged], comparison: Comparison) -> Metrics:
+    predictions = [to_prediction(*one, comparison) for one in judged]
     return compute_metrics(*masked_maps(predictions), *scores_and_labels(predictions))
 
 
-def _judged(trial: Trial, outputs: Any) -> Outputs:
+def _judged(trial: Trial, outputs: Any, place: int) -> Outputs:
+    """The outputs for the view at a place."""
     if trial.references is None:
         return {"image_scores": outputs.image_scores, "anomaly_maps": outputs.anomaly_maps}
     grid = tuple(outputs.anomaly_maps.shape[1:])
-    scores, maps, *_ = trial.references.judge(outputs.hidden_states, outputs.logits, grid)
+    scores, maps, *_ = trial.references.at([place]).judge(outputs.hidden_states, outputs.logits, grid)
     return {"image_scores": scores, "anomaly_maps": maps, "reference_scores": scores}
 
 

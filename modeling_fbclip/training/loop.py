@@ -70,7 +70,8 @@ def train(
     accelerator = start_accelerator(args)
     trained_before = recorded_images(model)
     prepare_model(model, args)
-    data = prepare_data(dataset, model, processor, args, accelerator)
+    squashing = processor.with_views(tile=None, overlap=None, keep_aspect=False)  # a batch needs one size
+    data = prepare_data(dataset, model, squashing, args, accelerator)
     settings = args.result_record() | {"data": fingerprint(data.digests)} | _fixed(model, processor)
 
     optimizer = Adam([w for w in model.parameters() if w.requires_grad], lr=args.learning_rate, betas=args.adam_betas)

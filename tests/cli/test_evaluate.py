@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,21 @@ def test_one_category_and_figures(evaluate):
     assert list(json.loads(outcome.out)["categories"]) == ["cap"]
     assert {path.name for path in Path("figures").iterdir()} >= {"cap.roc.png", "cap.pro.png", "cap.scores.png"}
     assert sorted(path.name for path in Path().iterdir()) == ["figures", "report.json"]
+
+
+def test_a_report_to_look_at_has_the_numbers_of_the_table(evaluate):
+    outcome = evaluate("--report", "found/report.html", "--format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    numbers = json.loads(outcome.out)
+    assert "pages" not in numbers
+    text = Path("found/report.html").read_text(encoding="utf-8")
+    rows = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", text)[1:]]
+    assert [row[0] for row in rows] == ["cap", "nut", "mean"]
+    assert rows[0][2] == f"{100 * numbers['categories']['cap']['image_auroc']:.1f}"
+    assert [path.name for path in Path("found").iterdir()] == ["report.html"]
+    for arguments in (["--report", "found"], ["--report", "a.html", "--mutual"]):
+        refused = evaluate(*arguments)
+        assert (refused.status, refused.err.count("\n"), "--report" in refused.err) == (2, 1, True)
 
 
 def test_training_images_in_the_data_give_a_warning(evaluate, model_folder, data):

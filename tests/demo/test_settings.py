@@ -3,13 +3,13 @@
 import pytest
 from modeling_fbclip.demo.settings import MAX_PROMPT, Settings, Side
 
-GIVEN = ("m", " good ", "bad", "", "", "", False)
+GIVEN = ("m", " good ", "bad", "", "", "", False, False)
 
 
 def test_the_second_side_is_there_if_it_has_a_model():
-    assert Settings.read(GIVEN) == Settings((Side("m", "good", "bad"),), False)
-    both = Settings.read(("m", None, "", "n", "x", "y", True))
-    assert both == Settings((Side("m"), Side("n", "x", "y")), True)
+    assert Settings.read(GIVEN) == Settings((Side("m", "good", "bad"),))
+    both = Settings.read(("m", None, "", "n", "x", "y", False, True))
+    assert both == Settings((Side("m"), Side("n", "x", "y")), tiles=False, mutual=True)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,8 @@ def test_the_second_side_is_there_if_it_has_a_model():
             "x" * (MAX_PROMPT + 1),
             f"The anomalous prompt has {MAX_PROMPT + 1} characters; at most {MAX_PROMPT} fit.",
         ),
-        (6, "yes", "The comparison of images is true or false, not str."),
+        (6, 1, "The switch for tiles is true or false, not int."),
+        (7, "yes", "The switch for comparison is true or false, not str."),
     ],
 )
 def test_values_of_another_kind_get_a_message(index, value, said):
@@ -32,5 +33,5 @@ def test_values_of_another_kind_get_a_message(index, value, said):
 
 
 def test_another_number_of_values_gets_a_message():
-    with pytest.raises(ValueError, match="There are 7 settings, not 2"):
+    with pytest.raises(ValueError, match="There are 8 settings, not 2"):
         Settings.read(("m", "n"))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, map_to_png16, render_overlay
+from modeling_fbclip.detection.rendering import COLOUR_ANCHORS, COLOUR_TABLE, map_to_png16, render_overlay
 
 BLUE, RED = COLOUR_ANCHORS[0][1], COLOUR_ANCHORS[-1][1]
 
@@ -14,30 +14,47 @@ def grey(width=6, height=4, value=100):
     return Image.new("RGB", (width, height), (value, value, value))
 
 
-@pytest.mark.parametrize(("probability", "colour"), COLOUR_ANCHORS[::2])
-def test_each_probability_has_one_colour_whatever_else_the_map_holds(probability, colour):
-    anomaly_map = np.full((4, 6), probability, dtype=np.float32)
+def weights(values, alpha=1.0):
+    """How much of the photograph is hidden, for each value: by what is left of the difference of white and black."""
+    row = np.asarray(values, dtype=np.float32)[None]
+    black, white = (np.asarray(render_overlay(grey(row.size, 1, value), row, alpha=alpha)) for value in (0, 255))
+    return 1 - (white[0, :, 0].astype(float) - black[0, :, 0]) / 255
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_zero_shows_the_photograph_exactly_as_it_is(mode):
+    photograph = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)).convert(mode)
+    overlay = render_overlay(photograph, np.zeros((40, 60)), mask=np.zeros((40, 60), dtype=bool))
+    assert overlay.tobytes() == photograph.convert("RGB").tobytes()
+
+
+def test_a_larger_value_hides_more_and_good_material_is_hardly_tinted():
+    hidden = weights(np.linspace(0, 1, 256))
+    assert hidden[0] == 0
+    assert hidden[-1] == 1
+    assert (np.diff(hidden) >= 0).all()
+    assert hidden[12] < 0.05  # 0.05, as most of a good part has
+    assert hidden[76] > 0.5  # 0.3
+    assert np.abs(weights([1.0, 0.5], alpha=0.5) - np.array([0.5, 0.425])).max() < 0.01
+    assert weights([1.0], alpha=0.0) == 0
+
+
+def test_each_probability_has_one_colour_whatever_else_the_map_holds():
+    anomaly_map = np.full((4, 6), 0.5, dtype=np.float32)
+    overlay = render_overlay(grey(), anomaly_map)
     anomaly_map[0, 0] = 0.9  # stretching to the map's own range would move every colour
-    overlay = np.asarray(render_overlay(grey(), anomaly_map, alpha=1.0)).astype(int)
-    assert np.abs(overlay[1:] - np.array(colour)).max() <= (0 if probability in (0.0, 1.0) else 2)
+    other = render_overlay(grey(), anomaly_map)
+    assert (np.asarray(overlay)[1:] == np.asarray(other)[1:]).all()
 
 
 def test_scale_runs_from_blue_to_red():
     assert BLUE[2] == max(BLUE)
     assert RED[0] == max(RED)
-    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
-    colours = np.asarray(render_overlay(grey(256, 1), ramp, alpha=1.0)).astype(int)[0]
-    assert tuple(colours[0]) == BLUE
-    assert tuple(colours[-1]) == RED
-    assert np.abs(np.diff(colours, axis=0)).max() <= 5  # no jump that would look like an edge
-    assert len(np.unique(colours, axis=0)) == 256
-
-
-def test_alpha_is_the_weight_of_the_colours():
-    zero = np.zeros((4, 6), dtype=np.float32)
-    assert np.asarray(render_overlay(grey(), zero, alpha=0.0)).tolist() == np.asarray(grey()).tolist()
-    half = np.asarray(render_overlay(grey(value=100), zero, alpha=0.5))[0, 0].astype(float)
-    assert np.abs(half - (np.array(BLUE) + 100) / 2).max() <= 1
+    assert tuple(COLOUR_TABLE[0]) == BLUE
+    assert tuple(COLOUR_TABLE[-1]) == RED
+    assert np.abs(np.diff(COLOUR_TABLE.astype(int), axis=0)).max() <= 5  # no jump that would look like an edge
+    assert len(np.unique(COLOUR_TABLE, axis=0)) == 256
+    assert np.asarray(render_overlay(grey(), np.ones((4, 6)), alpha=1.0))[0, 0].tolist() == list(RED)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
@@ -47,14 +64,41 @@ def test_size_is_kept_and_the_result_is_rgb(mode):
     assert overlay.mode == "RGB"
 
 
-def test_contour_is_the_inner_border_of_the_mask():
-    mask = torch.zeros(7, 9, dtype=torch.bool)
-    mask[2:6, 0:4] = True  # touches the left edge of the image
-    overlay = np.asarray(render_overlay(grey(9, 7), np.zeros((7, 9)), mask=mask))
-    white = (overlay == 255).all(axis=-1)
-    expected = mask.numpy().copy()
-    expected[3:5, 1:3] = False
+def test_a_white_line_in_a_black_one_lies_around_each_region_and_closes_it_along_the_images_edge():
+    mask = torch.zeros(9, 11, dtype=torch.bool)
+    mask[3:6, 0:4] = True  # touches the left edge of the image
+    overlay = np.asarray(render_overlay(grey(11, 9), np.zeros((9, 11)), mask=mask))
+    white, black = ((overlay == value).all(axis=-1) for value in (255, 0))
+    expected = np.zeros((9, 11), dtype=bool)
+    expected[2:7, 0:5] = True
+    expected[3:6, 1:4] = False
     assert white.tolist() == expected.tolist()
+    ring = np.zeros((9, 11), dtype=bool)
+    ring[1:8, 0:6] = True
+    ring[2:7, 0:5] = False
+    assert black.tolist() == ring.tolist()
+
+
+@pytest.mark.parametrize(("size", "width"), [((200, 150), 1), ((1200, 900), 3), ((900, 4000), 10)])
+def test_the_line_is_as_wide_as_a_person_sees_and_hides_no_defect(size, width):
+    mask = np.zeros(size[::-1], dtype=bool)
+    mask[70, 70] = True
+    overlay = np.asarray(render_overlay(grey(*size), np.zeros(size[::-1]), mask=mask))
+    assert (overlay[70, 70 - width : 70] == 255).all()
+    assert (overlay[70, 71 : 71 + width] == 255).all()
+    assert (overlay[70, 70 - width - 1] == 0).all()
+    assert overlay[70, 70].tolist() == [100, 100, 100]
+
+
+def test_strips_show_no_seam(monkeypatch):
+    rng = np.random.default_rng(0)
+    photograph = Image.fromarray(rng.integers(0, 256, (50, 900, 3), dtype=np.uint8))
+    anomaly_map = rng.random((50, 900), dtype=np.float32)
+    mask = anomaly_map > 0.999
+    whole, whole_map = render_overlay(photograph, anomaly_map, mask), map_to_png16(anomaly_map)
+    monkeypatch.setattr("modeling_fbclip.detection.rendering.STRIP", 3000)
+    assert render_overlay(photograph, anomaly_map, mask).tobytes() == whole.tobytes()
+    assert map_to_png16(anomaly_map).tobytes() == whole_map.tobytes()
 
 
 def test_an_empty_mask_draws_nothing():

@@ -106,11 +106,12 @@ def test_prompts_change_the_answer_as_in_the_pipeline(module, handler, synthetic
         ({"inputs": ["abcd"] * 17}, "17 images; send 1 to 16"),
         (
             {"inputs": "abcd", "parameters": {"path": "x"}},
-            "parameters: must be an object with threshold, pixel_threshold, prompts, references only",
+            "must be an object with threshold, pixel_threshold, prompts, references, tile, keep_aspect, min_area only",
         ),
         ({"inputs": "abcd", "parameters": 3}, "parameters: must be an object"),
         ({"inputs": {"image": "abcd"}}, "dict is not an image"),
         ([], "the request must be an object"),
+        ({"inputs": "abcd", "parameters": {"keep_aspect": 1}}, "keep_aspect must be true or false"),
         ({"inputs": "abcd", "options": {}}, "the request has options; it may have inputs and parameters only"),
         ({"inputs": "abcd", "parameters": {"references": "good"}}, "references must be a list of good images"),
         ({"inputs": "abcd", "parameters": {"references": [], "prompts": ["a", "b"]}}, "leave one of the two out"),
@@ -180,3 +181,17 @@ def test_base64_in_lines_and_bytes_are_read(handler, synthetic_image) -> None:
     assert handler({"inputs": base64.encodebytes(file.getvalue()).decode()}) == wanted
     assert handler({"inputs": f"data:image/png;base64,{encoded(synthetic_image)}\r\n"}) == wanted
     assert handler({"inputs": file.getvalue()}) == handler(file.getvalue()) == wanted
+
+
+def test_tiles_change_the_answer_as_in_the_pipeline(handler, model_dir, synthetic_image) -> None:
+    detect = ZeroShotAnomalyDetectionPipeline(
+        model=FBCLIPModel.from_pretrained(model_dir), processor=FBCLIPProcessor.from_pretrained(model_dir)
+    )
+    large = synthetic_image.resize((96, 80))
+    parameters = {"tile": 32, "keep_aspect": True, "min_area": 3, "pixel_threshold": 0.4}
+    answer = handler({"inputs": encoded(large), "parameters": parameters})
+    wanted = detect(large, **parameters)
+    assert (answer["score"], answer["regions"]) == (pytest.approx(wanted["score"], abs=1e-6), wanted["regions"])
+    assert answer["score"] != handler({"inputs": encoded(large)})["score"]
+    with pytest.raises(ValueError, match="`tile` is 'x', but must be a number of pixels"):
+        handler({"inputs": encoded(large), "parameters": {"tile": "x"}})

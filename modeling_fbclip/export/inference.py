@@ -1,0 +1,200 @@
+"""Scores images and marks what is anomalous in them, as `fbclip detect` does. Needs NumPy, Pillow and the runtime."""
+
+import argparse
+import json
+import math
+import os
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+class Model:
+    def __init__(self, folder):
+        config, own = (json.loads((folder / f"{name}.json").read_text()) for name in ("config", "processor_config"))
+        self.settings, self.steps = own, own["image_processor"]
+        patch = config["clip_config"]["vision_config"]["patch_size"]
+        self.size = [self.steps["size"][side] for side in ("height", "width")]
+        self.tile, self.keep_aspect = own.get("tile"), own.get("keep_aspect", False)
+        side = max(self.size) if self.tile in (None, "auto") else self.tile
+        self.factor = side / max(self.size)  # pixels of the image for one of the model
+        self.overlap = own.get("overlap") or max(math.ceil(side / 8), math.ceil(patch * self.factor))
+        self.in_patches = lambda size, factor: tuple(max(1, round(a * factor / patch)) * patch for a in size)
+        if config["runtime"] == "onnx":
+            session = import_module("onnxruntime").InferenceSession(folder / "model.onnx")
+            self.run = lambda pixels: session.run(["image_scores", "anomaly_maps"], {"pixel_values": pixels})
+        else:
+            hint = {"INFERENCE_PRECISION_HINT": "f32"} if config["precision"] == "float32" else {}
+            compiled = import_module("openvino").Core().compile_model(folder / "openvino_model.xml", "CPU", hint)
+            self.run = lambda pixels: [np.array(values) for values in compiled([pixels]).values()]
+
+    def __call__(self, picture):
+        """Score, label, map, mask and regions of an RGB picture."""
+        size, sigma = (picture.height, picture.width), self.settings["smoothing_sigma"]
+        tile, corners = self.tiling(size)
+        whole = self.in_patches(size, max(self.size) / max(size)) if corners or self.keep_aspect else tuple(self.size)
+        views, seen = [((0, 0, *picture.size), whole)], self.in_patches(tile, 1 / self.factor)
+        views += [((left, top, left + tile[1], top + tile[0]), seen) for top, left in corners]
+        outputs = [[one[0] for one in self.run(self.pixels(picture, *view)[None])] for view in views]
+        score = max(self.score(*output, view[1]) for output, view in zip(outputs, views, strict=True))
+        if corners:
+            found = merge([found for _, found in outputs[1:]], tile, corners, size)
+            found = smooth(np.maximum(found, resize(outputs[0][1], size)), sigma * self.factor)
+        else:
+            found = resize(smooth(resize(outputs[0][1], whole), sigma).clip(0, 1), size)
+        found, limits = found.clip(0, 1), self.thresholds(bool(corners))
+        mask, regions = find_regions(found, found >= limits["pixel_threshold"], self.settings.get("min_area", 1))
+        label = "anomalous" if score >= limits["threshold"] else "normal"
+        return {"score": score, "label": label, "anomaly_map": found, "mask": mask, "regions": regions}
+
+    def tiling(self, size):
+        """Height and width of the tiles, and their top left corners; none for an image that is not cut."""
+        tile = [min(length, round(side * self.factor)) for length, side in zip(size, self.size, strict=True)]
+        spans = [(a - b, math.ceil((a - b) / (b - 2 * self.overlap))) for a, b in zip(size, tile, strict=True)]
+        tops, lefts = ([round(i * rest / max(last, 1)) for i in range(last + 1)] for rest, last in spans)
+        is_cut = self.tile != "auto" or any(length > 1.5 * side for length, side in zip(size, self.size, strict=True))
+        is_cut = is_cut and self.tile and len(tops) * len(lefts) > 1
+        return tile, [(top, left) for top in tops for left in lefts if is_cut]
+
+    def pixels(self, picture, box, size):
+        """The model's input for a part of a picture, seen at a size: (3, height, width)."""
+        part = np.asarray(picture.crop(box).resize(size[::-1], self.steps["resample"]), np.float32)
+        values = part * np.float32(self.steps["rescale_factor"]) - np.float32(self.steps["image_mean"])
+        return (values / np.float32(self.steps["image_std"])).transpose(2, 0, 1)
+
+    def score(self, score, found, seen):
+        if self.settings["score"] == "cls":
+            return float(score)
+        values = smooth(resize(found, seen), self.settings["smoothing_sigma"]).clip(0, 1).ravel()
+        count = 1 if self.settings["score"] == "map_max" else math.ceil(0.01 * values.size)
+        return float(np.partition(values, -count)[-count:].mean())
+
+    def thresholds(self, is_cut):
+        """Those of the way in which the model sees the image, else those of all images."""
+        tiles = f" in tiles of {round(max(self.size) * self.factor)} that overlap by {self.overlap}"
+        mode = "{}x{} pixels".format(*self.size) + (tiles if is_cut else ", aspect kept" * self.keep_aspect)
+        is_own = self.settings.get("thresholds_mode") in (None, mode)
+        return self.settings if is_own else (self.settings.get("other_thresholds") or {}).get(mode, self.settings)
+
+
+def resize(values, size):
+    """A map, resized bilinearly."""
+    for axis, length in enumerate(size):
+        place = ((np.arange(length) + 0.5) * (values.shape[axis] / length) - 0.5).clip(0)
+        low = place.astype(int)
+        weight = (place - low).astype(np.float32).reshape((-1, 1) if axis == 0 else -1)
+        values = np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis, mode="clip") * weight
+    return values
+
+
+def smooth(values, sigma):
+    """A map after a Gaussian filter that ends at 4 sigma; edges are mirrored."""
+    radius = int(4 * sigma + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-9)) ** 2)
+    for _ in range(2):  # rows, then columns
+        padded = np.pad(values, ((0, 0), (radius, radius)), mode="symmetric")
+        weights = enumerate((kernel / kernel.sum()).astype(np.float32))
+        values = sum(weight * padded[:, start : start + values.shape[1]] for start, weight in weights).T
+    return values
+
+
+def merge(maps, tile, corners, size):
+    """The maps of tiles as one, weighted by Hann windows."""
+    total, weights = np.zeros((2, *size), np.float32)
+    window = np.outer(*(np.hanning(side).clip(0.01) for side in tile)).astype(np.float32)
+    for found, (top, left) in zip(maps, corners, strict=True):
+        total[top : top + tile[0], left : left + tile[1]] += window * resize(found, tile)
+        weights[top : top + tile[0], left : left + tile[1]] += window
+    return total / weights
+
+
+def find_regions(found, mask, least):
+    """The mask without areas below `least` pixels, and its connected areas, the highest peak first."""
+    labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
+    last = None
+    while not np.array_equal(labels, last):  # a pixel takes the largest label around it, then the label at that place
+        last, labels = labels, grow(labels, 1) * mask
+        labels = np.append(0, labels)[labels]
+    order = np.argsort(labels[mask], kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(labels[mask][order])) + 1) if mask.any() else []
+    regions, kept, places = [], np.zeros_like(mask), np.argwhere(mask)
+    for y, x in (places[part].T for part in parts if len(part) >= least):
+        kept[y, x] = True
+        box = [int(side) for side in (x.min(), y.min(), x.max() + 1, y.max() + 1)]
+        peak, mean = float(found[y, x].max()), float(found[y, x].mean(dtype=float))
+        regions.append({"box": box, "area": len(y), "peak": peak, "mean": mean})
+    return kept, sorted(regions, key=lambda region: -region["peak"])
+
+
+def grow(values, width):
+    """The largest value within `width` pixels of each, by rows and columns."""
+    for _ in range(2):  # rows, then columns
+        padded = np.pad(values, ((width, width), (0, 0)))
+        values = np.max([padded[start : start + len(values)] for start in range(2 * width + 1)], axis=0).T
+    return values
+
+
+def overlay(picture, found, mask):
+    """The picture under the colours of its map, more of them the higher it is, with lines around the regions."""
+    anchors = ((35, 60, 200), (30, 170, 230), (95, 210, 100), (250, 200, 40), (205, 20, 20))  # from 0 to 1
+    steps, levels = np.linspace(0, 1, 256), np.rint(found * 255).astype(np.uint8)
+    colours = np.stack([np.interp(steps, np.linspace(0, 1, 5), channel) for channel in zip(*anchors, strict=True)], -1)
+    weights = 255 * 0.6 * steps**2 / (steps**2 + 0.25**2) * (1 + 0.25**2)
+    drawn, width = picture.copy(), max(1, round(max(picture.size) / 400))
+    tinted, hidden = (Image.fromarray(np.rint(table).astype(np.uint8)[levels]) for table in (colours, weights))
+    drawn.paste(tinted, mask=hidden)
+    grown, edge = grow(mask, width), ~np.pad(np.ones_like(mask)[width:-width, width:-width], width)
+    drawn.paste((255, 255, 255), mask=Image.fromarray((grown & ~mask) | (mask & edge)))
+    drawn.paste((0, 0, 0), mask=Image.fromarray(grow(grown, max(1, width // 2)) & ~grown))
+    return drawn
+
+
+def read(path, max_megapixels):
+    """An image file as 8-bit RGB, upright, transparent pixels white."""
+    with Image.open(path) as opened:
+        if opened.width * opened.height > 1e6 * max_megapixels:
+            raise ValueError(f"{opened.width} x {opened.height} pixels, above {max_megapixels} megapixels")
+        picture = ImageOps.exif_transpose(opened)
+    if picture.mode[0] in "IF":
+        raise ValueError("more than 8 bits are not read here; save the image with 8 bits")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        if picture.getextrema()[3][1] > 0:  # else the channel is not in use
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("RGB")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paths", nargs="+", metavar="IMAGE")
+    parser.add_argument("--output", default="outputs", help="folder for overlays and maps")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="form of the rows")
+    given, model, rows = parser.parse_args(), Model(Path(__file__).resolve().parent), []
+    above = os.path.commonpath([Path(path).absolute().parent for path in given.paths])
+    for path in given.paths:
+        row = {"path": path} | dict.fromkeys(("score", "label", "error", "overlay", "map", "category", "regions"))
+        rows.append(row)
+        target = Path(given.output, os.path.relpath(path, above))
+        try:
+            result = model(picture := read(path, model.settings["max_megapixels"]))
+            row |= {name: result[name] for name in ("score", "label", "regions")}
+            values = np.rint(result["anomaly_map"].astype(float) * 65535).astype(np.uint16)
+            drawn = overlay(picture, result["anomaly_map"], result["mask"])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for name, image in (("overlay", drawn), ("map", Image.fromarray(values))):
+                image.save(f"{target}.{name}.png")
+                row[name] = f"{target}.{name}.png"
+        except (OSError, ValueError) as error:
+            row["error"] = " ".join(str(error).split())
+        if given.format == "table":
+            score = "-" if row["score"] is None else f"{row['score']:.3f}"
+            print(f"{score:>5}  {row['label'] or 'error':<9}  {path} → {row['error'] or row['overlay']}", flush=True)
+    if given.format == "json":
+        print(json.dumps(rows, indent=1))
+    return int(any(row["error"] for row in rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
