@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block, BlockFunction
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -68,7 +69,7 @@ class Guard:
         if not self.sweeper.has_room(sum(self._reserved) + size):
             await PlainTextResponse(NO_ROOM, 503, {"Retry-After": "60"})(scope, receive, send)
             return
-        with self._reserve(size), self.uploads.arriving():
+        with self._reserve(size), self.uploads.arriving(), suppress(ClientDisconnect):  # the sweeper has the rest
             await self.app(scope, receive, note)
 
     @contextmanager
