@@ -147,7 +147,7 @@ class Examiner:
         references: FBCLIPReferences | None,
     ) -> list[list[Outputs]]:
         detector = self.models.get(model)
-        return replace(detector, references=references or detector.references).run(prepared, prompt_input_ids)
+        return list(replace(detector, references=references or detector.references).run(prepared, prompt_input_ids))
 
     def _make_references(self, model: str, pictures: list[Image.Image], tiles: bool, mutual: bool) -> FBCLIPReferences:
         size = pictures[0].height, pictures[0].width

@@ -65,4 +65,7 @@ def preprocessing_of(processor: "FBCLIPProcessor") -> dict[str, Any]:
     settings = processor.image_processor.to_dict()
     kept = {name: value for name, value in settings.items() if name not in ("auto_map", "image_processor_type")}
     names = ("white_level", "keep_aspect", "tile", "overlap")  # noted where they are used, so that older digests hold
-    return kept | {name: value for name in names if (value := getattr(processor, name))}
+    used = {name: value for name in names if (value := getattr(processor, name))}
+    if processor.tile is None:
+        used.pop("overlap", None)
+    return kept | used

@@ -12,8 +12,9 @@ from transformers import Pipeline
 
 from .files_fbclip import is_table
 from .images_fbclip import IMAGE_SUFFIXES, ImageSource
+from .mutual_fbclip import make_mutual
 from .processing_fbclip import FBCLIPProcessor
-from .references_fbclip import FBCLIPReferences, make_mutual
+from .references_fbclip import FBCLIPReferences
 from .results_fbclip import one_output
 from .views_fbclip import VIEW_SETTINGS, batches_of_views
 
@@ -65,11 +66,12 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
                 "The pipeline needs the model's processor: pass `processor=FBCLIPProcessor.from_pretrained(...)`, or "
                 "the model as a folder or Hub id."
             )
+        model = args[0] if args else kwargs["model"]
+        kwargs["processor"].patch_size = model.config.patch_size  # older files do not have it
         super().__init__(*args, **kwargs)
         ours, models = self.processor.prompt_length, self.model.config.prompt_length
         if ours != models:
             raise ValueError(f"The processor's `prompt_length` is {ours}, the model's {models}; load them together.")
-        self.processor.patch_size = self.model.config.patch_size  # older files do not have it
         if "references" not in self._forward_params and (own := FBCLIPReferences.beside(self.model)) is not None:
             self._forward_params["references"] = self._references(own, self._processor({}))
         self.tokenizer = None  # otherwise the base class needs its padding token to batch images

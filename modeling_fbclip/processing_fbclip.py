@@ -22,7 +22,7 @@ from .masks_fbclip import read_mask, resize_mask
 from .prompts_fbclip import encode_prompt
 from .regions_fbclip import check_area
 from .results_fbclip import SCORES, ResultsMixin
-from .thresholds_fbclip import ThresholdsMixin, check_probability, check_thresholds
+from .thresholds_fbclip import check_probability, check_thresholds
 from .views_fbclip import Size, Tile, View, Viewing
 
 DEFAULT_IMAGE_SIZE = 518
@@ -39,7 +39,7 @@ IMAGE_SETTINGS = (
 )
 
 
-class FBCLIPProcessor(ResultsMixin, ThresholdsMixin, ProcessorMixin):
+class FBCLIPProcessor(ResultsMixin, ProcessorMixin):
     r"""
     Prepares images, masks and prompts for [`FBCLIPModel`] and turns its outputs into anomaly maps of the images' own
     sizes.
@@ -168,14 +168,16 @@ class FBCLIPProcessor(ResultsMixin, ThresholdsMixin, ProcessorMixin):
     def check_tiles(self) -> None:
         r"""
         Raises:
-            `ValueError`: `tile`, `overlap` and `patch_size` do not fit one another.
+            `ValueError`: `tile`, `overlap` and `patch_size` do not fit one another, or images are not resized.
         """
         _ = self.viewing.tiles
+        if (self.tile is not None or self.keep_aspect) and not self.image_processor.do_resize:
+            raise ValueError("`tile` and `keep_aspect` resize images, but `do_resize` is False.")
 
     def with_views(self, **settings: Any) -> "FBCLIPProcessor":
         r"""
-        The same processor with another `tile`, `overlap` or `keep_aspect`. A `tile` comes with the default overlap,
-        unless it is given.
+        The same processor with another `tile`, `overlap`, `keep_aspect` or `patch_size`. A `tile` comes with the
+        default overlap, unless it is given.
 
         Raises:
             `ValueError`: They do not fit one another.
@@ -214,6 +216,8 @@ class FBCLIPProcessor(ResultsMixin, ThresholdsMixin, ProcessorMixin):
         """The model's input for a view of an 8-bit RGB picture, `(channels, height, width)`."""
         left, top, right, bottom = view.box
         part = picture if picture.size == (right - left, bottom - top) else picture.crop(view.box)
+        if not self.image_processor.do_resize:
+            return torch.from_numpy(self._pixel_values(part, {}))
         return torch.from_numpy(self._pixel_values(self._resize(part, view.size), {}))
 
     def _resize(self, picture: Image.Image, size: Size, resample: int | None = None) -> Image.Image:

@@ -44,6 +44,7 @@ def features_of(
         ValueError: if an image cannot be read, or has another shape than the others, where that matters.
     """
     found: list[list[tuple[Tensor, Tensor]]] = []
+    processor = processor.with_views(patch_size=model.config.patch_size)  # older files do not have it
     for image, name in zip(images, names, strict=True):
         picture = processor.read_image(image, name)
         views = processor.views((picture.height, picture.width))

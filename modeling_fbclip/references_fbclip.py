@@ -36,7 +36,6 @@ _digests: "WeakKeyDictionary[FBCLIPModel, tuple[list[tuple[int, int]], str]]" = 
 WEIGHTS_NAME = "references.safetensors"
 SETTINGS_NAME = "references.json"
 NEAR = 1 / 8  # of the image's sides: where the same place of the product may lie
-MUTUAL_SAMPLE = 32  # images that each one is compared with
 MIN_MUTUAL = 8  # images: of fewer, a single defective one is a large share
 # `cached_file` gives None instead of an error.
 QUIETLY = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
@@ -96,7 +95,8 @@ class FBCLIPReferences:
                 to `image 0`, `image 1` …
             mutual (`bool`, defaults to `False`): Whether the images judge one another.
             reach (`float` in `(0, 1]`, defaults to 1/8): A patch is compared with those of the references that lie at
-                most this share of the sides away. 1 for products that lie in any place and direction.
+                most this share of the sides away, of a tile those of the tile. 1 for products that lie in any place
+                and direction; without tiles, as each has its own references.
             max_patches (`int`, *optional*): How many patches to keep of all images, for banks that would not fit in
                 memory. Images cannot be added or removed then.
             on_image (callable, *optional*): Called after each image.
@@ -115,7 +115,8 @@ class FBCLIPReferences:
         if len(given) == 1:
             tell_of_one()
         features = features_of(model, processor, given, known, on_image)
-        views = [ViewReferences.of(*view, mutual, reach, max_patches) for view in features]
+        most = None if max_patches is None else max_patches // len(features)
+        views = [ViewReferences.of(*view, mutual, reach, most) for view in features]
         references = cls(views, known, made_with(model, processor), mutual, reach)
         references._maker = model, processor
         return references
@@ -199,8 +200,8 @@ class FBCLIPReferences:
         grids, known = [view.grid(patch_size) for view in views], [view.grid for view in self.views]
         if grids != known:
             raise ValueError(
-                f"The image's shape gives {len(grids)} views, the first of {grids[0]} patches, but that of the "
-                f"references {len(known)}, the first of {known[0]}; compare images of one shape."
+                f"The image is seen in {len(grids)} views, the first of {grids[0]} patches, but the references in "
+                f"{len(known)}, the first of {known[0]}; compare images of one shape with the same settings of tiles."
             )
 
     def at(self, places: Sequence[int]) -> "PlacedReferences":
@@ -319,46 +320,6 @@ class PlacedReferences(NamedTuple):
             for index, view in enumerate(self.views)
         ]
         return Judgement(*map(torch.cat, zip(*found, strict=True)))
-
-
-def make_mutual(
-    model: "FBCLIPModel",
-    processor: "FBCLIPProcessor",
-    images: Sequence[ImageSource | Callable[[], ImageSource]],
-    names: Sequence[str] | None = None,
-    sample: int = MUTUAL_SAMPLE,
-    seed: int = 0,
-    on_image: Callable[[], object] | None = None,
-) -> FBCLIPReferences:
-    r"""
-    References for images that judge one another: a random sample of them, the same for all, so that the cost of an
-    image does not grow with their number.
-
-    Args:
-        model, processor, on_image: As for [`FBCLIPReferences.from_images`].
-        images (list of images, or of functions that give one): All of them, at least eight.
-        names (`list[str]`, *optional*): Their names in messages.
-        sample (`int`, defaults to 32): How many are drawn.
-        seed (`int`, defaults to 0): Of the draw.
-
-    Raises:
-        `ValueError`: There are fewer than eight images, or `sample` is below eight.
-    """
-    if sample < MIN_MUTUAL:
-        raise ValueError(f"`sample` is {sample}, but must be at least {MIN_MUTUAL}.")
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
-    drawn, known = [], []
-    for index in order:
-        name = f"image {index}" if names is None else names[index]
-        try:
-            image = images[index]
-            drawn.append(processor.read_image(image() if callable(image) else image, name))
-        except (OSError, ValueError):  # it gets its own line when its turn comes
-            continue
-        known.append(name)
-        if len(drawn) == sample:
-            break
-    return FBCLIPReferences.from_images(model, processor, drawn, known, mutual=True, on_image=on_image)
 
 
 def made_with(model: "FBCLIPModel", processor: "FBCLIPProcessor") -> dict[str, str]:

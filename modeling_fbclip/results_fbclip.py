@@ -47,8 +47,9 @@ class ResultsMixin(ThresholdsMixin):
                 shape `(batch_size, grid_height, grid_width)`, of any floating-point type, on any device.
             target_sizes (`list[tuple[int, int]]` or `torch.Tensor` of shape `(batch_size, 2)`, *optional*): Height and
                 width of each image in pixels. Defaults to `image_size` for all.
-            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's; to 0.5 if these
-                were set with references and the outputs are without, or the reverse.
+            threshold, pixel_threshold (`float` in `[0, 1]`, *optional*): Default to the processor's for the
+                [`~FBCLIPProcessor.mode`] of an image that is not cut; to 0.5 if these were set with references and the
+                outputs are without, or the reverse.
             min_area (`int`, *optional*): Connected areas of fewer pixels are left out of regions and mask; the score,
                 the label and the map stay as they are. Defaults to the processor's.
 

@@ -33,7 +33,7 @@ class ThresholdsMixin:
         if not self.is_mode(mode):
             other = (self.other_thresholds or {}).get(str(mode))
             if other is not None:
-                return dict(other)
+                return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold} | other
             tell_other_mode(str(self.thresholds_mode), str(mode))
         return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold}
 
@@ -70,7 +70,10 @@ class ThresholdsMixin:
 
 
 def check_thresholds(name: str, given: dict[str, Thresholds] | None) -> dict[str, Thresholds] | None:
-    """Thresholds by name, as floats; `None` if there are none. ValueError if one is out of range."""
+    """Thresholds by name, as floats; `None` if there are none. ValueError if one is unknown or out of range."""
+    for key, own in (given or {}).items():
+        if unknown := sorted(set(own) - {"threshold", "pixel_threshold"}):
+            raise ValueError(f"`{name}[{key!r}]` has {unknown[0]!r}, but may have thresholds only.")
     return {
         key: {which: check_probability(f"{name}[{key!r}]", value) for which, value in own.items()}
         for key, own in (given or {}).items()
@@ -82,6 +85,12 @@ def check_probability(name: str, value: Any) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"`{name}` is {value}, but must be between 0 and 1.")
     return float(value)
+
+
+@cache
+def tell_other_category(category: str, used: str) -> None:
+    """Warns once."""
+    logger.warning("The thresholds of the category %r are not for %s; those of all images decide.", category, used)
 
 
 @cache

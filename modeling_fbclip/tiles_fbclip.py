@@ -49,8 +49,10 @@ class Tiling(NamedTuple):
 
 def spread(length: int, tile: int, overlap: int) -> tuple[int, ...]:
     """Starts of the fewest tiles that cover a side and overlap twice by `overlap`: evenly, the last one at the end."""
-    count = max(math.ceil((length - tile) / (tile - 2 * overlap)), 0) + 1
-    return tuple(round(index * (length - tile) / max(count - 1, 1)) for index in range(count))
+    if length <= tile:
+        return (0,)
+    count = math.ceil((length - tile) / (tile - 2 * overlap)) + 1
+    return tuple(round(index * (length - tile) / (count - 1)) for index in range(count))
 
 
 def merge_tiles(maps: Sequence[Tensor], tiling: Tiling, size: Size) -> Tensor:

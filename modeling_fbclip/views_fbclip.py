@@ -66,10 +66,14 @@ class Viewing(NamedTuple):
         tile, overlap, longest = self.tile, self.overlap, max(self.image_size)
         if tile not in (None, "auto") and (not isinstance(tile, int) or isinstance(tile, bool) or tile < 1):
             raise ValueError(f'`tile` is {tile!r}, but must be a number of pixels from 1 on, "auto" or None.')
+        if overlap is not None and (not isinstance(overlap, int) or isinstance(overlap, bool)):
+            raise ValueError(f"`overlap` is {overlap!r}, but must be a whole number of pixels.")
         side = tile if isinstance(tile, int) else longest
         factor = side / longest
         least = math.ceil(self.patch_size * factor)
         most = math.ceil(min(self.image_size) * factor / 2) - 1
+        if tile is not None and most < least:
+            raise ValueError(f"`tile` is {tile!r}, which is too small to overlap by a patch; take a larger one.")
         given = max(math.ceil(OVERLAP_SHARE * side), least) if overlap is None else overlap
         if (tile is not None or overlap is not None) and not least <= given <= most:
             raise ValueError(
@@ -117,8 +121,8 @@ class Viewing(NamedTuple):
         return self._in_patches(size, max(self.image_size) / max(size))
 
     def _in_patches(self, size: Size, factor: float) -> Size:
-        """The size times the factor, both sides rounded to multiples of the patch."""
-        height, width = (max(1, round(side * factor / self.patch_size)) * self.patch_size for side in size)
+        """The size times the factor, both sides rounded to multiples of the patch, two at least."""
+        height, width = (max(2, round(side * factor / self.patch_size)) * self.patch_size for side in size)
         return height, width
 
 

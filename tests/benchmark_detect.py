@@ -104,7 +104,7 @@ def measure_walk(detector: Detector, count: int, folder: Path) -> dict[str, floa
 
     def run_model() -> None:
         for start in range(0, count, 4):
-            detector.run(inputs[start : start + 4])
+            list(detector.run(inputs[start : start + 4], batch_size=4))
 
     run_model()
     wall: dict[str, list[float]] = {"walk": [], "model": []}

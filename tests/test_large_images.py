@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from transformers import pipeline
+from transformers import CLIPImageProcessorPil, pipeline
 
 from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
@@ -172,8 +172,32 @@ def test_references_of_another_shape_are_refused_in_a_line(model, processor) -> 
     references = FBCLIPReferences.from_images(model, tiled, [picture(50, 70), picture(50, 70, 1)], ["a", "b"])
     detector = pipeline("zero-shot-anomaly-detection", model=model, processor=tiled, references=references)
     assert detector(picture(50, 70, 2))["anomaly_map"].shape == (50, 70)
-    with pytest.raises(ValueError, match="The image's shape gives 1 views, the first of \\(4, 4\\) patches"):
+    with pytest.raises(ValueError, match="The image is seen in 1 views, the first of \\(4, 4\\) patches"):
         detector(picture(30, 30))
+
+
+def test_files_of_processors_without_a_patch_size_follow_the_model(model, processor) -> None:
+    old = FBCLIPProcessor(image_size=32, smoothing_sigma=processor.smoothing_sigma, prompt_length=4)  # patches of 14
+    detector = pipeline("zero-shot-anomaly-detection", model=model, processor=old, keep_aspect=True)
+    assert detector(picture(40, 80))["score"] == pytest.approx(
+        detect(model, processor.with_views(keep_aspect=True), picture(40, 80))["score"], abs=1e-6
+    )
+
+
+def test_images_that_are_not_resized_are_not_cut() -> None:
+    as_they_are = FBCLIPProcessor(
+        CLIPImageProcessorPil(do_resize=False, do_center_crop=False, size={"height": 32, "width": 32}), patch_size=8
+    )
+    view = as_they_are.views((48, 64))[0]
+    assert as_they_are.prepare_view(picture(48, 64), view).shape == (3, 48, 64)
+    with pytest.raises(ValueError, match="`tile` and `keep_aspect` resize images, but `do_resize` is False"):
+        as_they_are.with_views(tile="auto")
+
+
+def test_a_thinned_bank_keeps_so_many_patches_of_all_views(model, processor) -> None:
+    tiled, good = processor.with_views(tile="auto"), [picture(50, 70, seed) for seed in range(3)]
+    thin = FBCLIPReferences.from_images(model, tiled, good, ["a", "b", "c"], max_patches=13 * 16)
+    assert [view.bank.tokens.shape[0] for view in thin.views] == [1] * 13
 
 
 def test_outputs_of_other_views_are_refused(processor) -> None:

@@ -66,6 +66,14 @@ def test_thresholds_of_a_mode_that_was_not_noted_hold_for_every_one(caplog):
     assert not caplog.records
 
 
+def test_a_mode_may_have_one_threshold_of_its_own(processor):
+    tiled = processor.with_views(tile="auto")
+    tiled.other_thresholds = {TILES: {"threshold": 0.6}}
+    assert tiled.general_thresholds(False, TILES) == {"threshold": 0.6, "pixel_threshold": 0.3}
+    with pytest.raises(ValueError, match="other_thresholds\\['x'\\]` has 'score', but may have thresholds only"):
+        FBCLIPProcessor(other_thresholds={"x": {"score": 0.5}})
+
+
 def test_thresholds_out_of_range_are_refused():
     with pytest.raises(ValueError, match="other_thresholds\\['x'\\]` is 2, but must be between 0 and 1"):
         FBCLIPProcessor(other_thresholds={"x": {"threshold": 2}})

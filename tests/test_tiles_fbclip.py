@@ -20,6 +20,7 @@ def test_tiles_of_a_side_are_spread_evenly_to_its_end():
     assert spread(1000, 256, 32) == (0, 186, 372, 558, 744)
     assert spread(256, 256, 32) == spread(100, 256, 32) == (0,)
     assert spread(257, 256, 32) == (0, 1)
+    assert spread(64, 64, 32) == (0,)
 
 
 @quick

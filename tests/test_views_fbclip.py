@@ -15,7 +15,7 @@ def test_an_image_is_seen_whole_and_squashed_by_default():
 
 @pytest.mark.parametrize(
     ("size", "seen"),
-    [((3000, 4000), (192, 256)), ((4000, 3000), (256, 192)), ((100, 100), (256, 256)), ((10, 4000), (8, 256))],
+    [((3000, 4000), (192, 256)), ((4000, 3000), (256, 192)), ((100, 100), (256, 256)), ((10, 4000), (16, 256))],
 )
 def test_an_image_that_keeps_its_aspect_has_sides_of_whole_patches(size, seen):
     viewing = Viewing((256, 256), 8, keep_aspect=True)
@@ -47,6 +47,11 @@ def test_tiles_of_another_size_are_resized_and_short_images_are_not_padded():
     assert viewing.views((512, 400)) == [View((0, 0, 400, 512), (256, 256))]  # one tile would be the whole
 
 
+def test_an_image_as_high_as_two_overlaps_is_cut_along_its_length():
+    views = Viewing((256, 256), 8, tile="auto").views((64, 600))
+    assert [view.box for view in views[1:]] == [(x, 0, x + 256, 64) for x in (0, 172, 344)]
+
+
 def test_tiles_have_the_shape_that_the_model_sees():
     views = Viewing((128, 256), 8, tile="auto").views((500, 500))
     assert {(view.box[3] - view.box[1], view.box[2] - view.box[0]) for view in views[1:]} == {(128, 256)}
@@ -58,6 +63,9 @@ def test_tiles_have_the_shape_that_the_model_sees():
         ({"tile": 0}, "`tile` is 0, but must be a number of pixels"),
         ({"tile": "large"}, "`tile` is 'large'"),
         ({"tile": True}, "`tile` is True"),
+        ({"tile": 1}, "`tile` is 1, which is too small to overlap by a patch"),
+        ({"overlap": 32.5}, "`overlap` is 32.5, but must be a whole number"),
+        ({"tile": "auto", "overlap": "x"}, "`overlap` is 'x'"),
         ({"tile": 256, "overlap": 7}, "`overlap` is 7, but must be from 8 (a patch) to 127 pixels"),
         ({"tile": "auto", "overlap": 128}, "`overlap` is 128"),
         ({"tile": 512, "overlap": 15}, "must be from 16 (a patch) to 255 pixels"),

@@ -136,7 +136,7 @@ def detect(
     detector.thresholds = {name: value for name, value in given.items() if value is not None}
     if data is None and category:
         with blamed_on("--category"):
-            detector.thresholds = detector.processor.thresholds_of(category[0]) | detector.thresholds
+            detector.processor.thresholds_of(category[0])  # refuses one that has none
     started = time.monotonic()
     results = Results(detector, source.folder, output, overlays, maps, caption, crops)
     where = {"data": data, "split": (split or "test") if data else None, "category": category, "layout": layout}

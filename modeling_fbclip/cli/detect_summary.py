@@ -25,7 +25,7 @@ def _limit(seen: "Seen", results: "Results") -> str:
     limit = f"score from {next(iter(limits.values())):.3f} on"
     if len(set(limits.values())) > 1:
         limit = "score from " + ", ".join(f"{value:.3f} on as {mode}" for mode, value in limits.items())
-    known = detector.known_categories()
+    known = set.union(*(detector.known_categories(mode) for mode in modes))
     if "threshold" not in detector.thresholds and known.intersection(seen.categories):
         strangers = sorted(set(seen.categories) - known)
         limit = "score from the category's threshold on"

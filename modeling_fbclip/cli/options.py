@@ -126,10 +126,7 @@ def view_settings(tile: str | None, overlap: int | None, keep_aspect: bool | Non
         return settings
     if not (tile in ("auto", "none") or (tile.isascii() and tile.isdigit() and int(tile))):
         raise typer.BadParameter(f"{tile!r} is neither a number of pixels, nor auto, nor none", param_hint="--tile")
-    # The processor's own overlap is for its own tile.
-    return (
-        {"overlap": None} | settings | {"tile": int(tile) if tile.isdigit() else {"auto": "auto", "none": None}[tile]}
-    )
+    return settings | {"tile": int(tile) if tile.isdigit() else {"auto": "auto", "none": None}[tile]}
 
 
 def parse_columns(columns: str | None) -> dict[str, str]:

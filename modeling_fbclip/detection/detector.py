@@ -1,8 +1,7 @@
 """A model with its processor: pictures in; scores, decisions and maps out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -11,27 +10,12 @@ from torch import Tensor
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.common.messages import ArgumentError, one_line
-from modeling_fbclip.detection.threads import map_in_threads
+from modeling_fbclip.detection.view_batches import Outputs, Prepared, ViewBatches
 from modeling_fbclip.results_fbclip import OUTPUTS, one_output
-from modeling_fbclip.views_fbclip import View, batches_of_views
+from modeling_fbclip.thresholds_fbclip import tell_other_category
+from modeling_fbclip.views_fbclip import Size
 
-Outputs = dict[str, Tensor]  # of one view, as the processor's `post_process_views` takes them
-Size = tuple[int, int]  # height and width in pixels
 Prompts = tuple[str, str]  # what a faultless and what a faulty image shows
-
-
-@dataclass
-class Prepared:
-    """A picture, what the model sees of it, and the model's input for the first of these views: the whole picture."""
-
-    picture: Image.Image
-    views: list[View]
-    whole: Tensor
-
-    @property
-    def size(self) -> Size:
-        """Height and width of the picture."""
-        return self.picture.height, self.picture.width
 
 
 @dataclass
@@ -51,6 +35,9 @@ class Detector:
     thresholds: dict[str, float] = field(default_factory=dict)
     references: FBCLIPReferences | None = None
 
+    def __post_init__(self) -> None:
+        self.processor.patch_size = self.model.config.patch_size  # older files of processors do not have it
+
     def prepare(self, picture: Image.Image) -> Prepared:
         """
         What the model sees of a picture.
@@ -65,41 +52,28 @@ class Detector:
 
     def run(
         self,
-        prepared: Sequence[Prepared],
+        images: Iterable[Prepared],
         prompt_input_ids: Tensor | None = None,
-        batch_size: int | None = None,
+        batch_size: int = 1,
         on_view: Callable[[int, int], object] | None = None,
-    ) -> list[list[Outputs]]:
+    ) -> Iterator[list[Outputs]]:
         """
-        The model's outputs for all views of pictures. Views of one size share batches, whosever they are.
+        The model's outputs for all views of each image, in order. Views of one size share batches, whosever they are.
 
         Args:
-            prepared: the pictures.
+            images: taken as they are needed.
             prompt_input_ids: in place of the model's own.
-            batch_size: views of a batch, by default as many as there are pictures.
-            on_view: called after each batch with the number of views that are done, and that of all.
+            batch_size: the most views that go through the model at once.
+            on_view: called after each batch with the number of views that are done, and that of all so far.
 
         Raises:
             ArgumentError: as `run_batch`.
         """
-        plans = [one.views for one in prepared]
-        batches = list(batches_of_views(plans, batch_size or len(prepared)))
-        found: list[list[Outputs]] = [[{}] * len(plan) for plan in plans]
 
-        def prepare(place: tuple[int, int]) -> Tensor:
-            one, index = prepared[place[0]], place[1]
-            return one.whole if index == 0 else self.processor.prepare_view(one.picture, one.views[index])
+        def run(inputs: Sequence[Tensor], places: Sequence[int]) -> list[Outputs]:
+            return self.run_batch(inputs, prompt_input_ids, places)
 
-        inputs = map_in_threads(prepare, chain.from_iterable(batches), limit=2 * len(batches[0]) if batches else 0)
-        done, total = 0, sum(map(len, batches))
-        for batch in batches:
-            outputs = self.run_batch(list(islice(inputs, len(batch))), prompt_input_ids, [view for _, view in batch])
-            for (image, view), output in zip(batch, outputs, strict=True):
-                found[image][view] = output
-            done += len(batch)
-            if on_view is not None:
-                on_view(done, total)
-        return found
+        return ViewBatches(self.processor.prepare_view, run, batch_size, on_view)(images)
 
     @torch.inference_mode()
     def run_batch(
@@ -152,6 +126,8 @@ class Detector:
         if len(self.thresholds) == 2:  # both are given
             return dict(self.thresholds)
         known = self.known_categories(mode)
+        if category is not None and category not in known and category in (self.processor.category_thresholds or {}):
+            tell_other_category(category, str(mode))
         if category is not None and category in known:
             return self.processor.thresholds_of(category) | self.thresholds
         return self.processor.general_thresholds(self.references is not None, mode) | self.thresholds

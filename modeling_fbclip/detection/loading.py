@@ -15,6 +15,7 @@ from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor, FBCLIPRe
 from modeling_fbclip.common.hub import asking_hub, is_hub_id
 from modeling_fbclip.common.messages import ArgumentError, one_line
 from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.views_fbclip import VIEW_SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -71,13 +72,7 @@ def load_detector(
         raise ArgumentError("model", f"{title} cannot be loaded: {one_line(error)}") from error
     if model.dtype is torch.bfloat16 and not computes_bfloat16(target.type):
         logger.warning("bfloat16 is very slow here: this processor has no instructions for it; take float32.")
-    processor.patch_size = model.config.patch_size  # older files do not have it
-    for name, value in (own or {}).items():
-        setattr(processor, name, value)
-    try:
-        processor.check_tiles()
-    except ValueError as error:
-        raise ArgumentError("tile", one_line(error)) from error
+    processor = _with_settings(processor, model, own or {})
     model = on_device(model, target)
     try:
         references = FBCLIPReferences.beside(model)
@@ -86,6 +81,20 @@ def load_detector(
     except (OSError, ValueError) as error:
         raise ArgumentError("model", f"{model_name}: {one_line(error)}") from error
     return Detector(model, processor, references=references)
+
+
+def _with_settings(processor: FBCLIPProcessor, model: FBCLIPModel, own: Mapping[str, Any]) -> FBCLIPProcessor:
+    for name, value in own.items():
+        if name not in VIEW_SETTINGS:
+            setattr(processor, name, value)
+    views = {name: value for name, value in own.items() if name in VIEW_SETTINGS}
+    try:
+        processor = processor.with_views(patch_size=model.config.patch_size, **views)
+    except ValueError as error:
+        raise ArgumentError("tile", one_line(error)) from error
+    if "overlap" in views and processor.tile is None:
+        raise ArgumentError("overlap", "is for tiles; name their size by `tile`")
+    return processor
 
 
 def on_device(model: FBCLIPModel, device: torch.device | None = None) -> FBCLIPModel:

@@ -9,7 +9,8 @@ from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.image_finder import ImageFinder
 from modeling_fbclip.detection.processes import ALONE
 from modeling_fbclip.detection.sources import Source, open_images
-from modeling_fbclip.references_fbclip import SETTINGS_NAME, make_mutual
+from modeling_fbclip.mutual_fbclip import make_mutual
+from modeling_fbclip.references_fbclip import SETTINGS_NAME
 
 
 def named_images(arguments: Sequence[str], output: Path) -> tuple[list[str], list[str]]:

@@ -6,13 +6,14 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.detector import Detector, Prepared
+from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.results import Found, Results
 from modeling_fbclip.detection.row_files import Done
 from modeling_fbclip.detection.rows import Row, outcome
 from modeling_fbclip.detection.sources import Batch, Item, Source
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
+from modeling_fbclip.detection.view_batches import Prepared
 from modeling_fbclip.files_fbclip import shortened
 
 Value = TypeVar("Value")
@@ -76,7 +77,7 @@ def detect_all(
     def finish(found: Found) -> tuple[Found, Row | None]:
         return found, None if found.item in earlier else results.row(found)
 
-    found = run_model(to_do(), results.detector, on_view)
+    found = run_model(to_do(), results.detector, source.batch_size, on_view)
     for (item, *_, mode), row in map_in_threads(finish, found, limit=THREADS, eager=True):
         if row is not None:
             write(item, row)
@@ -87,7 +88,10 @@ def detect_all(
 
 
 def run_model(
-    batches: Iterable[Batch], detector: Detector, on_view: Callable[[int, int], object] | None = None
+    batches: Iterable[Batch],
+    detector: Detector,
+    batch_size: int,
+    on_view: Callable[[int, int], object] | None = None,
 ) -> Iterator[Found]:
     """
     Images through the model, batch by batch, while the next ones are read.
@@ -95,53 +99,59 @@ def run_model(
     Args:
         batches: of images.
         detector: has the model.
-        on_view: called with the number of views of a batch's images that are done, and that of all.
+        batch_size: views that go through the model at once.
+        on_view: called with the number of views of a batch's images that are done, and that of all so far.
     """
+    is_large = False  # as soon as an image has tiles, they take longer than reading the next one
 
     def load(item: Item) -> Loaded:
+        nonlocal is_large
         try:
             picture = detector.processor.read_image(item.source(), item.path)
-            return Loaded(item, detector.prepare(picture), None)
+            prepared = detector.prepare(picture)
+            is_large = is_large or len(prepared.views) > 1
+            return Loaded(item, prepared, None)
         except (OSError, ValueError) as error:
             return Loaded(item, None, one_line(error).removeprefix(f"{shortened(item.path)}: "))
 
-    has_tiles = detector.processor.tile is not None
-    for size, batch in read_ahead(batches, load, limit=1 if has_tiles else None):
-        for group in _groups(batch, size):
-            good = [loaded.prepared for loaded in group if loaded.prepared is not None]
-            outputs = iter(detector.run(good, batch_size=size, on_view=on_view))
-            for item, prepared, error in group:
-                if prepared is None:
-                    yield Found(item, None, None, error, None)
-                else:
-                    found = next(outputs)
-                    yield Found(item, prepared.picture, found, error, detector.processor.mode_of(found, prepared.size))
+    for batch in read_ahead(batches, load, limit=lambda: 1 if is_large else batch_size):
+        yield from _find(batch, detector, batch_size, on_view)
 
 
-def _groups(images: Iterable[Loaded], size: int) -> Iterator[list[Loaded]]:
-    """The images in turn, as few together as fill a batch with their views: large ones do not wait for one another."""
-    group: list[Loaded] = []
-    for image in images:
-        group.append(image)
-        if sum(len(one.prepared.views) for one in group if one.prepared is not None) >= size:
-            yield group
-            group = []
-    if group:
-        yield group
+def _find(
+    batch: Iterable[Loaded], detector: Detector, batch_size: int, on_view: Callable[[int, int], object] | None
+) -> Iterator[Found]:
+    """What becomes of the images of a batch, in order. They are read as they are needed."""
+    kept: deque[Loaded] = deque()
+
+    def prepared() -> Iterator[Prepared]:
+        for loaded in batch:
+            kept.append(loaded)
+            if loaded.prepared is not None:
+                yield loaded.prepared
+
+    for outputs in chain(detector.run(prepared(), None, batch_size, on_view), [None]):
+        while kept and kept[0].prepared is None:
+            yield Found(kept[0].item, None, None, kept.popleft().error, None)
+        if outputs is not None and (image := kept[0].prepared) is not None:
+            mode = detector.processor.mode_of(outputs, image.size)
+            yield Found(kept.popleft().item, image.picture, outputs, None, mode)
 
 
 def read_ahead(
-    batches: Iterable[Batch], read: Callable[[Item], Value], threads: int = THREADS, limit: int | None = None
-) -> Iterator[tuple[int, Iterator[Value]]]:
+    batches: Iterable[Batch],
+    read: Callable[[Item], Value],
+    threads: int = THREADS,
+    limit: Callable[[], int] | None = None,
+) -> Iterator[Iterator[Value]]:
     """
-    The size of each batch, and what `read` makes of its items, in background threads. Take all of them before the next
-    batch.
+    What `read` makes of the items of each batch, in background threads. Take all of them before the next batch.
 
     Args:
         batches: of items.
         read: called for each.
         threads: how many there are.
-        limit: how many may wait, by default as many as are in a batch.
+        limit: how many may wait now, by default as many as are in a batch.
     """
     remaining = iter(batches)
     first_batch = next(remaining, [])
@@ -152,7 +162,6 @@ def read_ahead(
             sizes.append(len(batch))
             yield from batch
 
-    values = map_in_threads(read, items(), len(first_batch) if limit is None else limit, threads)
+    values = map_in_threads(read, items(), limit or (lambda: len(first_batch)), threads)
     for first in values:
-        size = sizes.popleft()
-        yield size, chain([first], islice(values, size - 1))
+        yield chain([first], islice(values, sizes.popleft() - 1))

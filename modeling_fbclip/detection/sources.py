@@ -47,12 +47,14 @@ class Source(NamedTuple):
 
     Args:
         batches: those of one process, in ascending order.
+        batch_size: how many images a batch has.
         total: how many images there are in all, or `None` if that is not known.
         folder: what every path lies below.
         left_out: the end of a line on the files that were left out, once all batches are taken.
     """
 
     batches: Callable[[Processes], Iterator[Batch]]
+    batch_size: int
     total: Callable[[], int | None]
     folder: Path
     left_out: Callable[[], str]
@@ -77,7 +79,7 @@ def open_images(paths: Sequence[str], finder: ImageFinder, category: str | None,
     def total() -> int:
         return sum(1 for path in paths for _ in finder.find(path, Counter()))
 
-    return Source(batches, total, common_folder(paths), lambda: describe(left_out))
+    return Source(batches, batch_size, total, common_folder(paths), lambda: describe(left_out))
 
 
 def open_data(
@@ -111,8 +113,8 @@ def open_data(
         return str(find_leftovers(data, layout, columns))
 
     if isinstance(rows, Dataset):
-        return Source(partial(table_batches, rows, batch_size), lambda: len(rows), folder, left_out)
-    return Source(partial(stream_batches, rows, batch_size), lambda: None, folder, left_out)
+        return Source(partial(table_batches, rows, batch_size), batch_size, lambda: len(rows), folder, left_out)
+    return Source(partial(stream_batches, rows, batch_size), batch_size, lambda: None, folder, left_out)
 
 
 def table_batches(rows: "Dataset", batch_size: int, processes: Processes) -> Iterator[Batch]:

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 def map_in_threads(
     function: Callable[[Item], Result],
     items: Iterable[Item],
-    limit: int,
+    limit: int | Callable[[], int],
     threads: int = THREADS,
     eager: bool = False,
 ) -> Iterator[Result]:
@@ -26,7 +26,7 @@ def map_in_threads(
     Args:
         function: called once an item; what it raises is raised in the item's place.
         items: taken in the caller's thread. If they end in an error, the results so far come before it.
-        limit: how many results may wait, which bounds the memory.
+        limit: how many results may wait, which bounds the memory; or a function that says so now.
         threads: how many there are.
         eager: whether a result is given out when it is ready, or only when `limit` of them wait.
     """
@@ -42,7 +42,7 @@ def map_in_threads(
                 break
             except Exception as error:
                 failure = error
-            while len(waiting) > limit or (eager and waiting and waiting[0].done()):
+            while len(waiting) > (limit() if callable(limit) else limit) or (eager and waiting and waiting[0].done()):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -223,7 +223,7 @@ def _measure(
 ) -> list[Measured]:
     """Scores each image as in `detect`."""
     measured, processor = [], detector.processor
-    for item, picture, outputs, error, mode in run_model(in_batches(items, batch_size), detector):
+    for item, picture, outputs, error, mode in run_model(in_batches(items, batch_size), detector, batch_size):
         if picture is None or outputs is None or mode is None:
             raise ValueError(f"{item.path}: {error}")
         size = picture.height, picture.width

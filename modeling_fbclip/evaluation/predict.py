@@ -149,8 +149,8 @@ def predict(
             )
         seen.add(category)
         found = []
-        for _, samples in read_ahead(processes.share_lazily(in_batches(items, batch_size)), read, threads):
-            for prediction in _predict(list(samples), detector, comparison):
+        for samples in read_ahead(processes.share_lazily(in_batches(items, batch_size)), read, threads):
+            for prediction in _predict(list(samples), detector, comparison, batch_size):
                 found.append(prediction)
                 if on_image is not None:
                     on_image()
@@ -192,8 +192,11 @@ def read_sample(
     return Truth(index, name, row.get("defect"), digest, label, mask, problems), detector.prepare(image)
 
 
-def _predict(samples: list[Sample], detector: Detector, comparison: Comparison) -> Iterator[Prediction]:
-    for (truth, prepared), outputs in zip(samples, detector.run([image for _, image in samples]), strict=True):
+def _predict(
+    samples: list[Sample], detector: Detector, comparison: Comparison, batch_size: int
+) -> Iterator[Prediction]:
+    found = detector.run((image for _, image in samples), batch_size=batch_size)
+    for (truth, prepared), outputs in zip(samples, found, strict=True):
         yield to_prediction(truth, outputs, prepared.size, comparison)
 
 

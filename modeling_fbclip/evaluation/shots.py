@@ -10,8 +10,9 @@ import torch
 from datasets import Dataset
 
 from modeling_fbclip.data.decoding import row_name, undecoded
-from modeling_fbclip.detection.detector import Detector, Outputs
+from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.sources import image_of
+from modeling_fbclip.detection.view_batches import Outputs, Prepared
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES, Metrics, compute_metrics, mean_metrics
 from modeling_fbclip.evaluation.predict import (
     CompareSize,
@@ -23,7 +24,8 @@ from modeling_fbclip.evaluation.predict import (
     scores_and_labels,
     to_prediction,
 )
-from modeling_fbclip.references_fbclip import FBCLIPReferences, make_mutual
+from modeling_fbclip.mutual_fbclip import make_mutual
+from modeling_fbclip.references_fbclip import FBCLIPReferences
 
 MUTUAL = "mutual"
 ZERO_SHOT = "zero-shot"
@@ -174,6 +176,9 @@ def _measure(
     held: list[list[Judged]] = [[] for _ in trials]
     for row in rows:
         truth, prepared = read_sample(images[row], row, detector, comparison.size)
+        for trial in trials:
+            if trial.references is not None and row not in trial.drawn:
+                _require_same_views(trial.references, prepared, truth.path, detector)
         judged: list[list[Outputs]] = [[] for _ in trials]
         for place, view in enumerate(prepared.views):
             pixel_values = detector.processor.prepare_view(prepared.picture, view)[None]
@@ -198,6 +203,13 @@ def _measure(
         metrics = same if trial.references is None else _metrics(kept, comparison)
         found[trial.name].append(Draw(metrics, same))
     return dict(found)
+
+
+def _require_same_views(references: FBCLIPReferences, prepared: Prepared, name: str, detector: Detector) -> None:
+    try:
+        references.check_views(prepared.views, detector.model.config.patch_size)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _metrics(judged: list[Judged], comparison: Comparison) -> Metrics:

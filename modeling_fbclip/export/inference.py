@@ -21,7 +21,7 @@ class Model:
         side = max(self.size) if self.tile in (None, "auto") else self.tile
         self.factor = side / max(self.size)  # pixels of the image for one of the model
         self.overlap = own.get("overlap") or max(math.ceil(side / 8), math.ceil(patch * self.factor))
-        self.in_patches = lambda size, factor: tuple(max(1, round(a * factor / patch)) * patch for a in size)
+        self.in_patches = lambda size, factor: tuple(max(2, round(a * factor / patch)) * patch for a in size)
         if config["runtime"] == "onnx":
             session = import_module("onnxruntime").InferenceSession(folder / "model.onnx")
             self.run = lambda pixels: session.run(["image_scores", "anomaly_maps"], {"pixel_values": pixels})
@@ -52,7 +52,7 @@ class Model:
     def tiling(self, size):
         """Height and width of the tiles, and their top left corners; none for an image that is not cut."""
         tile = [min(length, round(side * self.factor)) for length, side in zip(size, self.size, strict=True)]
-        spans = [(a - b, math.ceil((a - b) / (b - 2 * self.overlap))) for a, b in zip(size, tile, strict=True)]
+        spans = [(a - b, math.ceil((a - b) / max(b - 2 * self.overlap, 1))) for a, b in zip(size, tile, strict=True)]
         tops, lefts = ([round(i * rest / max(last, 1)) for i in range(last + 1)] for rest, last in spans)
         is_cut = self.tile != "auto" or any(length > 1.5 * side for length, side in zip(size, self.size, strict=True))
         is_cut = is_cut and self.tile and len(tops) * len(lefts) > 1

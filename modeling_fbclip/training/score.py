@@ -48,6 +48,7 @@ def take_score(processor: FBCLIPProcessor, aurocs: dict[str, float]) -> None:
     if best == before:
         return
     processor.score, processor.threshold, processor.category_thresholds = best, UNCALIBRATED, None
+    processor.other_thresholds = processor.thresholds_mode = None
     logger.warning(
         "Without masks, the score of an image is now %s in place of %s; its threshold is %s until it is calibrated.",
         best,

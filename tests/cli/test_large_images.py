@@ -9,9 +9,10 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from modeling_fbclip import FBCLIPProcessor, FBCLIPReferences
+from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.loading import load_detector
 from modeling_fbclip.evaluation import calibrate, compute_metrics, evaluate
-from modeling_fbclip.thresholds_fbclip import tell_other_mode
+from modeling_fbclip.thresholds_fbclip import tell_other_category, tell_other_mode
 
 TILES = "32x32 pixels in tiles of 32 that overlap by 8"
 
@@ -103,7 +104,7 @@ def test_an_image_of_another_shape_than_the_references_is_an_error_of_its_row(fb
     assert outcome.status == 1
     rows = json.loads(outcome.out)
     assert [row["error"] is None for row in rows] == [True, True, False]
-    assert "The image's shape gives 1 views, the first of (4, 4) patches" in rows[2]["error"]
+    assert "The image is seen in 1 views, the first of (4, 4) patches" in rows[2]["error"]
 
 
 def test_thresholds_are_set_and_used_for_the_mode(
@@ -129,6 +130,55 @@ def test_thresholds_are_set_and_used_for_the_mode(
     mixed = fbclip("calibrate", "good", *options, "--force")
     assert mixed.status == 2
     assert f"seen in 2 ways, 9 as {TILES} and 1 as 32x32 pixels; set the thresholds from images of one" in mixed.err
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1] * 27), (3, [1, 2, *[3] * 8]), (32, [2, 25])])
+def test_views_of_several_images_fill_batches(tiny_model, parts, batch_size, sizes):
+    detector = Detector(tiny_model, FBCLIPProcessor.from_config(tiny_model.config).with_views(tile="auto"))
+    images = [detector.prepare(Image.open(path).convert("RGB")) for path in sorted(parts.iterdir())]
+    seen, told = [], []
+    hook = tiny_model.register_forward_pre_hook(
+        lambda _, __, kwargs: seen.append(len(kwargs["pixel_values"])), with_kwargs=True
+    )
+    outputs = list(detector.run(images, batch_size=batch_size, on_view=lambda *counts: told.append(counts)))
+    hook.remove()
+    assert sorted(seen) == sizes  # two images are wider than high, and so are their wholes
+    assert [len(views) for views in outputs] == [13, 13, 1]
+    assert told[-1] == (27, 27)
+
+
+def test_a_mode_without_thresholds_of_the_category_says_so(fbclip, model_folder, parts, caplog):
+    tell_other_category.cache_clear()
+    processor = FBCLIPProcessor.from_pretrained(model_folder, thresholds_mode="32x32 pixels")
+    processor.category_thresholds = {"cap": {"threshold": 0.01}}
+    processor.other_thresholds = {TILES: {"threshold": 0.99, "pixel_threshold": 0.5}}
+    processor.save_pretrained(model_folder)
+    options = ("detect", parts / "a.png", "--model", model_folder, "--category", "cap", "--format", "json")
+    assert json.loads(fbclip(*options).out)[0]["label"] == "anomalous"
+    assert not caplog.records
+    outcome = fbclip(*options, "--tile", "auto")
+    assert json.loads(outcome.out)[0]["label"] == "normal"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The thresholds of the category 'cap' are not for {TILES}; those of all images decide."
+    ]
+    assert "(score from 0.990 on)" in outcome.err
+
+
+def test_an_overlap_is_for_tiles(fbclip, model_folder, parts):
+    outcome = fbclip("detect", parts, "--model", model_folder, "--overlap", 9)
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert "--overlap: is for tiles; name their size by --tile" in outcome.err
+
+
+def test_shots_name_an_image_of_another_shape(fbclip, model_folder, save_photograph, tmp_path):
+    root = tmp_path / "data"
+    for index in range(3):
+        save_photograph(root / f"cap/train/good/{index}.png", 50, 40, seed=index)
+        save_photograph(root / f"cap/test/good/{index}.png", 90, 70, seed=index)
+        save_photograph(root / f"cap/test/dent/{index}.png", 90, 70, seed=20 + index)
+    outcome = fbclip("evaluate", root, "--model", model_folder, "--tile", "auto", "--shots", 1, "--seeds", 1)
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert ".png: The image is seen in" in outcome.err
 
 
 def test_the_summary_names_the_threshold_of_each_mode(fbclip, model_folder, parts):
