@@ -10,10 +10,10 @@ help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/'
 
 .PHONY: help detect demo page test fuzz conformance check chromium lower-bounds benchmark profile benchmark-tiny \
-	benchmark-references benchmark-finetuning card figure tiny clean
+	benchmark-references benchmark-finetuning benchmark-page screenshots card figure tiny clean
 
 detect: $(VENV)/base.stamp  ## scores and heatmaps of IMAGES (default: the sample photographs)
-	$(BIN)/fbclip detect $(IMAGES) --output outputs
+	$(BIN)/fbclip detect $(IMAGES) --tile auto --output outputs
 
 demo: $(VENV)/demo.stamp  ## the page in the browser; PORT= for another port
 	$(BIN)/fbclip demo $(if $(PORT),--port $(PORT))
@@ -50,6 +50,12 @@ benchmark: $(VENV)/test.stamp  ## time and memory against the literal reference;
 
 profile: $(VENV)/test.stamp  ## what the vision tower and the head spend their time on, by kind of operator
 	$(BIN)/python tests/benchmark_profile.py
+
+benchmark-page: $(VENV)/test.stamp chromium  ## the page's latency, and what a load leaves: minutes
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmark_page.py
+
+screenshots: $(VENV)/test.stamp chromium  ## the README's screenshots of the page
+	$(BIN)/python tests/screenshots.py
 
 figure: $(VENV)/base.stamp  ## the README's figure: the bundled model on all sample photographs
 	$(BIN)/python demo/make_figure.py

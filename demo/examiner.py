@@ -1,18 +1,20 @@
 """From a photograph to its score and map. On a Space with ZeroGPU, the model runs on the GPU lent for the call."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from modeling_fbclip.detection.detector import Outputs, Prepared, Prompts, Size
-from modeling_fbclip.maps_fbclip import resize_maps
+from modeling_fbclip import FBCLIPProcessor, FBCLIPReferences
+from modeling_fbclip.detection.detector import Detector, Outputs, Prepared, Size
 
 from .models import Models
 from .photos import Photo, decode
+from .prompts import own_prompts, read_prompts
+from .settings import Side
 
 try:
     from spaces import GPU as ON_LENT_GPU  # type: ignore[import-not-found]
@@ -22,20 +24,48 @@ except ImportError:
         return function
 
 
-NO_PROMPTS = "", ""
+MAX_REFERENCES = 4  # sets of them in memory
+MAX_VIEWS = 65  # of an image, the whole and its tiles, so that nobody waits for long
+OWN_PROMPTS = "With reference images, the model's own prompts are used."
+OTHER_PROMPTS = "The thresholds were set for the model's own prompts; with others, check them on images that you know."
+SEEN_IN_TILES = "Seen in {} tiles too."
+THRESHOLDS_IN_TILES = (
+    "The model's own thresholds are then {threshold:.3f} (decision) and {pixel_threshold:.3f} (contour)."
+)
 
 
-class Finding(NamedTuple):
+@dataclass
+class Finding:
     """
-    The result for one photograph: the probability that it is anomalous, a picture of it (RGB, reduced if large), and
-    the map of the picture's size (float32 of shape `(height, width)` in `[0, 1]`). Or an error.
+    The result for one photograph: the probability that it is anomalous, the model's outputs for each of its views, its
+    size (height and width in pixels) and the thresholds that belong to the result. Or an error.
     """
 
     photo: Photo
+    side: Side
     score: float = 0.0
-    picture: Image.Image | None = None
-    anomaly_map: npt.NDArray[np.float32] | None = None
+    outputs: list[Outputs] = field(default_factory=list)
+    size: Size = (0, 0)
+    processor: FBCLIPProcessor | None = None
+    thresholds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     error: str = ""
+
+    def result(self, pixel_threshold: float | None = None) -> dict[str, Any]:
+        """Score, label, map, mask and regions at the photograph's own size. ValueError for one with an error."""
+        if self.processor is None:
+            raise ValueError(self.error)
+        if pixel_threshold is None:
+            pixel_threshold = self.thresholds["pixel_threshold"]
+        return self.processor.post_process_views(
+            self.outputs, self.size, self.thresholds["threshold"], pixel_threshold
+        )
+
+    def picture(self) -> Image.Image:
+        """The photograph as the model reads it. ValueError for one with an error."""
+        if self.processor is None:
+            raise ValueError(self.error)
+        return decode(self.photo, self.processor)
 
 
 class Examiner:
@@ -43,61 +73,93 @@ class Examiner:
 
     def __init__(self, models: Models) -> None:
         self.models = models
+        self._references: OrderedDict[Any, FBCLIPReferences] = OrderedDict()
         # A lent GPU has a process of its own, which gets copies of the arguments: so a name, not the model.
         self._run_model = ON_LENT_GPU(self._run)
+        self._make = ON_LENT_GPU(self._make_references)
 
-    def own_settings(self, model: str) -> tuple[str, str, float, float]:
+    def own_settings(self, model: str, has_references: bool = False) -> tuple[str, str, float, float]:
         """The model's own prompts, and its thresholds for images and for pixels in steps of the sliders."""
-        processor = self.models.get(model).processor
-        return *self.own_prompts(model), round(processor.threshold, 3), round(processor.pixel_threshold, 3)
-
-    def own_prompts(self, model: str) -> Prompts:
-        """The model's own prompts for normal and anomalous images; empty if it has no tokenizer to decode them."""
         detector = self.models.get(model)
-        processor = detector.processor
-        ids: Any = detector.model.config.prompt_input_ids
-        if processor.tokenizer is None:
-            return NO_PROMPTS
-        words = [[i for i in row[1 + processor.prompt_length :] if i != 0][:-1] for row in ids]
-        normal, anomalous = map(processor.tokenizer.decode, words)
-        return normal.strip(), anomalous.strip()
+        thresholds = detector.processor.general_thresholds(has_references or detector.references is not None)
+        return *own_prompts(detector), round(thresholds["threshold"], 3), round(thresholds["pixel_threshold"], 3)
 
-    def result(
-        self, picture: Image.Image, model: str, prompts: Prompts = NO_PROMPTS, size: Size | None = None
-    ) -> dict[str, Any]:
+    def references(self, model: str, photos: Sequence[Photo], tiles: bool, mutual: bool = False) -> FBCLIPReferences:
         """
-        Score, label, map and mask. Map and mask are of `size` (height, width), by default that of the picture. Without
-        prompts, the model uses its own.
+        References from good images, or from images that judge one another. The last ones are kept.
 
         Raises:
-            ValueError: if the prompts do not suit the model.
+            ValueError: an image cannot be read, or they are too few, or in tiles of several shapes.
         """
-        detector = self.models.get(model)
-        is_own = prompts in (NO_PROMPTS, self.own_prompts(model))
-        ids = None if is_own else detector.processor.encode_prompts(*prompts)
-        prepared = detector.prepare(picture)
-        (outputs,) = self._run_model(model, [prepared], ids)
-        if size is None or len(outputs) == 1:
-            return detector.finish(outputs, size or prepared.size)
-        result = detector.finish(outputs, prepared.size)  # tiles have their places in the whole picture
-        for name in ("anomaly_map", "mask"):
-            result[name] = resize_maps(result[name][None].float(), size)[0]
-        return result | {"mask": result["mask"] >= 0.5}
+        key = model, tiles, mutual, tuple(photo.data for photo in photos)
+        if key not in self._references:
+            pictures = [decode(photo, self.models.get(model).processor) for photo in photos]
+            self._references[key] = self._make(model, pictures, tiles, mutual)
+            while len(self._references) > MAX_REFERENCES:
+                self._references.popitem(last=False)
+        return self._references[key]
 
-    def open(self, photo: Photo, model: str) -> Image.Image:
-        """The photograph as the model reads it; ValueError if it cannot be read."""
-        return decode(photo, self.models.get(model).processor)
+    def forget_references(self) -> None:
+        """Removes all references from memory; they are made again when they are needed."""
+        self._references.clear()
 
-    def find(self, photo: Photo, model: str, prompts: Prompts, longest_side: int) -> Finding:
-        """The finding for one photograph. Its picture has at most `longest_side` pixels a side."""
+    def find(
+        self, photo: Photo, side: Side, tiles: bool = False, references: FBCLIPReferences | None = None
+    ) -> Finding:
+        """The finding for one photograph."""
         try:
-            picture = self.open(photo, model)
-            small = picture.copy()
-            small.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-            result = self.result(picture, model, prompts, size=(small.height, small.width))
+            return self._find(photo, side, tiles, references)
         except ValueError as error:
-            return Finding(photo, error=str(error))
-        return Finding(photo, result["score"], small, result["anomaly_map"].numpy())
+            return Finding(photo, side, error=str(error))
 
-    def _run(self, model: str, prepared: Sequence[Prepared], prompt_input_ids: Tensor | None) -> list[list[Outputs]]:
-        return self.models.get(model).run(prepared, prompt_input_ids)
+    def _find(self, photo: Photo, side: Side, tiles: bool, references: FBCLIPReferences | None) -> Finding:
+        picture = decode(photo, self.models.get(side.model).processor)
+        size = picture.height, picture.width
+        detector = self._detector(side.model, size, tiles, references)
+        ids, notes = read_prompts(detector, side.normal, side.anomalous)
+        if ids is not None and detector.references is not None:
+            ids, notes = None, [OWN_PROMPTS]
+        elif ids is not None:
+            notes.append(OTHER_PROMPTS)
+        prepared = detector.prepare(picture)
+        (outputs,) = self._run_model(side.model, [prepared], ids, references)
+        processor = detector.processor
+        thresholds = detector.thresholds_of(None, processor.mode_of(outputs, size))
+        if len(outputs) > 1:
+            is_other = thresholds != processor.general_thresholds(detector.references is not None)
+            told = f" {THRESHOLDS_IN_TILES.format(**thresholds)}" if is_other else ""
+            notes.append(SEEN_IN_TILES.format(len(outputs) - 1) + told)
+        score = processor.score_of_views(outputs, size)
+        return Finding(photo, side, score, outputs, size, processor, thresholds, notes)
+
+    def _detector(self, model: str, size: Size, tiles: bool, references: FBCLIPReferences | None) -> Detector:
+        detector = self.models.get(model)
+        processor = detector.processor
+        if tiles or processor.tile is not None:
+            processor = _with_tiles(processor, size)
+        return replace(detector, processor=processor, references=references or detector.references)
+
+    def _run(
+        self,
+        model: str,
+        prepared: Sequence[Prepared],
+        prompt_input_ids: Tensor | None,
+        references: FBCLIPReferences | None,
+    ) -> list[list[Outputs]]:
+        detector = self.models.get(model)
+        return replace(detector, references=references or detector.references).run(prepared, prompt_input_ids)
+
+    def _make_references(self, model: str, pictures: list[Image.Image], tiles: bool, mutual: bool) -> FBCLIPReferences:
+        size = pictures[0].height, pictures[0].width
+        detector = self._detector(model, size, tiles, None)
+        return FBCLIPReferences.from_images(detector.model, detector.processor, pictures, mutual=mutual)
+
+
+def _with_tiles(processor: FBCLIPProcessor, size: Size) -> FBCLIPProcessor:
+    """The processor with tiles that are large enough for the image not to have too many of them."""
+    cut = processor if processor.tile is not None else processor.with_views(tile="auto")
+    side = max(processor.image_size)
+    while len(cut.views(size)) > MAX_VIEWS:
+        side *= 2
+        cut = processor.with_views(tile=side)
+    return cut

@@ -1,42 +1,27 @@
-"""The event handlers of the page, and the endpoint `/detect`."""
+"""The event handlers of the page."""
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
-from modeling_fbclip.detection.rendering import map_to_png16
-
-from .examiner import Examiner
+from .examiner import Examiner, Finding
 from .models import Models
 from .photos import Photo
-from .sessions import Sessions, Tab
+from .sessions import Sessions, Tab, Work
+from .settings import Settings, Side
 from .uploads import Uploads
-from .views import View, message, show_many, show_one
+from .views import figure, hint, message, show, status, waiting
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.jpg"))
-LONGEST_SIDE = {Tab.ONE: 1024, Tab.MANY: 480}  # of a picture on the page, in pixels
-PROGRESS = gr.Progress()  # Gradio replaces this default by the progress of the call
-
-File = Mapping[str, Any]  # an upload, as Gradio describes it
-
-
-class Settings(NamedTuple):
-    """The inputs of the page beside the photographs: model, prompts and sliders, in the order that they are sent."""
-
-    model: str
-    normal: str
-    anomalous: str
-    fade: float
-    threshold: float
-    pixel_threshold: float
 
 
 class Handlers:
-    """Holds the models and the results of the open pages. The arguments `settings` are the values of [`Settings`]."""
+    """
+    Holds the models and the results of the open pages. The arguments `raw` are what [`Settings`] reads. A photograph
+    is received at once, which empties the place that it was dropped on, and examined when its turn comes.
+    """
 
     def __init__(self, models: Models, uploads: Uploads) -> None:
         self.models = models
@@ -44,94 +29,130 @@ class Handlers:
         self.examiner = Examiner(models)
         self.sessions = Sessions()
 
-    def take_one(
-        self, file: File | None, request: gr.Request, progress: gr.Progress = PROGRESS, *settings: Any
-    ) -> tuple[None, str]:
-        """A photograph was dropped or taken: empties the drop zone and shows the result."""
-        return self._take(Tab.ONE, [file] if file else [], Settings(*settings), request, progress)
+    def receive_one(self, file: Any, request: gr.Request) -> tuple[None, str]:
+        """A photograph was dropped or taken."""
+        return None, self._receive(Tab.ONE, [file] if file else [], request)
 
-    def take_many(
-        self, files: list[File] | None, request: gr.Request, progress: gr.Progress = PROGRESS, *settings: Any
-    ) -> tuple[None, str]:
+    def receive_many(self, files: Any, request: gr.Request) -> tuple[None, str]:
         """Several photographs were dropped."""
-        return self._take(Tab.MANY, files or [], Settings(*settings), request, progress)
+        return None, self._receive(Tab.MANY, files or [], request)
 
-    def take_example(
-        self, request: gr.Request, chosen: gr.SelectData, progress: gr.Progress = PROGRESS, *settings: Any
-    ) -> str:
+    def receive_example(self, request: gr.Request, chosen: gr.SelectData) -> str:
         """A sample photograph was chosen, by its index."""
         if chosen.index not in range(len(EXAMPLES)):
             return message(f"There is no sample photograph {chosen.index}.")
         example = EXAMPLES[chosen.index]
-        photo = Photo(example.name, example.read_bytes())
-        return self._examine(Tab.ONE, [photo], Settings(*settings), request, progress)
+        return self._put(Tab.ONE, [Photo(example.name, example.read_bytes())], request)
 
-    def detect_again(self, request: gr.Request, progress: gr.Progress = PROGRESS, *settings: Any) -> list[str]:
-        """The settings were changed: examines the photographs of both tabs again."""
-        photos = {tab: [finding.photo for finding in self.sessions.get(request.session_hash, tab)] for tab in Tab}
-        return [self._examine(tab, photos[tab], Settings(*settings), request, progress) for tab in Tab]
-
-    def draw(self, request: gr.Request, *sliders: float) -> list[str]:
-        """A slider was moved: draws both tabs again, without the model."""
-        return [self._show(tab, View(*sliders), request) for tab in Tab]
-
-    def load(self, model: str, progress: gr.Progress = PROGRESS) -> tuple[str, str, float, float]:
-        """Another model was chosen: its own prompts and thresholds."""
-        self._tell_loading(model, progress)
+    def receive_references(self, files: Any, model: Any, request: gr.Request) -> tuple[Any, ...]:
+        """Good images were dropped: empties the drop zone; a message for it, and the thresholds that hold now."""
         try:
-            return self.examiner.own_settings(model)
+            with self.uploads.read(files or []) as photos:
+                return self._compare_with(photos, model, request)
         except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            return None, message(str(error)), gr.skip(), gr.skip(), gr.skip()
 
-    def detect(self, image: File) -> tuple[float, str, str]:
+    def forget_references(self, model: Any, request: gr.Request) -> tuple[Any, ...]:
+        """The good images are to be removed."""
+        return self._compare_with([], model, request)
+
+    def examine_one(self, request: gr.Request, *raw: Any) -> Iterator[Any]:
+        """Examines the photograph that came last, if it was not examined with these settings already."""
+        yield from self._examine(Tab.ONE, raw, request)
+
+    def examine_many(self, request: gr.Request, *raw: Any) -> Iterator[Any]:
+        """The same for several photographs; each result appears when it is ready."""
+        yield from self._examine(Tab.MANY, raw, request)
+
+    def load(self, model: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """
-        Score an image with the server's default model. Returns the score from 0 to 1, the label ("normal" or
-        "anomalous") and the anomaly map, a 16-bit PNG of the image's size (65535 is 1).
+        Another model was chosen: a message, then the model, its prompts and thresholds. If it cannot be loaded, the
+        page keeps the old one.
         """
+        old = self.sessions.get(request.session_hash).model or self.models.names[0]
+        name = model if isinstance(model, str) else ""
+        unchanged = [gr.skip()] * 4
         try:
-            with self.uploads.read([image] if image else []) as photos:
-                if not photos:
-                    raise ValueError("No image was sent.")
-                model = self.models.names[0]
-                result = self.examiner.result(self.examiner.open(photos[0], model), model)
+            if not self.models.is_loaded(name):
+                yield status(f"Loading {name} …"), gr.skip(), *unchanged
+            self.models.load(name)
+            references = self.sessions.get(request.session_hash).references
+            own = self.examiner.own_settings(name, bool(references))
         except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        # Gradio deletes files of its own folder only after the client has had time to fetch them.
-        with tempfile.NamedTemporaryFile(dir=get_upload_folder(), prefix="map-", suffix=".png", delete=False) as file:
-            map_to_png16(result["anomaly_map"]).save(file, "PNG")
-        return result["score"], result["label"], file.name
+            yield message(str(error)), old, *unchanged
+            return
+        self.sessions.put_model(request.session_hash, name)
+        yield "", name, *own
 
     def forget(self, request: gr.Request) -> None:
         """The page was closed."""
         self.sessions.forget(request.session_hash)
 
-    def _tell_loading(self, model: str, progress: gr.Progress) -> None:
-        if not self.models.is_loaded(model):
-            progress(0, desc=f"Loading {model}")
+    def expire(self) -> None:
+        """Removes what pages have left in memory for too long."""
+        if not self.sessions.expire():
+            self.examiner.forget_references()
 
-    def _take(
-        self, tab: Tab, files: list[File], settings: Settings, request: gr.Request, progress: gr.Progress
-    ) -> tuple[None, str]:
-        """Empties the drop zone and shows the results of its files, or what is wrong with the upload."""
+    def _compare_with(self, photos: list[Photo], model: Any, request: gr.Request) -> tuple[Any, ...]:
+        self.sessions.put_references(request.session_hash, photos)
+        _, _, threshold, pixel_threshold = self.examiner.own_settings(str(model), bool(photos))
+        names = ", ".join(photo.name for photo in photos)
+        told = status(f"Compared with {names}") if photos else ""
+        return None, told, gr.update(visible=bool(photos)), threshold, pixel_threshold
+
+    def _receive(self, tab: Tab, files: Sequence[Any], request: gr.Request) -> str:
         try:
             with self.uploads.read(files) as photos:
-                return None, self._examine(tab, photos, settings, request, progress)
+                return self._put(tab, photos, request)
         except ValueError as error:
-            return None, message(str(error))
+            self.sessions.put_work(request.session_hash, tab, Work([], problem=str(error)))
+            return message(str(error))
 
-    def _examine(
-        self, tab: Tab, photos: Sequence[Photo], settings: Settings, request: gr.Request, progress: gr.Progress
-    ) -> str:
-        self._tell_loading(settings.model, progress)
-        prompts = settings.normal, settings.anomalous
-        findings = []
-        for index, photo in enumerate(photos):
-            if self.models.is_loaded(settings.model):
-                progress((index, len(photos)), desc="Examining", unit="images")
-            findings.append(self.examiner.find(photo, settings.model, prompts, LONGEST_SIDE[tab]))
-        self.sessions.put(request.session_hash, tab, findings)
-        return self._show(tab, View(*settings[3:]), request)
+    def _put(self, tab: Tab, photos: list[Photo], request: gr.Request) -> str:
+        self.sessions.put_work(request.session_hash, tab, Work(photos))
+        return waiting([photo.name for photo in photos]) if photos else hint(tab)
 
-    def _show(self, tab: Tab, view: View, request: gr.Request) -> str:
-        findings = self.sessions.get(request.session_hash, tab)
-        return show_one(findings, view) if tab is Tab.ONE else show_many(findings, view)
+    def _examine(self, tab: Tab, raw: tuple[Any, ...], request: gr.Request) -> Iterator[Any]:
+        session = request.session_hash
+        try:
+            settings = Settings.read(raw)
+        except ValueError as error:
+            yield message(str(error))
+            return
+        work = self.sessions.work(session, tab)
+        if work is None or not work.photos:
+            yield message(work.problem) if work and work.problem else hint(tab)
+            return
+        asked = settings, self.sessions.get(session).references
+        if work.asked != asked:  # the old results are for other settings
+            work = Work(work.photos, asked=asked)
+            self.sessions.put_work(session, tab, work)
+        figures: list[list[str]] = []
+        for findings in self._findings(tab, work):
+            if self.sessions.work(session, tab) is not work:  # newer photographs came
+                yield gr.skip()
+                return
+            address = f"fbclip/{work.token}/{len(figures)}"
+            figures.append([figure(finding, tab, f"{address}/{side}") for side, finding in enumerate(findings)])
+            yield show(work, tab, figures)
+
+    def _findings(self, tab: Tab, work: Work) -> Iterator[list[Finding]]:
+        """The findings of each photograph, from those that are known already."""
+        settings, _ = work.asked
+        sides = settings.sides if tab is Tab.ONE else settings.sides[:1]
+        for index, photo in enumerate(work.photos):
+            if index == len(work.findings):
+                work.findings.append([self._find(photo, side, tab, work) for side in sides])
+            yield work.findings[index]
+
+    def _find(self, photo: Photo, side: Side, tab: Tab, work: Work) -> Finding:
+        settings, good = work.asked
+        references = None
+        try:
+            if tab is Tab.MANY and settings.mutual:
+                references = self.examiner.references(side.model, work.photos, settings.tiles, mutual=True)
+            elif good:
+                references = self.examiner.references(side.model, good, settings.tiles)
+        except ValueError as error:
+            return Finding(photo, side, error=str(error))
+        return self.examiner.find(photo, side, settings.tiles, references)

@@ -8,6 +8,7 @@ report of all of them in Chromium.
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,32 +21,32 @@ from modeling_fbclip.detection.rendering import render_overlay
 
 DEMO = Path(__file__).parent
 EXAMPLES = DEMO / "examples"
-SIDE, CAPTION, COLUMNS = 160, 16, 4
+SIDE, CAPTION = 160, 16
 CAP = (100, 40, 228, 168)  # the part of the photograph with the bottle cap, as large as a quarter of it
 
 
 def main() -> None:
     detect = load_detector()
-    draw_samples(detect)
+    draw_samples(detect, sorted(EXAMPLES.glob("*.jpg")), columns=4).save(DEMO / "heatmaps.jpg", quality=85)
     draw_references(detect)
     draw_tiles(detect)
     draw_report()
 
 
-def draw_samples(detect: Detector) -> None:
-    paths = sorted(EXAMPLES.glob("*.jpg"))
-    rows = -(-len(paths) // COLUMNS)
-    figure = Image.new("RGB", (COLUMNS * (2 * SIDE + 8), rows * (SIDE + CAPTION)), "white")
+def draw_samples(detect: Detector, paths: Sequence[Path], columns: int) -> Image.Image:
+    """Photographs, each with its heatmap beside it, its score and its label."""
+    rows = -(-len(paths) // columns)
+    figure = Image.new("RGB", (columns * (2 * SIDE + 8), rows * (SIDE + CAPTION)), "white")
     draw = ImageDraw.Draw(figure)
     for index, path in enumerate(paths):
-        left, top = index % COLUMNS * (2 * SIDE + 8), index // COLUMNS * (SIDE + CAPTION)
+        left, top = index % columns * (2 * SIDE + 8), index // columns * (SIDE + CAPTION)
         image = Image.open(path).convert("RGB")
         result = detect(image)
         overlay = render_overlay(image, result["anomaly_map"], result["mask"])
         for offset, picture in ((0, image), (SIDE, overlay)):
             figure.paste(picture.resize((SIDE, SIDE)), (left + offset, top + CAPTION))
         draw.text((left + 2, top + 2), f"{path.stem}: {result['score']:.2f} {result['label']}", fill="black")
-    figure.save(DEMO / "heatmaps.jpg", quality=85)
+    return figure
 
 
 def draw_references(detect: Detector) -> None:

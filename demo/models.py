@@ -1,30 +1,24 @@
 """
 The models to choose from, each loaded once.
 
-The operator of the server offers folders and Hub ids, and trusts them. A visitor may name any public model on the
-Hub, and its files are not trusted: only JSON, text and safetensors of limited size are downloaded, without the
-operator's token. They are loaded without running their code, then deleted. A visitor's name is never used as a path.
+The operator of the server offers folders and Hub ids, and trusts them. If the operator allows it, a visitor may name
+any public model on the Hub; `visitors` loads it. A visitor's name is never used as a path.
 """
 
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import torch
-from huggingface_hub import HfApi, snapshot_download
+from PIL import Image
 
-from modeling_fbclip import FBCLIPConfig, FBCLIPModel, FBCLIPProcessor
-from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.messages import ArgumentError, one_line
 from modeling_fbclip.detection.detector import Detector
-from modeling_fbclip.detection.loading import load_detector, on_device
+from modeling_fbclip.detection.loading import load_detector, require_fbclip, require_folder_or_hub_id
+
+from .visitors import load_visitors
 
 BUNDLED = "bundled (tiny)"
-HUB_FILES = ("*.json", "*.txt", "*.safetensors")
-MAX_HUB_BYTES = 4_000_000_000
-MAX_IMAGE_SIZE = 1024  # pixels a side of a model's input
 MAX_VISITORS_MODELS = 2  # in memory at a time, beside those of the operator
 
 
@@ -35,6 +29,7 @@ class Models:
     Args:
         offered (`Sequence[str]`): folders and Hub ids that the operator offers beside the bundled model. The first
             is the default.
+        allow_hub (`bool`): whether visitors may name other models on the Hub.
 
     Attributes:
         names (`list[str]`): the names of the offered models.
@@ -43,70 +38,94 @@ class Models:
         ArgumentError: if two folders have the same name.
     """
 
-    def __init__(self, offered: Sequence[str] = ()) -> None:
+    def __init__(self, offered: Sequence[str] = (), allow_hub: bool = False) -> None:
         # Visitors see a folder's name without its path.
         sources = [(Path(name).resolve().name if Path(name).is_dir() else name, name) for name in offered]
         self._offered: dict[str, str | None] = dict(sources) | {BUNDLED: None}
         self.names = list(self._offered)
         if len(self.names) != len(sources) + 1:
-            raise ArgumentError("model", f"two of the models {', '.join(offered)} have one name; rename a folder")
+            raise ArgumentError("models", f"two of the models {', '.join(offered)} have one name; rename a folder")
+        self.allow_hub = allow_hub
         self._loaded: OrderedDict[str, Detector] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the dictionary alone
+        self._loading = {name: threading.Lock() for name in self.names}
+        self._visiting = threading.Lock()
 
     def get(self, name: str) -> Detector:
         """
-        The detector of an offered model or of a public one on the Hub. It is loaded if it is not in memory.
+        The detector of a model. An offered one is loaded if it is not in memory.
+
+        Raises:
+            ValueError: in one line, if it is not there or cannot be loaded.
+        """
+        found = self._find(name)
+        if found is None and name in self._offered:
+            with self._loading[name]:
+                found = self._find(name) or self._keep(name, self._load_offered(name))
+        if found is None:
+            self._require_hub(name)
+            raise ValueError(f"{one_line(name)} is not in memory any more; choose it again.")
+        return found
+
+    def load(self, name: str) -> Detector:
+        """
+        As `get`, and loads a visitor's model from the Hub, where that is allowed. Nobody waits for another's.
 
         Raises:
             ValueError: in one line, if it cannot be loaded.
         """
-        name = str(name)  # a client may send anything
-        with self._lock:
-            if name not in self._loaded:
-                offered = name in self._offered
-                self._loaded[name] = load_detector(self._offered[name]) if offered else _load_visitors(name)
-            self._loaded.move_to_end(name)
-            visitors = [known for known in self._loaded if known not in self._offered]
-            for oldest in visitors[:-MAX_VISITORS_MODELS]:
-                del self._loaded[oldest]
-            return self._loaded[name]
+        if name in self._offered or self._find(name) is not None:
+            return self.get(name)
+        self._require_hub(name)
+        if not self._visiting.acquire(blocking=False):
+            raise ValueError("Another model from the Hub is being loaded; try again in a minute.")
+        try:
+            return self._keep(name, load_visitors(name))
+        finally:
+            self._visiting.release()
+
+    def load_first(self) -> None:
+        """
+        Loads the default model, and runs it once, as a first run is slow; looks at the others.
+
+        Raises:
+            ArgumentError: one of them cannot be loaded. The message is for the operator.
+        """
+        detector = self._keep(self.names[0], load_detector(self._offered[self.names[0]]))
+        detector(Image.new("RGB", (64, 64), "gray"))
+        for source in filter(None, self._offered.values()):
+            try:
+                require_folder_or_hub_id(source)
+                if Path(source).is_dir():
+                    require_fbclip(source)
+            except (OSError, ValueError) as error:
+                raise ArgumentError("models", f"{source} cannot be loaded: {one_line(error)}") from error
 
     def is_loaded(self, name: str) -> bool:
         """Whether `get` returns at once."""
-        return str(name) in self._loaded
+        return name in self._loaded
 
+    def _find(self, name: str) -> Detector | None:
+        with self._lock:
+            if name in self._loaded:
+                self._loaded.move_to_end(name)
+            return self._loaded.get(name)
 
-def _load_visitors(name: str) -> Detector:
-    if not is_hub_id(name):
-        raise ValueError(f"{one_line(name)!r} is not in the list of models; a Hub id has the form owner/name.")
-    try:
-        with TemporaryDirectory(prefix="fbclip-model-") as folder:
-            return _load_from_hub(name, Path(folder))
-    except Exception as error:  # files that are not trusted may be wrong in any way
-        raise ValueError(f"{name} cannot be loaded: {one_line(error)}") from error
+    def _keep(self, name: str, detector: Detector) -> Detector:
+        with self._lock:
+            self._loaded[name] = detector
+            visitors = [known for known in self._loaded if known not in self._offered]
+            for oldest in visitors[:-MAX_VISITORS_MODELS]:
+                del self._loaded[oldest]
+        return detector
 
+    def _load_offered(self, name: str) -> Detector:
+        source = self._offered[name]
+        try:
+            return load_detector(source)
+        except ValueError as error:  # visitors do not see where the operator's folders lie
+            raise ValueError(str(error).replace(str(source), name)) from error
 
-def _load_from_hub(name: str, folder: Path) -> Detector:
-    _download(name, None, folder / "model")
-    config = FBCLIPConfig.from_pretrained(folder / "model")
-    processor = FBCLIPProcessor.from_pretrained(folder / "model", trust_remote_code=False)
-    if max(config.image_size, *processor.image_size) > MAX_IMAGE_SIZE:
-        raise ValueError(f"its input has {processor.image_size} pixels; at most {MAX_IMAGE_SIZE} a side fit here")
-    if not config.includes_clip:
-        _download(str(config.clip_name_or_path), config.clip_revision, folder / "clip")
-        config.clip_name_or_path, config.clip_revision = str(folder / "clip"), None
-    model = FBCLIPModel.from_pretrained(
-        folder / "model", config=config, attn_implementation="sdpa", use_safetensors=True, dtype=torch.float32
-    )
-    return Detector(on_device(model), processor)
-
-
-def _download(name: str, revision: str | None, folder: Path) -> None:
-    """Downloads a model's files from the Hub, also if there is a folder of this name."""
-    if not is_hub_id(name):
-        raise ValueError(f"{one_line(name)!r} is not a Hub id")
-    info = HfApi().model_info(name, revision=revision, files_metadata=True, token=False)
-    size = sum(file.size or 0 for file in info.siblings or [])
-    if size > MAX_HUB_BYTES:
-        raise ValueError(f"{name} has {size / 1e9:.1f} GB, more than the {MAX_HUB_BYTES / 1e9:.0f} GB that fit here")
-    snapshot_download(name, revision=info.sha, allow_patterns=list(HUB_FILES), token=False, local_dir=folder)
+    def _require_hub(self, name: str) -> None:
+        if not self.allow_hub:
+            raise ValueError(f"{one_line(name)!r} is not one of the models offered here: {', '.join(self.names)}.")

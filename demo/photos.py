@@ -11,6 +11,7 @@ MAX_BYTES = 10_000_000  # of one file
 MAX_PIXELS = 25_000_000  # of one photograph, checked before it is decoded
 MAX_FILES = 16  # at once
 MAX_TOTAL_BYTES = 40_000_000  # of the files of one request
+MAX_NAME = 100  # characters of a file's name that are shown
 # The formats of phones, cameras and inspection systems. Visitors cannot reach Pillow's other decoders, one of which
 # runs Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -39,3 +40,9 @@ def decode(photo: Photo, processor: FBCLIPProcessor) -> Image.Image:
         limit = f"at most {MAX_PIXELS / 1e6:.0f} fit"
         raise ValueError(f"{photo.name}: {pixels / 1e6:.1f} megapixels are too many; {limit}.")
     return processor.read_image(image, photo.name)
+
+
+def shown_name(name: object) -> str:
+    """The name of a file as it is shown: on one line, and not longer than `MAX_NAME`."""
+    text = " ".join(str(name or "photograph").split())
+    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"

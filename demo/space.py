@@ -13,14 +13,18 @@ import modeling_fbclip
 PACKAGE = Path(modeling_fbclip.__file__).parent
 DISTRIBUTION = "modeling-fbclip"
 PYTHON_VERSION = "3.11"
+THUMBNAIL = Path(__file__).with_name("heatmaps.jpg")  # what is shown where the Space is linked to
+# torch's own wheels without CUDA, a tenth of the size.
+CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 # Libraries that only the command line and publishing need.
-NOT_NEEDED = {"jinja2", "rich", "typer"}
+NOT_NEEDED = {"rich", "typer"}
 # Rooms that the demo does not import. The demo itself is copied separately, because in a clone it is in another place.
 LEFT_OUT = shutil.ignore_patterns(
     "__pycache__", "*.pyi", "cli", "data", "demo", "evaluation", "export", "hub", "training"
 )
 LEFT_OUT_OF_DEMO = shutil.ignore_patterns(
-    "__pycache__", "*.pyi", "make_*", "page", "static", "heatmaps.jpg", "screenshot.*", "space.py"
+    *("__pycache__", "*.pyi", "make_*", "page", "static", "space.py"),
+    *("heatmaps.jpg", "references.jpg", "tiles.jpg", "report.webp", "screenshot*"),
 )
 
 APP = '''"""The Space's page; Hugging Face runs this file."""
@@ -44,7 +48,7 @@ score, label, anomaly_map = Client("{space_id}").predict(handle_file("photo.jpg"
 """
 
 
-def stage_space(folder: Path, model_id: str, title: str, space_id: str) -> None:
+def stage_space(folder: Path, model_id: str, title: str, space_id: str, hardware: str = "cpu-basic") -> None:
     """
     Writes a Space into an empty folder: the README with its metadata, the app, requirements pinned to the versions
     that are installed here, and this package, which is not on PyPI.
@@ -54,6 +58,7 @@ def stage_space(folder: Path, model_id: str, title: str, space_id: str) -> None:
         model_id (`str`): Hub id of the model to serve. The Space offers the bundled model too.
         title (`str`): the Space's title.
         space_id (`str`): Hub id of the Space, for the example in its README.
+        hardware (`str`): what it is suggested to run on. For a CPU, torch is installed without CUDA.
     """
     card = SpaceCardData(
         title=title,
@@ -66,12 +71,18 @@ def stage_space(folder: Path, model_id: str, title: str, space_id: str) -> None:
         app_file="app.py",
         license="apache-2.0",
         models=[model_id],
-        tags=["anomaly-detection", "zero-shot", "fb-clip"],
+        tags=["anomaly-detection", "fb-clip"],
+        short_description="Is something wrong in this image, and where?",
+        suggested_hardware=hardware,
+        preload_from_hub=[model_id],
+        thumbnail=f"https://huggingface.co/spaces/{space_id}/resolve/main/{THUMBNAIL.name}",
     )
     body = BODY.format(title=title, model_id=model_id, space_id=space_id)
     SpaceCard(f"---\n{card.to_yaml()}\n---\n\n{body}").save(folder / "README.md")
     (folder / "app.py").write_text(APP.format(model_id=model_id), encoding="utf-8")
-    (folder / "requirements.txt").write_text("\n".join(pinned_requirements()) + "\n", encoding="utf-8")
+    wheels = [CPU_WHEELS] if hardware.startswith("cpu-") else []
+    (folder / "requirements.txt").write_text("\n".join([*wheels, *pinned_requirements()]) + "\n", encoding="utf-8")
+    shutil.copyfile(THUMBNAIL, folder / THUMBNAIL.name)
     package = folder / "modeling_fbclip"
     shutil.copytree(PACKAGE, package, ignore=LEFT_OUT)
     shutil.copytree(Path(__file__).parent, package / "demo", ignore=LEFT_OUT_OF_DEMO)

@@ -15,6 +15,7 @@ from .card_tables import as_label, as_text, is_metric
 EVALUATION = "evaluation.json"
 OWN_METHOD = "FB-CLIP"
 ALL_KINDS = "all"  # of defects
+EXPLAINED = {"size": "height and width in pixels at which maps and masks are compared"}
 TASK = "image-segmentation"  # the nearest that the Hub has
 
 
@@ -29,6 +30,7 @@ class ResultSet(NamedTuple):
         kinds: the same for each kind of defect; may be empty.
         metrics: those of the model itself on the whole data set.
         dataset_id, task_id: the data set as a benchmark of the Hub, if it is one.
+        mean: the kind of mean, `"macro"` for that of the categories.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ResultSet(NamedTuple):
     metrics: dict[str, float]
     dataset_id: str | None = None
     task_id: str | None = None
+    mean: str | None = None
 
 
 class EvaluationReport(NamedTuple):
@@ -77,7 +80,7 @@ def _own_set(report: dict[str, Any]) -> ResultSet:
     rows = [{"category": name, "images": counts[name]["images"], **metrics} for name, metrics in categories.items()]
     total = sum(count["images"] for count in counts.values())
     rows.append({"category": "mean", "images": total, **report["mean"]})
-    facts: dict[str, Any] = {"images": total}
+    facts: dict[str, Any] = {"images": total, "mean": "macro, each category counts the same"}
     found = identify(categories)
     known = found.known if found and found.is_certain else None
     if known:
@@ -85,30 +88,37 @@ def _own_set(report: dict[str, Any]) -> ResultSet:
             facts["without"] = f"{missing} of its {len(known.categories)} categories"
         facts |= {"domain": known.domain, "licence": known.licence, "source": known.source}
     facts |= report.get("settings", {})
-    lines = [f"{as_label(name)}: {as_text(value)}" for name, value in facts.items()]
+    lines = [_fact(name, value) for name, value in facts.items()]
     overlap = report.get("training_overlap")
     if overlap and "unknown" in overlap:
         lines.append(f"whether it was trained on these images is unknown: {as_text(overlap['unknown'])}")
     elif overlap and overlap["images"]:
         lines.append(f"**not zero-shot**: trained on {overlap['images']} of these {overlap['of']} images")
-    return ResultSet(known.title if known else "own data", lines, rows, [], _metrics(report["mean"]))
+    title = known.title if known else "own data"
+    benchmark = report.get("dataset_id"), report.get("task_id")
+    return ResultSet(title, lines, rows, [], _metrics(report["mean"]), *benchmark, mean="macro")
 
 
 def _facts(record: dict[str, Any]) -> list[str]:
     """The texts and numbers of a record, without its names."""
     return [
-        f"{as_label(name)}: {as_text(value)}"
+        _fact(name, value)
         for name, value in record.items()
         if isinstance(value, str | int | float) and name not in ("name", "dataset_id", "task_id")
     ]
+
+
+def _fact(name: str, value: Any) -> str:
+    explained = f" ({EXPLAINED[name]})" if name in EXPLAINED else ""
+    return f"{as_label(name)}: {as_text(value)}{explained}"
 
 
 def _metrics(row: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in row.items() if is_metric(name, value)}
 
 
-def model_index(sets: Iterable[ResultSet]) -> list[EvalResult]:
-    """The metrics on each data set, for the metadata of the card."""
+def model_index(sets: Iterable[ResultSet], seed: int | None = None) -> list[EvalResult]:
+    """The metrics on each data set, for the metadata of the card, with the kind of mean and the training's seed."""
     return [
         EvalResult(
             task_type=TASK,
@@ -117,13 +127,19 @@ def model_index(sets: Iterable[ResultSet]) -> list[EvalResult]:
             metric_type=name,
             metric_name=f"{as_label(name)}, percent",
             metric_value=round(100 * value, 1),
+            metric_args=_how(found, seed) or None,
         )
         for found in sets
         for name, value in found.metrics.items()
     ]
 
 
-def eval_results_yaml(sets: Iterable[ResultSet]) -> str:
+def _how(found: ResultSet, seed: int | None) -> dict[str, Any]:
+    """How a metric came about: the kind of mean, and the seed of the training."""
+    return {name: value for name, value in (("mean", found.mean), ("seed", seed)) if value is not None}
+
+
+def eval_results_yaml(sets: Iterable[ResultSet], seed: int | None = None) -> str:
     """
     The first metric on each benchmark of the Hub, for `.eval_results/*.yaml`. Empty if no data set is a benchmark.
     """
@@ -131,6 +147,7 @@ def eval_results_yaml(sets: Iterable[ResultSet]) -> str:
     for found in sets:
         if found.dataset_id and found.task_id and found.metrics:
             name, value = next(iter(found.metrics.items()))
-            notes = f"{as_label(name)}, percent"
+            how = [f"{what} {value}" for what, value in _how(found, seed).items()]
+            notes = ", ".join([as_label(name), "percent", *how])
             entries.append(EvalResultEntry(found.dataset_id, found.task_id, round(100 * value, 1), notes=notes))
     return yaml_dump(eval_result_entries_to_yaml(entries), sort_keys=False) if entries else ""

@@ -3,10 +3,12 @@ The model on a Hugging Face Inference Endpoint.
 
 Request: `{"inputs": image, "parameters": {…}}`. An image is base64 text; a list of images gives a list of answers.
 The request may also be the bytes of one image. Parameters, all optional: `threshold` of the image, `pixel_threshold`
-of the mask, and `prompts`, a text for normal and a text for anomalous images. Answer for each image: `score`, `label`,
-`width`, `height`, `regions` (the connected areas of the mask, each with `box`, `area`, `peak` and `mean`), and two
-PNGs in base64: `anomaly_map` with 16 bits, 65535 for a probability of 1, and `mask` with 1 bit, white where a pixel is
-anomalous.
+of the mask, `prompts`, a text for normal and a text for anomalous images, `references`, a list of 1 to 16 good images
+of the product, or `"mutual"` to compare the 8 to 16 images of `inputs` with one another, `tile`, a number of pixels or
+`"auto"`, and `keep_aspect`, to see large or long images in tiles and in their own shape, and `min_area` of regions in
+pixels. Answer for each image: `score`, `label`, `width`, `height`, `regions` (the connected areas of the mask, each
+with `box`, `area`, `peak` and `mean`), and two PNGs in base64: `anomaly_map` with 16 bits, 65535 for a probability of
+1, and `mask` with 1 bit, white where a pixel is anomalous.
 """
 
 import base64
@@ -24,7 +26,7 @@ MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 THRESHOLDS = ("threshold", "pixel_threshold")
-PARAMETERS = (*THRESHOLDS, "prompts")
+PARAMETERS = (*THRESHOLDS, "prompts", "references", "tile", "keep_aspect", "min_area")
 
 
 class EndpointHandler:
@@ -46,16 +48,20 @@ class EndpointHandler:
             dtype="auto" if cuda else torch.float32,
         )
 
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
+    def __call__(self, data: Any) -> dict[str, Any] | list[dict[str, Any]]:
         """Answers a request. The Endpoint sends the text of a ValueError back to the client."""
+        if isinstance(data, bytes | Image.Image):
+            data = {"inputs": data}
         if not isinstance(data, dict):
             raise ValueError("the request must be an object with inputs and parameters.")
+        if unknown := sorted(set(map(str, data)) - {"inputs", "parameters"}):
+            raise ValueError(f"the request has {', '.join(unknown)}; it may have inputs and parameters only.")
         inputs = data.get("inputs")
         parameters = _parameters(data.get("parameters") or {})
-        images = inputs if isinstance(inputs, list) else [inputs]
-        if not 1 <= len(images) <= MAX_IMAGES:
-            raise ValueError(f"inputs: {len(images)} images; send 1 to {MAX_IMAGES} at once.")
-        answers = [_answer(self.detect(picture, **parameters)) for picture in map(_picture, images)]
+        pictures = _pictures("inputs", inputs if isinstance(inputs, list) else [inputs])
+        is_mutual = parameters.get("references") == "mutual"
+        results = self.detect(pictures if is_mutual else iter(pictures), **parameters)
+        answers = [_answer(result) for result in results]
         return answers if isinstance(inputs, list) else answers[0]
 
 
@@ -71,27 +77,41 @@ def _parameters(given: Any) -> dict[str, Any]:
     prompts = given.get("prompts", ["", ""])
     if not isinstance(prompts, list | tuple) or [type(text) for text in prompts] != [str, str]:
         raise ValueError("parameters: prompts must be two texts, for normal and for anomalous images.")
-    return given
+    if not isinstance(given.get("keep_aspect", False), bool):
+        raise ValueError("parameters: keep_aspect must be true or false.")
+    references = given.get("references", "mutual")
+    if references != "mutual" and not isinstance(references, list):
+        raise ValueError("parameters: references must be a list of good images, or the text mutual.")
+    if "prompts" in given and "references" in given:
+        raise ValueError("parameters: references go with the model's own prompts; leave one of the two out.")
+    return given | ({"references": _pictures("references", references)} if isinstance(references, list) else {})
 
 
-def _picture(image: Any) -> Image.Image:
+def _pictures(name: str, images: list[Any]) -> list[Image.Image]:
+    if not 1 <= len(images) <= MAX_IMAGES:
+        raise ValueError(f"{name}: {len(images)} images; send 1 to {MAX_IMAGES} at once.")
+    return [_picture(name, image) for image in images]
+
+
+def _picture(name: str, image: Any) -> Image.Image:
     """Reads an image within the limits. Text must be base64: paths and addresses are not opened."""
     if isinstance(image, str):
+        text = "".join((image.partition("base64,")[2] or image).split())  # in lines, as programs write it
         try:
-            image = base64.b64decode(image.partition("base64,")[2] or image, validate=True)
+            image = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
-            raise ValueError("inputs: the text is not base64; paths and addresses are not opened.") from None
+            raise ValueError(f"{name}: the text is not base64; paths and addresses are not opened.") from None
     if isinstance(image, bytes):
         if len(image) > MAX_BYTES:
-            raise ValueError(f"inputs: an image of {len(image)} bytes; at most {MAX_BYTES} are allowed.")
+            raise ValueError(f"{name}: an image of {len(image)} bytes; at most {MAX_BYTES} are allowed.")
         try:
             image = Image.open(io.BytesIO(image), formats=FORMATS)
         except (OSError, ValueError, Image.DecompressionBombError):
-            raise ValueError(f"inputs: not an image; send one of {', '.join(FORMATS)}.") from None
+            raise ValueError(f"{name}: not an image; send one of {', '.join(FORMATS)}.") from None
     if not isinstance(image, Image.Image):
-        raise ValueError(f"inputs: {type(image).__name__} is not an image; send base64 text.")
+        raise ValueError(f"{name}: {type(image).__name__} is not an image; send base64 text.")
     if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"inputs: {image.width} by {image.height} pixels; at most {MAX_PIXELS} are allowed.")
+        raise ValueError(f"{name}: {image.width} by {image.height} pixels; at most {MAX_PIXELS} are allowed.")
     return image
 
 

@@ -10,6 +10,7 @@ from modeling_fbclip.common.files import is_empty, written_aside
 from modeling_fbclip.common.licence import write_license
 
 from .stage import require_publishable, stage_model
+from .terms import Terms
 from .upload import HubError, Pushed, Repository, require_repo_id
 
 
@@ -50,6 +51,7 @@ def stage_folders(
     space_id: str | None = None,
     evaluation: Path | None = None,
     with_references: bool = False,
+    terms: Terms = Terms(),  # noqa: B008 - it cannot change
 ) -> list[StagedFile]:
     r"""
     Writes `folder/model` and, with a `space_id`, `folder/space`, whose app loads the model from `repo_id`.
@@ -61,6 +63,7 @@ def stage_folders(
         space_id (`str`, *optional*): `owner/name` of the Space. Defaults to no Space.
         evaluation (`Path`, *optional*): Report of `fbclip evaluate`. Defaults to `evaluation.json` in `model_dir`.
         with_references (`bool`, defaults to `False`): Whether what the model remembers of good images is published.
+        terms ([`Terms`]): Licence, base model, whether the records of its images are published, the Space's hardware.
 
     Returns:
         `list[StagedFile]`: The files written.
@@ -70,12 +73,12 @@ def stage_folders(
         `OSError`, `ValueError`: The folder holds no model, or something that must not be published.
     """
     require_targets(repo_id, space_id)
-    stage_model(model_dir, folder / "model", repo_id, evaluation, with_references)
+    stage_model(model_dir, folder / "model", repo_id, evaluation, with_references, terms)
     if space_id is not None:
         from modeling_fbclip.demo.space import stage_space  # needs the extra `demo`
 
         (folder / "space").mkdir()
-        stage_space(folder / "space", repo_id, "FB-CLIP anomaly detection", space_id)
+        stage_space(folder / "space", repo_id, "FB-CLIP anomaly detection", space_id, terms.hardware)
         write_license(folder / "space")
         require_publishable(folder / "space")
     return [
@@ -129,6 +132,7 @@ def push_to_hub(
     token: str | None = None,
     evaluation: Path | None = None,
     with_references: bool = False,
+    terms: Terms = Terms(),  # noqa: B008 - it cannot change
 ) -> list[Pushed]:
     r"""
     Does the work of `fbclip push`: [`stage_folders`] in a temporary folder, then [`upload_folders`].
@@ -146,7 +150,7 @@ def push_to_hub(
     >>> push_to_hub(Path("my-model"), "owner/name", space_id="owner/name-demo")  # doctest: +SKIP
     ```"""
     with staging_folder() as folder:
-        stage_folders(model_dir, repo_id, folder, space_id, evaluation, with_references)
+        stage_folders(model_dir, repo_id, folder, space_id, evaluation, with_references, terms)
         return upload_folders(folder, repo_id, space_id, private, revision, token)
 
 

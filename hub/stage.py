@@ -3,21 +3,22 @@
 import json
 import re
 import shutil
-from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import get_token
+from modeling_fbclip.demo.make_figure import EXAMPLES, draw_samples
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.json_files import read_record
-from modeling_fbclip.common.licence import DISTRIBUTION, write_license
+from modeling_fbclip.common.licence import write_license
 from modeling_fbclip.common.provenance import RECORDS
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
+from modeling_fbclip.detection.detector import Detector
 from modeling_fbclip.detection.loading import LOADING_ERRORS, require_fbclip
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
@@ -25,12 +26,14 @@ from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences
 from modeling_fbclip.runtime_fbclip import FILES
 
-from .card import render_card
+from .card import PICTURE, render_card, requirements, training_seed
 from .evaluation_report import EVALUATION, eval_results_yaml, read_report
+from .privacy import ABOUT_IMAGES, without_folders
+from .terms import Terms
 
 HANDLER = Path(__file__).with_name("handler.py")
-# Libraries that the published code imports.
-NEEDED = ("torch", "transformers", "safetensors", "pillow", "numpy")
+# Photographs of the picture of results: two with a real defect, two with a drawn one.
+SAMPLES = [EXAMPLES / f"{name}.jpg" for name in ("brick_chipped", "wood_gouged", "grass_cap", "gravel_oil")]
 # Settings of a tokenizer that hold on this machine only.
 LOADED_FROM = ("is_local", "local_files_only")
 EVAL_RESULTS = ".eval_results"
@@ -44,7 +47,12 @@ SECRET = re.compile(
 
 
 def stage_model(
-    model_dir: Path, target: Path, repo_id: str, evaluation: Path | None = None, with_references: bool = False
+    model_dir: Path,
+    target: Path,
+    repo_id: str,
+    evaluation: Path | None = None,
+    with_references: bool = False,
+    terms: Terms = Terms(),  # noqa: B008 - it cannot change
 ) -> None:
     r"""
     Writes the folder of a model that is to be published. The code is that of the installed package.
@@ -56,25 +64,36 @@ def stage_model(
         repo_id (`str`): `owner/name` on the card.
         evaluation (`Path`, *optional*): Report of `fbclip evaluate`. Defaults to `evaluation.json` in `model_dir`.
         with_references (`bool`, defaults to `False`): Whether what the model remembers of good images is published.
+        terms ([`Terms`]): Licence and base model, and whether the records of its images are published.
 
     Raises:
         `OSError`, `ValueError`: The folder holds no such model, or something that must not be published.
     """
+    terms.check()
     target.mkdir(parents=True)
     try:
-        _save_model(model_dir, target)
+        detector = _save_model(model_dir, target)
+        if detector is not None:
+            draw_samples(detector, SAMPLES, columns=2).save(target / PICTURE, quality=85)
         if with_references:
             _save_references(model_dir, target)
         for runtime in FILES:
             _copy_export(model_dir / runtime, runtime, target / runtime)
-        for source in (*(model_dir / name for name in RECORDS), evaluation or model_dir / EVALUATION):
-            if source == evaluation or source.is_file():
-                _copy_record(source, target / (source.name if source.name in RECORDS else EVALUATION))
+        for name in RECORDS:
+            if (model_dir / name).is_file():
+                _copy_record(model_dir / name, target / name)
+        if evaluation is not None or (model_dir / EVALUATION).is_file():
+            _copy_record(evaluation or model_dir / EVALUATION, target / EVALUATION)
         write_license(target)
         shutil.copyfile(HANDLER, target / HANDLER.name)
-        (target / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
-        (target / "README.md").write_text(render_card(target, repo_id), encoding="utf-8")
-        if (target / EVALUATION).is_file() and (entries := eval_results_yaml(read_report(target / EVALUATION).sets)):
+        (target / "requirements.txt").write_text("\n".join(requirements()) + "\n", encoding="utf-8")
+        (target / "README.md").write_text(render_card(target, repo_id, terms), encoding="utf-8")
+        if not terms.with_record:  # the card has read what may be said
+            for name in ABOUT_IMAGES:
+                (target / name).unlink(missing_ok=True)
+        if (target / EVALUATION).is_file() and (
+            entries := eval_results_yaml(read_report(target / EVALUATION).sets, training_seed(target))
+        ):
             (target / EVAL_RESULTS).mkdir()
             (target / EVAL_RESULTS / "fbclip.yaml").write_text(entries, encoding="utf-8")
         require_publishable(target)
@@ -119,7 +138,7 @@ def _copy_export(source: Path, runtime: str, target: Path) -> None:
 
 
 def _copy_record(source: Path, target: Path) -> None:
-    target.write_text(json.dumps(read_record(source), indent=2) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(without_folders(read_record(source)), indent=2) + "\n", encoding="utf-8")
 
 
 def _has_secret(content: bytes) -> bool:
@@ -127,7 +146,8 @@ def _has_secret(content: bytes) -> bool:
     return SECRET.search(content) is not None or (own is not None and own.encode() in content)
 
 
-def _save_model(model_dir: Path, target: Path) -> None:
+def _save_model(model_dir: Path, target: Path) -> Detector | None:
+    """Saves model and processor. Returns them in float32 if the model has its CLIP and can be run."""
     if not model_dir.is_dir():
         raise ValueError(f"{model_dir}: no such folder.")
     if not (model_dir / "config.json").is_file():
@@ -155,6 +175,7 @@ def _save_model(model_dir: Path, target: Path) -> None:
     for name in LOADED_FROM if processor.tokenizer is not None else ():
         processor.tokenizer.init_kwargs.pop(name, None)
     processor.save_pretrained(target)
+    return Detector(nn.Module.to(model, torch.float32), processor) if config.includes_clip else None
 
 
 def _forget_folders(config: FBCLIPConfig, model_dir: Path) -> None:
@@ -182,9 +203,3 @@ def _frame(config: FBCLIPConfig, parts: dict[str, Tensor]) -> FBCLIPModel:
     if wrong:
         raise ValueError(f"weights are missing, unknown or of another shape: {', '.join(sorted(wrong))}")
     return model
-
-
-def _requirements() -> list[str]:
-    """For an Inference Endpoint: its image may hold an older transformers."""
-    needed = re.compile(rf"({'|'.join(NEEDED)})\b[^;]*")
-    return [requirement for requirement in requires(DISTRIBUTION) or [] if needed.fullmatch(requirement)]

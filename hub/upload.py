@@ -25,6 +25,7 @@ STALE: dict[RepoType, tuple[str, ...]] = {
         "pytorch_model*.bin.index.json",
         "*_fbclip.py",
         "handler.py",
+        "results.jpg",
         EVALUATION,
         *RECORDS,
         ".eval_results/*",

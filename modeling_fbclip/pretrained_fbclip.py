@@ -179,7 +179,7 @@ class FBCLIPPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def _known_config(cls, config: PreTrainedConfig | str | PathLike[str], kwargs: dict[str, Any]) -> Any:
-        if isinstance(config, PreTrainedConfig):
+        if isinstance(config, PreTrainedConfig):  # its class may come from the code of a saved folder
             return config
         where = {name: kwargs[name] for name in (*HUB_ARGUMENTS, "revision", "subfolder") if name in kwargs}
         return cls.config_class.from_pretrained(config, **where)

@@ -33,6 +33,7 @@ from modeling_fbclip.images_fbclip import load_rgb_image
 EXAMPLES = Path(__file__).parents[1] / "demo" / "examples"
 SIDE = 1024
 COUNTS = (300, 3000)
+LARGE_TILE = 2048  # 48 tiles; smaller ones take longer, and not more memory
 # A model that takes little beside the pictures, at the image size and patch size of the paper.
 FAST = {
     "clip_config": {
@@ -74,7 +75,8 @@ def measure_detect(config: FBCLIPConfig) -> dict[str, Any]:
         }
         torch.set_num_threads(1)
         try:
-            return found | {"image": measure_image(Path(folder)), "many": measure_many(Path(folder))}
+            large = measure_large(Path(folder))
+            return found | {"image": measure_image(Path(folder)), "many": measure_many(Path(folder)), "large": large}
         finally:
             torch.set_num_threads(threads)
 
@@ -175,10 +177,27 @@ def measure_many(folder: Path) -> dict[str, float]:
     return result | {"bytes a row": median(map(len, rows)), f"seconds to skip {COUNTS[-1]}": skipping - nothing}
 
 
+def measure_large(folder: Path) -> dict[str, float]:
+    """The bundled model's memory and seconds for a scan of 108 megapixels in tiles, with overlay, map and regions."""
+    Image.new("RGB", (64, 64)).save(folder / "small.png")
+    scan = Image.effect_noise((120, 90), 60).convert("RGB").resize((12_000, 9_000), Image.Resampling.BICUBIC)
+    scan.save(folder / "scan.jpg", quality=90)
+    options = ("--tile", str(LARGE_TILE))
+    before, _ = run(folder, "detect", "small.png", "--output", "small", *options)
+    peak, seconds = run(folder, "detect", "scan.jpg", "--output", "scan", *options)
+    with Image.open(folder / "scan" / "scan.jpg.overlay.png") as overlay:
+        assert overlay.size == (12_000, 9_000)
+    return {"peak MB above a small image": peak - before, "seconds": seconds}
+
+
 def run_detect(folder: Path, output: str, photographs: str = "parts") -> tuple[float, float]:
     """Peak megabytes and seconds of one run, which goes on where it was."""
     arguments = ["detect", photographs, "--model", "model", "--output", output, "--resume"]
-    arguments += ["--no-overlays", "--no-maps", "--format", "jsonl"]
+    return run(folder, *arguments, "--no-overlays", "--no-maps", "--format", "jsonl")
+
+
+def run(folder: Path, *arguments: str) -> tuple[float, float]:
+    """Peak megabytes and seconds of a command in a folder."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", RUN_AND_TELL_PEAK, *arguments],

@@ -3,9 +3,11 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -244,20 +246,34 @@ def synthetic_image() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+@contextmanager
+def open_chromium() -> Iterator[Any]:
+    """A browser, which is closed at the end. FileNotFoundError if there is none here."""
     from selenium import webdriver  # most tests need none of it
 
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if browser is None or driver is None:
-        pytest.skip(f"no Chromium here; {INSTALL_CHROMIUM}")
+        raise FileNotFoundError(f"no Chromium here; {INSTALL_CHROMIUM}")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     for flag in CHROMIUM_FLAGS.split():
         options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     options.add_argument("--window-size=1280,1100")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    with TemporaryDirectory(prefix="fbclip-chromium-", ignore_cleanup_errors=True) as profile:
+        options.add_argument(f"--user-data-dir={profile}")
+        opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        try:
+            yield opened
+        finally:
+            opened.quit()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    with ExitStack() as opened:
+        try:
+            browser = opened.enter_context(open_chromium())
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+        yield browser

@@ -1,6 +1,7 @@
 """The connected areas of a mask, compared with areas that are counted pixel by pixel."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -69,12 +70,23 @@ def test_strips_give_the_same_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_hundred_thousand_regions_take_a_second() -> None:
-    values = np.zeros((632, 1266), np.float32)
+    values = np.zeros((500, 800), np.float32)
     values[::2, ::2] = 0.75
     begun = time.perf_counter()
     regions, mask = find_regions(values, values > 0.5)
-    assert len(regions) == 316 * 633 == mask.sum()
+    assert len(regions) == 100_000 == mask.sum()
     assert time.perf_counter() - begun < 30
+
+
+def test_a_large_map_is_measured_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modeling_fbclip.regions_fbclip.STRIP", 2**14)
+    values, mask = np.ones((1000, 1200), np.float32), np.ones((1000, 1200), bool)
+    tracemalloc.start()
+    regions, _ = find_regions(values, mask)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert regions == [{"box": [0, 0, 1200, 1000], "area": values.size, "peak": 1.0, "mean": 1.0}]
+    assert peak < 5 * values.size  # bytes: the labels, and a strip
 
 
 def processed(processor: FBCLIPProcessor, **settings: int) -> dict:

@@ -20,7 +20,8 @@ from modeling_fbclip.cli.remember import remember
 from modeling_fbclip.cli.train import train
 from modeling_fbclip.common.messages import one_line
 
-MANY = "--shots"  # takes several numbers
+# Options that take several values, and which arguments are such values.
+MANY = {"--shots": str.isdecimal, "--models": lambda argument: not argument.startswith("-")}
 
 app = typer.Typer(
     help="Zero-shot anomaly detection and localisation with FB-CLIP.",
@@ -61,8 +62,9 @@ def _spread(arguments: list[str]) -> list[str]:
     """`--shots 1 2 4` as `--shots 1 --shots 2 --shots 4`, which is the form that the parser knows."""
     spread: list[str] = []
     for argument in arguments:
-        follows = len(spread) > 1 and spread[-2] == MANY and spread[-1].isdecimal()
-        spread += [MANY, argument] if follows and argument.isdecimal() else [argument]
+        option, before = spread[-2:] if len(spread) > 1 else ("", "")
+        is_value = MANY.get(option, lambda _: False)
+        spread += [option, argument] if is_value(before) and is_value(argument) else [argument]
     return spread
 
 

@@ -8,13 +8,19 @@ from modeling_fbclip.cli.errors import blamed_on
 
 
 def demo(
-    model: Annotated[
+    models: Annotated[
         list[str] | None,
         typer.Option(
-            help="Folder or Hub id of a model to offer; may be repeated, the first is chosen at the start.",
+            "--models",
+            "--model",
+            metavar="MODEL …",
+            help="Folders and Hub ids of models to offer; the first is chosen at the start.",
             show_default="the bundled one",
         ),
     ] = None,
+    allow_hub: Annotated[
+        bool, typer.Option("--allow-hub", help="Let visitors load other public models from the Hub, within limits.")
+    ] = False,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port to listen on.", show_default="the first free from 7860")
     ] = None,
@@ -25,14 +31,13 @@ def demo(
     """
     Try a model in the browser.
 
-    Images go to this computer only and are not kept. Visitors may choose among the offered models and the public ones
-    on the Hub.
+    Images go to this computer only and are not kept. Visitors choose among the offered models.
 
     \b
     Example:
-      fbclip demo --model my-model --port 7860
+      fbclip demo --models my-model other-model --port 7860
     """
     from modeling_fbclip.demo.server import serve
 
     with blamed_on("--port"):
-        serve(model or [], host, port)
+        serve(models or [], host, port, allow_hub)

@@ -45,6 +45,32 @@ def push(
     with_references: Annotated[
         bool, typer.Option("--with-references", help="Publish what the model remembers of good images, too.")
     ] = False,
+    without_record: Annotated[
+        bool,
+        typer.Option(
+            "--without-record",
+            help="Leave out the records of training and calibration: digests of images, category names, arguments.",
+        ),
+    ] = False,
+    license: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Licence of the weights, as the Hub names it, such as cc-by-nc-sa-4.0.",
+            show_default="apache-2.0",
+        ),
+    ] = None,
+    base_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Model that this one was made from.",
+            show_default="the recorded one, or its CLIP",
+        ),
+    ] = None,
+    hardware: Annotated[
+        str, typer.Option(help="Hardware suggested for the Space, such as t4-small. A CPU gets torch without CUDA.")
+    ] = "cpu-basic",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the files of model and Space; upload nothing.")
     ] = False,
@@ -68,15 +94,21 @@ def push(
     """
     from huggingface_hub.utils import disable_progress_bars
 
+    from modeling_fbclip.common.provenance import TRAINING_RECORD
     from modeling_fbclip.detection.loading import BUNDLED, quieten_libraries
-    from modeling_fbclip.hub import stage_folders, upload_folders
+    from modeling_fbclip.hub import Terms, stage_folders, upload_folders
     from modeling_fbclip.hub.evaluation_report import read_report
+    from modeling_fbclip.hub.privacy import told_of_data
     from modeling_fbclip.hub.publish import require_targets, staging_folder
+    from modeling_fbclip.hub.terms import APACHE
 
     quieten_libraries()
     if not sys.stderr.isatty():
         disable_progress_bars()
     require_targets(repo_id, space, revision)
+    terms = Terms(APACHE if license is None else license, base_model, not without_record, hardware)
+    with blamed_on(None):
+        terms.check()
     if evaluation is not None:
         with blamed_on("--evaluation"):
             read_report(evaluation)
@@ -84,7 +116,13 @@ def push(
     staged_space = space or (EXAMPLE_SPACE if dry_run else None)
     with blamed_on("--stage"), staging_folder(stage) as folder:
         with blamed_on("MODEL_DIR"):
-            files = stage_folders(source, repo_id, folder, staged_space, evaluation, with_references)
+            files = stage_folders(source, repo_id, folder, staged_space, evaluation, with_references, terms)
+        for line in told_of_data(folder / "model"):
+            typer.echo(f"{line}; --without-record leaves it out", err=True)
+        if license is None and (source / TRAINING_RECORD).is_file():
+            typer.echo(
+                f"the weights get the licence {APACHE}; if their data forbid it, give another by --license", err=True
+            )
         with blamed_on(None):
             pushed = [] if dry_run else upload_folders(folder, repo_id, space, private, revision)
     _write(files, pushed, form)

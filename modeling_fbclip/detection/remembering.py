@@ -34,6 +34,7 @@ def remember_images(
         references = FBCLIPReferences.from_images(model, processor, paths, names, on_image=on_image)
     processor.threshold = processor.pixel_threshold = BORDER
     processor.category_thresholds, processor.thresholds_with_references = None, True
+    processor.other_thresholds = processor.thresholds_mode = None  # the border holds in every mode
     with written_aside(folder) as aside:
         aside.mkdir()
         if not add:

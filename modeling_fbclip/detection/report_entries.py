@@ -16,7 +16,7 @@ from modeling_fbclip.detection.sources import Item
 from modeling_fbclip.detection.thumbnails import make_thumbnails
 
 MOST_REGIONS = 20  # that are shown of one image
-PATTERN = "thumbnails-*.jsonl"
+PATTERN = "rows-*.thumbnails"
 
 Entry = dict[str, Any]
 

@@ -105,21 +105,44 @@ def run_model(
         except (OSError, ValueError) as error:
             return Loaded(item, None, one_line(error).removeprefix(f"{shortened(item.path)}: "))
 
-    for batch in read_ahead(batches, load):
-        good = [loaded.prepared for loaded in batch if loaded.prepared is not None]
-        outputs = iter(detector.run(good, batch_size=len(batch), on_view=on_view))
-        for item, prepared, error in batch:
-            if prepared is None:
-                yield Found(item, None, None, error, None)
-            else:
-                found = next(outputs)
-                yield Found(item, prepared.picture, found, error, detector.processor.mode_of(found, prepared.size))
+    has_tiles = detector.processor.tile is not None
+    for size, batch in read_ahead(batches, load, limit=1 if has_tiles else None):
+        for group in _groups(batch, size):
+            good = [loaded.prepared for loaded in group if loaded.prepared is not None]
+            outputs = iter(detector.run(good, batch_size=size, on_view=on_view))
+            for item, prepared, error in group:
+                if prepared is None:
+                    yield Found(item, None, None, error, None)
+                else:
+                    found = next(outputs)
+                    yield Found(item, prepared.picture, found, error, detector.processor.mode_of(found, prepared.size))
+
+
+def _groups(images: Iterable[Loaded], size: int) -> Iterator[list[Loaded]]:
+    """The images in turn, as few together as fill a batch with their views: large ones do not wait for one another."""
+    group: list[Loaded] = []
+    for image in images:
+        group.append(image)
+        if sum(len(one.prepared.views) for one in group if one.prepared is not None) >= size:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def read_ahead(
-    batches: Iterable[Batch], read: Callable[[Item], Value], threads: int = THREADS
-) -> Iterator[list[Value]]:
-    """What `read` makes of each batch's items, in background threads up to one batch ahead."""
+    batches: Iterable[Batch], read: Callable[[Item], Value], threads: int = THREADS, limit: int | None = None
+) -> Iterator[tuple[int, Iterator[Value]]]:
+    """
+    The size of each batch, and what `read` makes of its items, in background threads. Take all of them before the next
+    batch.
+
+    Args:
+        batches: of items.
+        read: called for each.
+        threads: how many there are.
+        limit: how many may wait, by default as many as are in a batch.
+    """
     remaining = iter(batches)
     first_batch = next(remaining, [])
     sizes: deque[int] = deque()
@@ -129,6 +152,7 @@ def read_ahead(
             sizes.append(len(batch))
             yield from batch
 
-    values = map_in_threads(read, items(), len(first_batch), threads)
+    values = map_in_threads(read, items(), len(first_batch) if limit is None else limit, threads)
     for first in values:
-        yield [first, *islice(values, sizes.popleft() - 1)]
+        size = sizes.popleft()
+        yield size, chain([first], islice(values, size - 1))

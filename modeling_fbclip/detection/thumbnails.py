@@ -21,12 +21,12 @@ def make_thumbnails(picture: Image.Image, result: dict[str, Any]) -> tuple[str, 
     scale = min(1.0, SIDE / max(picture.size))
     width, height = (max(1, round(side * scale)) for side in picture.size)
     small = picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    values, mask = (_pooled(np.asarray(result[name]), (height, width)) for name in ("anomaly_map", "mask"))
+    values, mask = (pooled(np.asarray(result[name]), (height, width)) for name in ("anomaly_map", "mask"))
     return _webp(small), _webp(render_overlay(small, values, mask))
 
 
-def _pooled(values: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
-    """The largest value of each cell of a grid."""
+def pooled(values: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """The largest value of each cell of a grid of this height and width, which is not larger than the array."""
     for axis, cells in enumerate(size):
         starts = np.arange(cells) * values.shape[axis] // cells
         values = np.maximum.reduceat(values, starts, axis=axis)

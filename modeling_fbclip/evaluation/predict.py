@@ -149,8 +149,8 @@ def predict(
             )
         seen.add(category)
         found = []
-        for samples in read_ahead(processes.share_lazily(in_batches(items, batch_size)), read, threads):
-            for prediction in _predict(samples, detector, comparison):
+        for _, samples in read_ahead(processes.share_lazily(in_batches(items, batch_size)), read, threads):
+            for prediction in _predict(list(samples), detector, comparison):
                 found.append(prediction)
                 if on_image is not None:
                     on_image()

@@ -97,6 +97,8 @@ def train(
             "steps": progress.step,
             "checkpoint": progress.best,
             "validation_loss": progress.best_loss,
+            "threshold": processor.threshold,  # so that it is known later whether they were set again
+            "pixel_threshold": processor.pixel_threshold,
         }
         result |= score
         arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS}

@@ -44,7 +44,7 @@ def test_a_resumed_run_reports_the_images_of_both(detect, parts):
     whole = Path("report.html").read_text(encoding="utf-8")
     rows = Path("outputs/rows-00000-of-00001.jsonl")
     rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:3]))
-    thumbnails = Path("outputs/thumbnails-00000-of-00001.jsonl")
+    thumbnails = Path("outputs/rows-00000-of-00001.thumbnails")
     lines = sorted(thumbnails.read_text().splitlines(keepends=True), key=lambda line: json.loads(line)["index"])
     thumbnails.write_text("".join(lines[:4])[:-9])  # each is written before the row of its image
     Path("report.html").unlink()

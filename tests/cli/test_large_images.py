@@ -80,14 +80,16 @@ def test_a_mistake_is_one_line(fbclip, model_folder, parts, command, options, sa
     assert outcome.err.count("\n") == 1, outcome.err
 
 
-def test_a_folder_remembers_tiles_and_its_thresholds_follow(fbclip, model_folder, parts):
+def test_a_folder_remembers_tiles_and_its_thresholds_follow(fbclip, model_folder, parts, caplog):
     (parts / "c.png").unlink()
+    FBCLIPProcessor.from_pretrained(model_folder, thresholds_mode="32x32 pixels").save_pretrained(model_folder)
     outcome = fbclip("remember", parts, "--model", model_folder, "--tile", "auto", "--output", "inspector")
     assert outcome.status == 0, outcome.err
     assert len(FBCLIPReferences.from_pretrained("inspector").views) == 13
     assert FBCLIPProcessor.from_pretrained("inspector").tile == "auto"
     again = fbclip("detect", parts, "--model", "inspector", "--format", "json")
     assert again.status == 0, again.err
+    assert not caplog.records
     assert fbclip("remember", parts / "a.png", "--add", "--output", "inspector").status == 2  # a is known
     squashed = fbclip("detect", parts, "--model", "inspector", "--tile", "none")
     assert squashed.status == 2

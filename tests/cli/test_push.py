@@ -45,6 +45,24 @@ def test_a_dry_run_of_a_private_model_and_a_named_space(fbclip, model_folder) ->
     assert "as a secret named HF_TOKEN" in outcome.err
 
 
+def test_what_is_told_of_the_training_data_is_said_before_and_may_be_left_out(fbclip, model_folder) -> None:
+    record = {"data": {"categories": ["nut"]}, "image_digests": ["a", "b"]}
+    (model_folder / "training_record.json").write_text(json.dumps(record))
+    outcome = fbclip("push", model_folder, "owner/name", "--dry-run")
+    first, second, _ = outcome.err.splitlines()
+    assert first == (
+        "training_record.json tells digests of 2 images and the category names nut; --without-record leaves it out"
+    )
+    assert second == "the weights get the licence apache-2.0; if their data forbid it, give another by --license"
+    own = ("--without-record", "--license", "cc-by-nc-4.0", "--base-model", "ada/base", "--stage", "staged")
+    outcome = fbclip("push", model_folder, "owner/name", "--dry-run", *own)
+    assert outcome.err == "staged to staged, nothing uploaded\n"
+    assert not Path("staged/model/training_record.json").exists()
+    card = Path("staged/model/README.md").read_text()
+    assert "license: cc-by-nc-4.0\n" in card
+    assert "base_model: ada/base\n" in card
+
+
 def test_the_list_as_json_and_csv_has_sizes_in_bytes(fbclip, model_folder) -> None:
     outcome = fbclip("push", model_folder, "owner/name", "--dry-run", "--format", "json", "--stage", "staged")
     report = json.loads(outcome.out)
@@ -72,6 +90,9 @@ def test_the_list_as_json_and_csv_has_sizes_in_bytes(fbclip, model_folder) -> No
             ("bundled", "owner/name", "--space", "owner/demo", "--revision", "try"),
             "publish a revision without a Space",
         ),
+        (("bundled", "owner/name", "--license", "My own"), "--license: 'My own' is no identifier"),
+        (("bundled", "owner/name", "--base-model", "base"), "--base-model: 'base' is no Hub id"),
+        (("bundled", "owner/name", "--hardware", "abacus"), "--hardware: 'abacus' is no hardware"),
         (("bundled",), "OWNER/NAME"),
     ],
 )

@@ -1,29 +1,29 @@
-"""The findings of open pages stay within limits."""
+"""What open pages have sent stays within limits."""
 
 import pytest
 from modeling_fbclip.demo import sessions
-from modeling_fbclip.demo.examiner import Finding
 from modeling_fbclip.demo.photos import Photo
-from modeling_fbclip.demo.sessions import Sessions, Tab
+from modeling_fbclip.demo.sessions import Sessions, Tab, Work
 
 
-def found(size=10):
-    return [Finding(Photo("part.jpg", bytes(size)))]
+def sent(size=10):
+    return Work([Photo("part.jpg", bytes(size))])
 
 
 def shown(kept):
-    return [name for name in "abcd" if kept.get(name, Tab.ONE)]
+    return [name for name in "abcd" if kept.work(name, Tab.ONE)]
 
 
-def test_the_findings_of_a_closed_page_are_removed():
+def test_what_a_closed_page_has_sent_is_removed():
     kept = Sessions()
-    kept.put("a", Tab.ONE, found())
-    kept.put("a", Tab.MANY, found())
-    kept.put("b", Tab.ONE, found())
-    assert len(kept.get("a", Tab.MANY)) == 1
+    first = sent()
+    kept.put_work("a", Tab.ONE, first)
+    kept.put_work("a", Tab.MANY, sent())
+    kept.put_work("b", Tab.ONE, sent())
+    assert kept.find(first.token) is first
     kept.forget("a")
     assert shown(kept) == ["b"]
-    assert kept.get("a", Tab.MANY) == []
+    assert kept.work("a", Tab.MANY) is kept.find(first.token) is None
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,24 @@ def test_the_findings_of_a_closed_page_are_removed():
 def test_the_page_with_the_oldest_change_is_removed_first(monkeypatch, bound, value, left):
     monkeypatch.setattr(sessions, bound, value)
     kept = Sessions()
-    for name in "abcad":
-        kept.put(name, Tab.ONE, found())
-    kept.put("c", Tab.ONE, found())
-    kept.put("d", Tab.ONE, found())
+    for name in "abcadcd":
+        kept.put_work(name, Tab.ONE, sent())
     assert shown(kept) == list(left)
 
 
-def test_a_page_without_a_change_for_long_is_removed(monkeypatch):
+def test_good_images_count_as_photographs(monkeypatch):
+    monkeypatch.setattr(sessions, "MAX_BYTES", 25)
     kept = Sessions()
-    kept.put("a", Tab.ONE, found())
+    kept.put_work("a", Tab.ONE, sent())
+    kept.put_references("b", sent(20).photos)
+    assert shown(kept) == []
+    assert len(kept.get("b").references) == 1
+
+
+def test_pages_expire_by_time_without_another_request(monkeypatch):
+    kept = Sessions()
+    kept.put_work("a", Tab.ONE, sent())
+    assert kept.expire() == 1
     monkeypatch.setattr(sessions, "MAX_SECONDS", -1)
-    kept.put("b", Tab.ONE, found())
-    assert shown(kept) == ["b"]
+    assert kept.expire() == 0
+    assert shown(kept) == []

@@ -53,6 +53,12 @@ def test_the_staged_package_has_all_that_the_demo_imports_and_no_other_rooms(sta
     assert not [file for file in json.loads(done.stdout) if not Path(file).is_relative_to(staged)]
 
 
+def test_a_space_with_a_gpu_gets_torch_with_cuda(tmp_path):
+    stage_space(tmp_path, "owner/name", "Title", "owner/its-space", hardware="t4-small")
+    assert not [line for line in (tmp_path / "requirements.txt").read_text().splitlines() if line.startswith("-")]
+    assert "suggested_hardware: t4-small" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_libraries_that_the_demo_imports_are_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = project["dependencies"] + project["optional-dependencies"]["demo"]
@@ -70,15 +76,22 @@ def test_the_staged_space_starts_in_a_new_environment_and_answers(staged, tmp_pa
     front = yaml.safe_load(header)
     assert front["title"] == "A title: with a colon"
     assert (front["sdk"], front["python_version"], front["app_file"]) == ("gradio", "3.11", "app.py")
-    assert front["models"] == ["owner/name"]
-    pins = (staged / "requirements.txt").read_text().split()
+    assert front["models"] == front["preload_from_hub"] == ["owner/name"]
+    assert front["suggested_hardware"] == "cpu-basic"
+    assert 10 < len(front["short_description"]) <= 60  # the Hub's limit
+    thumbnail = front["thumbnail"].removeprefix("https://huggingface.co/spaces/owner/its-space/resolve/main/")
+    assert (staged / thumbnail).stat().st_size > 1000
+    wheels, *pins = (staged / "requirements.txt").read_text().splitlines()
+    assert wheels.startswith("--extra-index-url ")  # torch without CUDA
+    assert wheels.endswith("/whl/cpu")
     assert all(pin.count("==") == 1 and "+" not in pin for pin in pins)
     assert f"gradio=={front['sdk_version']}" in pins
     names = [str(path.relative_to(staged)) for path in staged.rglob("*") if path.is_file()]
     assert not [name for name in names if "__pycache__" in name or "/recipe/" in name or name.endswith(".pyi")]
     assert len([name for name in names if "/examples/" in name and name.endswith(".jpg")]) == 12
 
-    python = new_environment(tmp_path / "environment", staged / "requirements.txt")
+    (tmp_path / "pins.txt").write_text("\n".join(pins))
+    python = new_environment(tmp_path / "environment", tmp_path / "pins.txt")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

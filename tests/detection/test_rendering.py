@@ -1,5 +1,7 @@
 """The pictures of a map: a fixed colour scale, the image's own size, and no loss beyond 16 bits."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,17 @@ def test_strips_show_no_seam(monkeypatch):
     monkeypatch.setattr("modeling_fbclip.detection.rendering.STRIP", 3000)
     assert render_overlay(photograph, anomaly_map, mask).tobytes() == whole.tobytes()
     assert map_to_png16(anomaly_map).tobytes() == whole_map.tobytes()
+
+
+def test_a_large_overlay_is_drawn_in_little_memory_beside_the_pictures(monkeypatch):
+    monkeypatch.setattr("modeling_fbclip.detection.rendering.STRIP", 2**14)
+    photograph, values = grey(1200, 1000), np.full((1000, 1200), 0.5, np.float32)
+    mask = values > 0.4
+    tracemalloc.start()
+    render_overlay(photograph, values, mask)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < values.size  # bytes: a strip; Pillow's own memory is that of the overlay
 
 
 def test_an_empty_mask_draws_nothing():

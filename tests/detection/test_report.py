@@ -129,7 +129,7 @@ def test_entries_of_all_processes_and_of_earlier_runs_are_merged(tmp_path: Path)
         with collecting(tmp_path, ALONE._replace(rank=rank, size=2)) as entries:
             for index, score in scores.items():
                 entries.add(item(index), Row(f"{index}", score, "normal"), None, None)
-    (tmp_path / "thumbnails-00001-of-00002.jsonl").open("a").write('{"shard": 0, "ind')  # killed here
+    (tmp_path / "rows-00001-of-00002.thumbnails").open("a").write('{"shard": 0, "ind')  # killed here
     files = [io.BytesIO(path.read_bytes()) for path in sorted(tmp_path.iterdir())]
     merged = [(entry["index"], entry["score"]) for entry in SortedEntries(files)]
     assert merged == [(2, 0.6), (1, 0.4), (0, 0.1)]  # of an image that was examined again, the last

@@ -104,7 +104,7 @@ class Answers:
     def repo_info(self, request: Request, types: str, repo_id: str, revision: str = "main") -> Answer:
         repository = self.readable(request, TYPES[types], repo_id)
         commit = _commit(repository, revision)
-        siblings = [{"rfilename": path} for path in repository.files(commit)]
+        siblings = [{"rfilename": path, "size": file["size"]} for path, file in repository.files(commit).items()]
         return _json({"id": repo_id, "sha": commit, "private": repository.private, "siblings": siblings, "tags": []})
 
     def tree(self, request: Request, types: str, repo_id: str, revision: str, folder: str = "") -> Answer:

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard
-from modeling_fbclip.hub import render_card, stage_model
+from huggingface_hub import ModelCard, parse_eval_result_entries
+from modeling_fbclip.hub import Terms, render_card, stage_model
 from modeling_fbclip.hub.__main__ import PROJECT_CARD
+from modeling_fbclip.hub.card import NEEDED
 from modeling_fbclip.hub.evaluation_report import EVALUATION, read_report
+from PIL import Image
 
 from modeling_fbclip import FBCLIPProcessor
 from modeling_fbclip.data.registry import KNOWN_DATASETS
@@ -71,7 +74,11 @@ def metadata(card: str) -> dict:
 def test_the_card_of_the_project_is_the_card_of_a_push(tmp_path) -> None:
     stage_model(BUNDLED, tmp_path / "staged", "owner/name")
     staged = (tmp_path / "staged" / "README.md").read_text(encoding="utf-8")
-    assert PROJECT_CARD.read_text(encoding="utf-8") == staged, "stale: run `make card`"
+    assert "](results.jpg)" in staged
+    assert Image.open(tmp_path / "staged" / "results.jpg").size == (656, 352)
+    project = PROJECT_CARD.read_text(encoding="utf-8")
+    assert (PROJECT_CARD.parent / "demo/heatmaps.jpg").is_file()
+    assert project.replace("](demo/heatmaps.jpg)", "](results.jpg)") == staged, "stale: run `make card`"
 
 
 def test_the_card_of_the_bundled_model_describes_it() -> None:
@@ -92,6 +99,11 @@ def test_the_card_of_the_bundled_model_describes_it() -> None:
     assert "pipeline_tag" not in data  # the Hub has no such task, and would promise another one
     assert "anomaly-detection" in data["tags"]
     assert "base_model" not in data
+    assert "zero-shot" in data["tags"]
+    for requirement in requires("modeling-fbclip"):
+        name = requirement.partition(">")[0].partition("<")[0]
+        assert (f"`{requirement}`" in card) == (name in NEEDED and ";" not in requirement)
+    assert "size: 518 (height and width in pixels at which maps and masks are compared)" in card
 
 
 @pytest.mark.parametrize(("score", "told"), [("map_max", True), ("cls", False)])
@@ -242,3 +254,63 @@ def test_a_report_names_a_benchmark_only_if_it_is_certain(tmp_path, names, title
     assert found.name == title
     assert [line for line in found.facts if line.startswith("without")] == [fact] * (fact is not None)
     assert any(line.startswith("licence") for line in found.facts) is (title == "VisA")
+
+
+TUNED = RECORD | {
+    "arguments": {"model": "ada/base", "seed": 3},
+    "result": {"threshold": 0.5, "pixel_threshold": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Its thresholds were **not** set again after the training"),
+        ({"result": {"threshold": 0.2, "pixel_threshold": 0.5}}, "Its thresholds were set again after the training."),
+        ({"result": {}}, "Whether its thresholds were set again after the training is not recorded."),
+    ],
+)
+def test_a_fine_tuned_model_says_its_base_and_its_thresholds_and_is_not_zero_shot(folder: Path, changes, said) -> None:
+    (folder / "training_record.json").write_text(json.dumps(TUNED | changes))
+    (folder / "evaluation.json").write_text(json.dumps(REPORT))
+    card = render_card(folder, "ada/parts")
+    assert "from [ada/base](https://huggingface.co/ada/base)" in card
+    assert said in card
+    data = metadata(card)
+    assert (data["base_model"], data["base_model_relation"]) == ("ada/base", "finetune")
+    assert "zero-shot" not in data["tags"]
+    assert "To try and to teach anomaly detection" in card
+    metrics = data["model-index"][0]["results"][0]["metrics"]
+    assert metrics[0]["args"] == {"mean": "macro", "seed": 3}
+    read = ModelCard(card).data.eval_results  # the form that the library reads
+    assert [(result.metric_type, result.metric_value) for result in read] == [("image_auroc", 61.3)]
+    assert read[0].metric_args == {"mean": "macro", "seed": 3}
+
+
+def test_seed_and_mean_are_in_the_leaderboards_form(folder: Path, tmp_path) -> None:
+    (folder / "training_record.json").write_text(json.dumps(TUNED))
+    (folder / "evaluation.json").write_text(json.dumps(REPORT | {"dataset_id": "ada/parts", "task_id": "default"}))
+    stage_model(folder, tmp_path / "staged", "ada/parts")
+    entries = yaml.safe_load((tmp_path / "staged" / ".eval_results" / "fbclip.yaml").read_text())
+    (entry,) = parse_eval_result_entries(entries)
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("ada/parts", "default", 61.3)
+    assert entry.notes == "image AUROC, percent, mean macro, seed 3"
+
+
+def test_the_owner_names_licence_and_base(folder: Path) -> None:
+    (folder / "training_record.json").write_text(json.dumps(TUNED))
+    card = render_card(folder, "ada/parts", Terms("cc-by-nc-sa-4.0", "ada/other"))
+    assert (metadata(card)["license"], metadata(card)["base_model"]) == ("cc-by-nc-sa-4.0", "ada/other")
+    assert "Weights: cc-by-nc-sa-4.0." in card
+
+
+def test_without_the_record_neither_file_nor_card_tells_of_the_images(folder: Path, tmp_path) -> None:
+    (folder / "training_record.json").write_text(json.dumps(TUNED))
+    (folder / "calibration_record.json").write_text(json.dumps({"image_digests": ["abc"]}))
+    stage_model(folder, tmp_path / "staged", "ada/parts", terms=Terms(with_record=False))
+    assert not list((tmp_path / "staged").glob("*_record.json"))
+    card = (tmp_path / "staged" / "README.md").read_text()
+    assert "Its record is not published." in card
+    assert "zero-shot" not in metadata(card)["tags"]
+    for told in ("nut", "screw", "7 images", "0123456789abcdef"):
+        assert told not in card.replace("minutes", "")

@@ -106,11 +106,15 @@ def test_prompts_change_the_answer_as_in_the_pipeline(module, handler, synthetic
         ({"inputs": ["abcd"] * 17}, "17 images; send 1 to 16"),
         (
             {"inputs": "abcd", "parameters": {"path": "x"}},
-            "parameters: must be an object with threshold, pixel_threshold, prompts only",
+            "must be an object with threshold, pixel_threshold, prompts, references, tile, keep_aspect, min_area only",
         ),
         ({"inputs": "abcd", "parameters": 3}, "parameters: must be an object"),
         ({"inputs": {"image": "abcd"}}, "dict is not an image"),
         ([], "the request must be an object"),
+        ({"inputs": "abcd", "parameters": {"keep_aspect": 1}}, "keep_aspect must be true or false"),
+        ({"inputs": "abcd", "options": {}}, "the request has options; it may have inputs and parameters only"),
+        ({"inputs": "abcd", "parameters": {"references": "good"}}, "references must be a list of good images"),
+        ({"inputs": "abcd", "parameters": {"references": [], "prompts": ["a", "b"]}}, "leave one of the two out"),
         (["abcd"], "the request must be an object"),
         *(
             ({"inputs": "abcd", "parameters": {name: value}}, f"parameters: {name} must be a number from 0 to 1")
@@ -142,3 +146,52 @@ def test_too_large_an_image_is_refused_before_it_is_decoded(handler, module, mon
     monkeypatch.setattr(module, "MAX_BYTES", 10)
     with pytest.raises(ValueError, match="at most 10 are allowed"):
         handler({"inputs": text})
+
+
+def test_references_change_the_answer_as_in_the_pipeline(handler, model_dir, synthetic_image) -> None:
+    detect = ZeroShotAnomalyDetectionPipeline(
+        model=FBCLIPModel.from_pretrained(model_dir), processor=FBCLIPProcessor.from_pretrained(model_dir)
+    )
+    good = [synthetic_image.rotate(90 * turn, expand=True) for turn in range(2)]
+    request = {"inputs": encoded(synthetic_image), "parameters": {"references": [encoded(image) for image in good]}}
+    answer = handler(request)
+    wanted = detect(synthetic_image, references=good)
+    assert (answer["score"], answer["label"]) == (pytest.approx(wanted["score"], abs=1e-6), wanted["label"])
+    assert answer["score"] != handler({"inputs": encoded(synthetic_image)})["score"]
+    with pytest.raises(ValueError, match="references: 0 images; send 1 to 16"):
+        handler({"inputs": encoded(synthetic_image), "parameters": {"references": []}})
+    with pytest.raises(ValueError, match="references: the text is not base64"):
+        handler({"inputs": encoded(synthetic_image), "parameters": {"references": ["https://example.org/a.png"]}})
+
+
+def test_images_judge_one_another(handler, synthetic_image) -> None:
+    images = [encoded(synthetic_image.crop((index, index, index + 32, index + 32))) for index in range(8)]
+    answers = handler({"inputs": images, "parameters": {"references": "mutual"}})
+    alone = handler({"inputs": images})
+    assert len(answers) == 8
+    assert [answer["score"] for answer in answers] != [answer["score"] for answer in alone]
+    with pytest.raises(ValueError, match="at least 8 images"):
+        handler({"inputs": images[:3], "parameters": {"references": "mutual"}})
+
+
+def test_base64_in_lines_and_bytes_are_read(handler, synthetic_image) -> None:
+    file = io.BytesIO()
+    synthetic_image.save(file, "PNG")
+    wanted = handler({"inputs": encoded(synthetic_image)})
+    assert handler({"inputs": base64.encodebytes(file.getvalue()).decode()}) == wanted
+    assert handler({"inputs": f"data:image/png;base64,{encoded(synthetic_image)}\r\n"}) == wanted
+    assert handler({"inputs": file.getvalue()}) == handler(file.getvalue()) == wanted
+
+
+def test_tiles_change_the_answer_as_in_the_pipeline(handler, model_dir, synthetic_image) -> None:
+    detect = ZeroShotAnomalyDetectionPipeline(
+        model=FBCLIPModel.from_pretrained(model_dir), processor=FBCLIPProcessor.from_pretrained(model_dir)
+    )
+    large = synthetic_image.resize((96, 80))
+    parameters = {"tile": 32, "keep_aspect": True, "min_area": 3, "pixel_threshold": 0.4}
+    answer = handler({"inputs": encoded(large), "parameters": parameters})
+    wanted = detect(large, **parameters)
+    assert (answer["score"], answer["regions"]) == (pytest.approx(wanted["score"], abs=1e-6), wanted["regions"])
+    assert answer["score"] != handler({"inputs": encoded(large)})["score"]
+    with pytest.raises(ValueError, match="`tile` is 'x', but must be a number of pixels"):
+        handler({"inputs": encoded(large), "parameters": {"tile": "x"}})

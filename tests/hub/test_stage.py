@@ -47,7 +47,7 @@ def test_the_folder_has_all_files_that_a_hub_user_needs(staged: Path) -> None:
     code = {path.name for path in PACKAGE.glob("*_fbclip.py")}
     records = {name for name in ("recipe.json", "evaluation.json") if (BUNDLED / name).is_file()}
     files = {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json"}
-    assert names == files | code | records | {"LICENSE", "README.md", "handler.py", "requirements.txt"}
+    assert names == files | code | records | {"LICENSE", "README.md", "handler.py", "requirements.txt", "results.jpg"}
     assert (staged / "LICENSE").read_text() == (PACKAGE.parent / "LICENSE").read_text()
     for name in code:
         assert (staged / name).read_text() == (PACKAGE / name).read_text()
@@ -63,7 +63,7 @@ def test_the_configuration_names_the_code(staged: Path) -> None:
     processor = json.loads((staged / "processor_config.json").read_text())
     assert processor["auto_map"] == {"AutoProcessor": "processing_fbclip.FBCLIPProcessor"}
     needed = [Requirement(line) for line in (staged / "requirements.txt").read_text().splitlines()]
-    assert [one.name for one in needed] == ["torch", "transformers", "safetensors", "pillow", "numpy"]
+    assert [one.name for one in needed] == ["torch", "transformers", "safetensors", "pillow", "numpy", "scipy"]
     assert set(needed) <= {Requirement(line) for line in requires("modeling-fbclip")}
 
 
