@@ -256,7 +256,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
         # 3. Three views of each layer's tokens: identity, semantic, spatial.
         views = build_views(layer_tokens, grid, self.config)
 
-        # 4. Attention on each view, (3, B, N, D) a layer or (1, B, N, D) a view, and the image's background, (B, D).
+        # 4. Attention on each view, L·3 × (1, B, N, D), or as one (L·3, B, N, D), and the image's background, (B, D).
         attended = self._attend(layer_tokens, views)
         background = background_feature(attended, self.config.background_fraction, self.config.background_max_weight)
 
@@ -280,7 +280,7 @@ class FBCLIPModel(FBCLIPPreTrainedModel):
             for view in layer.views.values():
                 maps = self._checkpoint(self._attend_view, view.mix, projections, *constants, *view.weights)
                 attended.append(maps.unsqueeze(0))
-        return attended
+        return [torch.cat(attended)] if torch.compiler.is_compiling() else attended  # the graph scores all at once
 
     def _attend_view(
         self,
