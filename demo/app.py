@@ -108,7 +108,7 @@ def _one_tab() -> tuple[gr.Image, gr.HTML, gr.HTML, gr.File, gr.Button, gr.HTML]
                 label=f"Good images of the same product to compare with: 1 to {MAX_FILES}",
                 file_count="multiple",
                 file_types=FILE_TYPES,
-                height=120,
+                height=150,
                 elem_id="good",
             )
             compared = gr.HTML(elem_id="compared")

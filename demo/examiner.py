@@ -1,9 +1,9 @@
 """From a photograph to its score and map. On a Space with ZeroGPU, the model runs on the GPU lent for the call."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import ref
 
 from PIL import Image
 from torch import Tensor
@@ -12,7 +12,7 @@ from modeling_fbclip import FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.detection.detector import Detector, Outputs, Prepared, Size
 
 from .models import Models
-from .photos import Photo, decode
+from .photos import Photo, PhotoSet, decode
 from .prompts import own_prompts, read_prompts
 from .settings import Side
 
@@ -24,7 +24,7 @@ except ImportError:
         return function
 
 
-MAX_REFERENCES = 4  # sets of them in memory
+MAX_REFERENCES = 4  # sets of photographs with references in memory
 MAX_VIEWS = 65  # of an image, the whole and its tiles, so that nobody waits for long
 OWN_PROMPTS = "With reference images, the model's own prompts are used."
 OTHER_PROMPTS = "The thresholds were set for the model's own prompts; with others, check them on images that you know."
@@ -73,7 +73,7 @@ class Examiner:
 
     def __init__(self, models: Models) -> None:
         self.models = models
-        self._references: OrderedDict[Any, FBCLIPReferences] = OrderedDict()
+        self._recent: list[ref[PhotoSet]] = []  # those whose references are in memory
         # A lent GPU has a process of its own, which gets copies of the arguments: so a name, not the model.
         self._run_model = ON_LENT_GPU(self._run)
         self._make = ON_LENT_GPU(self._make_references)
@@ -84,24 +84,23 @@ class Examiner:
         thresholds = detector.processor.general_thresholds(has_references or detector.references is not None)
         return *own_prompts(detector), round(thresholds["threshold"], 3), round(thresholds["pixel_threshold"], 3)
 
-    def references(self, model: str, photos: Sequence[Photo], tiles: bool, mutual: bool = False) -> FBCLIPReferences:
+    def references(self, model: str, good: PhotoSet, tiles: bool, mutual: bool = False) -> FBCLIPReferences:
         """
-        References from good images, or from images that judge one another. The last ones are kept.
+        References from good images, or from images that judge one another. Those of the last sets are kept.
 
         Raises:
             ValueError: an image cannot be read, or they are too few, or in tiles of several shapes.
         """
-        key = model, tiles, mutual, tuple(photo.data for photo in photos)
-        if key not in self._references:
-            pictures = [decode(photo, self.models.get(model).processor) for photo in photos]
-            self._references[key] = self._make(model, pictures, tiles, mutual)
-            while len(self._references) > MAX_REFERENCES:
-                self._references.popitem(last=False)
-        return self._references[key]
-
-    def forget_references(self) -> None:
-        """Removes all references from memory; they are made again when they are needed."""
-        self._references.clear()
+        key = model, tiles, mutual
+        if key not in good.made:
+            pictures = [decode(photo, self.models.get(model).processor) for photo in good.photos]
+            good.made[key] = self._make(model, pictures, tiles, mutual)
+        others = [known for known in self._recent if known() not in (None, good)]
+        for oldest in others[: -MAX_REFERENCES + 1]:
+            if (left := oldest()) is not None:
+                left.made.clear()  # they are made again when they are needed
+        self._recent = [*others[-MAX_REFERENCES + 1 :], ref(good)]
+        return good.made[key]
 
     def find(
         self, photo: Photo, side: Side, tiles: bool = False, references: FBCLIPReferences | None = None

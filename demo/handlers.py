@@ -50,11 +50,14 @@ class Handlers:
             with self.uploads.read(files or []) as photos:
                 return self._compare_with(photos, model, request)
         except ValueError as error:
-            return None, message(str(error)), gr.skip(), gr.skip(), gr.skip()
+            return _refused(error)
 
     def forget_references(self, model: Any, request: gr.Request) -> tuple[Any, ...]:
         """The good images are to be removed."""
-        return self._compare_with([], model, request)
+        try:
+            return self._compare_with([], model, request)
+        except ValueError as error:
+            return _refused(error)
 
     def examine_one(self, request: gr.Request, *raw: Any) -> Iterator[Any]:
         """Examines the photograph that came last, if it was not examined with these settings already."""
@@ -77,7 +80,7 @@ class Handlers:
                 yield status(f"Loading {name} …"), gr.skip(), *unchanged
             self.models.load(name)
             references = self.sessions.get(request.session_hash).references
-            own = self.examiner.own_settings(name, bool(references))
+            own = self.examiner.own_settings(name, bool(references.photos))
         except ValueError as error:
             yield message(str(error)), old, *unchanged
             return
@@ -87,11 +90,6 @@ class Handlers:
     def forget(self, request: gr.Request) -> None:
         """The page was closed."""
         self.sessions.forget(request.session_hash)
-
-    def expire(self) -> None:
-        """Removes what pages have left in memory for too long."""
-        if not self.sessions.expire():
-            self.examiner.forget_references()
 
     def _compare_with(self, photos: list[Photo], model: Any, request: gr.Request) -> tuple[Any, ...]:
         self.sessions.put_references(request.session_hash, photos)
@@ -150,9 +148,14 @@ class Handlers:
         references = None
         try:
             if tab is Tab.MANY and settings.mutual:
-                references = self.examiner.references(side.model, work.photos, settings.tiles, mutual=True)
-            elif good:
+                references = self.examiner.references(side.model, work.among, settings.tiles, mutual=True)
+            elif good.photos:
                 references = self.examiner.references(side.model, good, settings.tiles)
         except ValueError as error:
             return Finding(photo, side, error=str(error))
         return self.examiner.find(photo, side, settings.tiles, references)
+
+
+def _refused(error: ValueError) -> tuple[Any, ...]:
+    """The outputs for good images that are not taken."""
+    return None, message(str(error)), gr.skip(), gr.skip(), gr.skip()

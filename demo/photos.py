@@ -1,11 +1,13 @@
 """Photographs that visitors send: how large they may be, and how they are decoded."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
-from modeling_fbclip import FBCLIPProcessor
+from modeling_fbclip import FBCLIPProcessor, FBCLIPReferences
 
 MAX_BYTES = 10_000_000  # of one file
 MAX_PIXELS = 25_000_000  # of one photograph, checked before it is decoded
@@ -22,6 +24,17 @@ class Photo(NamedTuple):
 
     name: str
     data: bytes
+
+
+@dataclass(eq=False)
+class PhotoSet:
+    """
+    Photographs that others are compared with, and what was made of them, by the examiner's key. Both go when the page
+    that holds the set goes.
+    """
+
+    photos: Sequence[Photo] = ()
+    made: dict[Any, FBCLIPReferences] = field(default_factory=dict)
 
 
 def decode(photo: Photo, processor: FBCLIPProcessor) -> Image.Image:

@@ -67,7 +67,7 @@ def serving(
         handlers = Handlers(models, uploads)
         app = build_app(handlers)
         at_end.callback(app.close, verbose=False)
-        sweeper = at_end.enter_context(Sweeper(Path(folder), uploads.in_use, handlers.expire))
+        sweeper = at_end.enter_context(Sweeper(Path(folder), uploads.in_use, handlers.sessions.expire))
         try:
             app.launch(
                 server_name=host,

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from .examiner import Finding
-from .photos import Photo
+from .photos import Photo, PhotoSet
 
 MAX_PAGES = 32
 MAX_BYTES = 200_000_000  # of their photographs, which are examined again when settings change
@@ -33,6 +33,7 @@ class Work:
     Attributes:
         problem: why there are none.
         asked: the settings and references that the findings are for.
+        among: the photographs, to be compared with one another.
         token: names the work in addresses of downloads; nobody can guess it.
     """
 
@@ -40,7 +41,11 @@ class Work:
     problem: str = ""
     asked: Any = None
     findings: list[list[Finding]] = field(default_factory=list)
+    among: PhotoSet = field(init=False)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+
+    def __post_init__(self) -> None:
+        self.among = PhotoSet(self.photos)
 
 
 @dataclass
@@ -48,7 +53,7 @@ class Page:
     """The state of one page. `changed` is in seconds."""
 
     model: str | None = None
-    references: tuple[Photo, ...] = ()
+    references: PhotoSet = field(default_factory=PhotoSet)
     works: dict[Tab, Work] = field(default_factory=dict)
     changed: float = 0
 
@@ -56,7 +61,7 @@ class Page:
     def size(self) -> int:
         """Bytes of its photographs."""
         photos = [photo for work in self.works.values() for photo in work.photos]
-        return sum(len(photo.data) for photo in (*photos, *self.references))
+        return sum(len(photo.data) for photo in (*photos, *self.references.photos))
 
 
 class Sessions:
@@ -88,7 +93,7 @@ class Sessions:
     def put_references(self, session: str | None, references: Sequence[Photo]) -> None:
         """Replaces the reference images of a page."""
         with self._changing(session) as page:
-            page.references = tuple(references)
+            page.references = PhotoSet(references)
 
     def put_model(self, session: str | None, model: str) -> None:
         """Notes the model that a page has loaded."""
@@ -100,11 +105,10 @@ class Sessions:
         with self._lock:
             self._pages.pop(str(session), None)
 
-    def expire(self) -> int:
-        """Removes the pages without a change for long. The number of those left."""
+    def expire(self) -> None:
+        """Removes the pages without a change for long."""
         with self._lock:
             self._bound()
-            return len(self._pages)
 
     @contextmanager
     def _changing(self, session: str | None) -> Iterator[Page]:

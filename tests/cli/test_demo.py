@@ -22,6 +22,11 @@ def test_a_port_in_use_is_one_line(fbclip, model_folder):
 
 def test_two_folders_with_the_same_name_are_one_line(fbclip, model_folder, tmp_path):
     (tmp_path / "other/model").mkdir(parents=True)
-    outcome = fbclip("demo", "--model", model_folder, "--model", tmp_path / "other/model")
-    assert (outcome.status, outcome.out) == (2, "")
-    assert "have one name; rename a folder" in outcome.err
+    for options in (
+        ("--models", model_folder, tmp_path / "other/model"),
+        ("--model", model_folder, "--model", tmp_path / "other/model", "--allow-hub"),
+    ):
+        outcome = fbclip("demo", *options)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert "--models: two of the models" in outcome.err
+        assert "have one name; rename a folder" in outcome.err

@@ -184,11 +184,11 @@ def test_the_keyboard_reaches_drop_zone_samples_and_every_slider(page):
 
 
 def test_a_text_file_named_png_gives_a_message(page, tmp_path, expected):
-    (tmp_path / "<img src=x>.png").write_text("Dear inspector,")
-    page.drop("#photo", tmp_path / "<img src=x>.png")
+    (tmp_path / "<img src=x> {{7}} ${1+1}.png").write_text("Dear inspector,")
+    page.drop("#photo", tmp_path / "<img src=x> {{7}} ${1+1}.png")
     assert (
         page.text("#one .message")
-        == "<img src=x>.png: not an image that can be read here; send JPEG, PNG, WebP or TIFF."
+        == "<img src=x> {{7}} ${1+1}.png: not an image that can be read here; send JPEG, PNG, WebP or TIFF."
     )
     assert page.all("#one img") == []
     page.drop("#photo", EXAMPLES / "wood_good.jpg")
@@ -317,6 +317,23 @@ def test_the_page_suits_screens_and_everybody(page, width, height, scheme):
         ratio = Image.open(SCRATCH).width / Image.open(SCRATCH).height
         assert photo["width"] / photo["height"] == pytest.approx(ratio, rel=0.02)  # it is shown whole
         assert page.browser.execute_script(SMALL_TARGETS) == []
+        assert page.serious_faults() == []
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 1100, "light"), (390, 844, "dark")])
+def test_every_part_of_the_page_suits_everybody(page, width, height, scheme):
+    with page.screen(width, height, scheme):
+        for part in ("Model and prompts", "Beside it", "For programs"):
+            page.click_text(part)
+        page.click_tab("Several images")
+        page.drop("#files", EXAMPLES / "wood_good.jpg", SCRATCH)
+        wait_for(lambda: len(page.all("#many .gallery canvas")) == 2)
+        wait_for(lambda: page.one("#both").is_displayed())
+        assert page.browser.execute_script("return document.documentElement.scrollWidth") <= width
+        assert page.browser.execute_script(SMALL_TARGETS) == []
+        assert page.serious_faults() == []
+        page.all("#many .enlarge")[0].click()
+        wait_for(lambda: page.all("dialog[open] canvas"))
         assert page.serious_faults() == []
 
 
