@@ -29,6 +29,7 @@ MAX_VIEWS = 65  # of an image, the whole and its tiles, so that nobody waits for
 OWN_PROMPTS = "With reference images, the model's own prompts are used."
 OTHER_PROMPTS = "The thresholds were set for the model's own prompts; with others, check them on images that you know."
 SEEN_IN_TILES = "Seen in {} tiles too."
+NO_THRESHOLDS_IN_TILES = "The model has no thresholds for such tiles, so those of whole images decide."
 THRESHOLDS_IN_TILES = (
     "The model's own thresholds are then {threshold:.3f} (decision) and {pixel_threshold:.3f} (contour)."
 )
@@ -125,9 +126,7 @@ class Examiner:
         processor = detector.processor
         thresholds = detector.thresholds_of(None, processor.mode_of(outputs, size))
         if len(outputs) > 1:
-            is_other = thresholds != processor.general_thresholds(detector.references is not None)
-            told = f" {THRESHOLDS_IN_TILES.format(**thresholds)}" if is_other else ""
-            notes.append(SEEN_IN_TILES.format(len(outputs) - 1) + told)
+            notes.append(SEEN_IN_TILES.format(len(outputs) - 1) + _told_of(detector, thresholds, size))
         score = processor.score_of_views(outputs, size)
         return Finding(photo, side, score, outputs, size, processor, thresholds, notes)
 
@@ -152,6 +151,16 @@ class Examiner:
         size = pictures[0].height, pictures[0].width
         detector = self._detector(model, size, tiles, None)
         return FBCLIPReferences.from_images(detector.model, detector.processor, pictures, mutual=mutual)
+
+
+def _told_of(detector: Detector, thresholds: dict[str, float], size: Size) -> str:
+    """What a visitor should know of the thresholds for tiles, if these are not those of the whole image."""
+    processor = detector.processor
+    mode = processor.mode(size)
+    if detector.references is None and not processor.is_mode(mode) and mode not in (processor.other_thresholds or {}):
+        return f" {NO_THRESHOLDS_IN_TILES}"
+    is_other = thresholds != processor.general_thresholds(detector.references is not None)
+    return f" {THRESHOLDS_IN_TILES.format(**thresholds)}" if is_other else ""
 
 
 def _with_tiles(processor: FBCLIPProcessor, size: Size) -> FBCLIPProcessor:

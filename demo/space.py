@@ -23,7 +23,7 @@ LEFT_OUT = shutil.ignore_patterns(
     "__pycache__", "*.pyi", "cli", "data", "demo", "evaluation", "export", "hub", "training"
 )
 LEFT_OUT_OF_DEMO = shutil.ignore_patterns(
-    *("__pycache__", "*.pyi", "make_*", "page", "static", "space.py"),
+    *("__pycache__", "*.pyi", "make_*", "page", "static", "large", "space.py"),
     *("heatmaps.jpg", "references.jpg", "tiles.jpg", "report.webp", "screenshot*"),
 )
 

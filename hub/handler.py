@@ -24,6 +24,7 @@ from transformers import pipeline
 MAX_IMAGES = 16
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
+MAX_VIEWS = 1000  # whole images and tiles of a request
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 THRESHOLDS = ("threshold", "pixel_threshold")
 PARAMETERS = (*THRESHOLDS, "prompts", "references", "tile", "keep_aspect", "min_area")
@@ -59,10 +60,19 @@ class EndpointHandler:
         inputs = data.get("inputs")
         parameters = _parameters(data.get("parameters") or {})
         pictures = _pictures("inputs", inputs if isinstance(inputs, list) else [inputs])
+        self._require_few_views(pictures, parameters)
         is_mutual = parameters.get("references") == "mutual"
         results = self.detect(pictures if is_mutual else iter(pictures), **parameters)
         answers = [_answer(result) for result in results]
         return answers if isinstance(inputs, list) else answers[0]
+
+    def _require_few_views(self, pictures: list[Image.Image], parameters: dict[str, Any]) -> None:
+        """Raises ValueError if tiles are wrong, or so many that others would wait."""
+        settings = {name: parameters[name] for name in ("tile", "keep_aspect") if name in parameters}
+        processor = self.detect.processor.with_views(**settings)
+        count = sum(len(processor.views((picture.height, picture.width))) for picture in pictures)
+        if count > MAX_VIEWS:
+            raise ValueError(f"parameters: tile gives {count} views in all; at most {MAX_VIEWS} are allowed.")
 
 
 def _parameters(given: Any) -> dict[str, Any]:

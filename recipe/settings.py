@@ -62,7 +62,7 @@ class Settings:
             fbclip_size=64,
             calibration_images=16,
             validation_images=16,
-            large_images=4,
+            large_images=16,
         )
 
     def __post_init__(self) -> None:

@@ -55,3 +55,12 @@ def test_other_prompts_are_not_used_with_references(examiner):
     asked = Side(BUNDLED, "wood without defect", "wood with defect")
     finding = examiner.find(photo("wood_scratch.jpg", 64), asked, references=references)
     assert (finding.score, finding.notes) == (plain.score, [module.OWN_PROMPTS])
+
+
+def test_tiles_without_thresholds_of_their_own_say_so(examiner, monkeypatch):
+    monkeypatch.setattr(module, "MAX_VIEWS", 5)
+    large = examiner.find(photo("wood_scratch.jpg", 1200), Side(BUNDLED), tiles=True)
+    assert module.NO_THRESHOLDS_IN_TILES in large.notes[0]
+    monkeypatch.setattr(module, "MAX_VIEWS", 65)
+    nine = examiner.find(photo("wood_scratch.jpg", 400), Side(BUNDLED), tiles=True)
+    assert "The model's own thresholds are then 0.695" in nine.notes[0]
