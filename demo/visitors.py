@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -122,10 +123,10 @@ def _download(name: str, revision: str | None, folder: Path) -> None:
     if not is_hub_id(name):
         raise ValueError(f"{one_line(name)!r} is not a Hub id.")
     info = HfApi().model_info(name, revision=revision, files_metadata=True, token=False)
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-    if sum(sizes.values()) > MAX_HUB_BYTES:
-        most = f"at most {MAX_HUB_BYTES / 1e9:.0f} GB fit here."
-        raise ValueError(f"{name} has {sum(sizes.values()) / 1e9:.1f} GB; {most}")
+    wanted = [file for file in info.siblings or [] if any(fnmatch(file.rfilename, p) for p in JSON_FILES + WEIGHTS)]
+    size = sum(file.size or 0 for file in wanted)
+    if size > MAX_HUB_BYTES:
+        raise ValueError(f"{name} has {size / 1e9:.1f} GB; at most {MAX_HUB_BYTES / 1e9:.0f} GB fit here.")
     for patterns, check in ((JSON_FILES, True), (WEIGHTS, False)):
         snapshot_download(name, revision=info.sha, allow_patterns=list(patterns), token=False, local_dir=folder)
         if check:

@@ -7,7 +7,13 @@ from typing import Any
 from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD
 
+from .evaluation_report import EVALUATION
+
 ABOUT_IMAGES = (TRAINING_RECORD, CALIBRATION_RECORD)  # records of images that the owner has
+# How each of them, and the report of an evaluation, stays at home.
+ADVICE = dict.fromkeys(ABOUT_IMAGES, "--without-record leaves it out") | {
+    EVALUATION: "move it elsewhere to leave it out"
+}
 # The folders of a path within a text, such as `--output /home/ada/model`, but no address on the web.
 FOLDERS = re.compile(r"(?<![\w:/.\\])(?:~|\.{1,2})?/(?:[^/\s\"']+/)*(?=[^/\s])|(?<!\w)[A-Za-z]:\\(?:[^\\\s\"']+\\)*")
 
@@ -28,17 +34,21 @@ def without_folders(value: Any) -> Any:
 
 
 def told_of_data(folder: Path) -> list[str]:
-    """A line for each record in a staged folder: what it tells of images that the owner has."""
+    """A sentence for each record in a staged folder: what it tells of images that the owner has, and how not to."""
     lines = []
-    for name in ABOUT_IMAGES:
+    for name, advice in ADVICE.items():
         if not (folder / name).is_file():
             continue
         record = read_record(folder / name)
-        data = record.get("data")
-        digests = record.get("image_digests")
-        categories = data.get("categories") if isinstance(data, dict) else None
-        told = [f"digests of {len(digests)} image{'s' * (len(digests) != 1)}"] if isinstance(digests, list) else []
-        if isinstance(categories, list) and categories:
+        data, digests = record.get("data"), record.get("image_digests")
+        categories = record.get("categories") or (data.get("categories") if isinstance(data, dict) else None)
+        told = [_number(digests)] if isinstance(digests, list) else []
+        if isinstance(categories, list | dict) and categories:
             told.append(f"the category names {', '.join(map(str, categories))}")
-        lines.append(f"{name} tells {' and '.join(told) or 'about the data'}")
+        if told:
+            lines.append(f"{name} tells {' and '.join(told)}; {advice}")
     return lines
+
+
+def _number(digests: list[Any]) -> str:
+    return f"digests of {len(digests)} image{'s' * (len(digests) != 1)}"

@@ -118,7 +118,7 @@ def push(
         with blamed_on("MODEL_DIR"):
             files = stage_folders(source, repo_id, folder, staged_space, evaluation, with_references, terms)
         for line in told_of_data(folder / "model"):
-            typer.echo(f"{line}; --without-record leaves it out", err=True)
+            typer.echo(line, err=True)
         if license is None and (source / TRAINING_RECORD).is_file():
             typer.echo(
                 f"the weights get the licence {APACHE}; if their data forbid it, give another by --license", err=True

@@ -119,7 +119,9 @@ def test_nobody_waits_while_a_visitors_model_is_loaded(monkeypatch):
 
 
 def test_a_model_of_too_many_bytes_is_not_fetched(monkeypatch, tmp_path):
-    files = [SimpleNamespace(rfilename="model.safetensors", size=visitors.MAX_HUB_BYTES + 1)]
+    files = [
+        SimpleNamespace(rfilename=name, size=visitors.MAX_HUB_BYTES + 1) for name in ("model.safetensors", "x.h5")
+    ]
     monkeypatch.setattr(visitors.HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=files))
     monkeypatch.setattr(visitors, "snapshot_download", None)
     with pytest.raises(ValueError, match=r"eve/large has 2\.0 GB; at most 2 GB fit here"):

@@ -200,7 +200,7 @@ def test_tiles_change_the_answer_as_in_the_pipeline(handler, model_dir, syntheti
 def test_too_many_tiles_and_wrong_ones_are_refused(handler, module, monkeypatch, synthetic_image) -> None:
     monkeypatch.setattr(module, "MAX_VIEWS", 5)
     request = {"inputs": encoded(synthetic_image.resize((400, 400)))}
-    with pytest.raises(ValueError, match="parameters: tile gives [0-9]+ views in all; at most 5 are allowed"):
+    with pytest.raises(ValueError, match=r"parameters: tile gives [0-9]+ views in all; at most 5 are allowed"):
         handler(request | {"parameters": {"tile": "auto"}})
     with pytest.raises(ValueError, match="`tile` is 0, but must be a number of pixels"):
         handler(request | {"parameters": {"tile": 0}})

@@ -10,6 +10,8 @@ from modeling_fbclip.common.messages import ArgumentError
 
 from .test_card import RECORD
 
+LEFT_OUT = "--without-record leaves it out"
+
 
 @pytest.mark.parametrize(
     ("value", "left"),
@@ -48,9 +50,11 @@ def test_what_the_records_tell_of_images_is_said(tmp_path) -> None:
     assert told_of_data(tmp_path) == []
     (tmp_path / "training_record.json").write_text(json.dumps(RECORD))
     (tmp_path / "calibration_record.json").write_text(json.dumps({"image_digests": ["a", "b"]}))
+    (tmp_path / "evaluation.json").write_text(json.dumps({"categories": {"nut": {}, "bolt": {}}}))
     assert told_of_data(tmp_path) == [
-        "training_record.json tells digests of 1 image and the category names nut, screw",
-        "calibration_record.json tells digests of 2 images",
+        "training_record.json tells digests of 1 image and the category names nut, screw; " + LEFT_OUT,
+        "calibration_record.json tells digests of 2 images; " + LEFT_OUT,
+        "evaluation.json tells the category names nut, bolt; move it elsewhere to leave it out",
     ]
 
 
