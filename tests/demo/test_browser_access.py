@@ -45,6 +45,7 @@ def test_every_part_of_the_page_suits_everybody(page, width, height, scheme):
     with page.screen(width, height, scheme):
         for part in ("Model and prompts", "Beside it", "For programs"):
             page.click_text(part)
+        wait_for(lambda: f'Client("{page.url}")' in page.browser.find_element("tag name", "body").text)
         page.click_tab("Several images")
         page.drop("#files", EXAMPLES / "wood_good.jpg", SCRATCH)
         wait_for(lambda: len(page.all("#many .gallery canvas")) == 2)
