@@ -1,5 +1,6 @@
 """The page: its components, and the handler of each event."""
 
+import json
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -23,6 +24,8 @@ CHOOSE = """element.addEventListener("click", event => {
   const sample = event.target.closest("button");
   if (sample) trigger("select", {index: Number(sample.dataset.index), value: sample.textContent.trim()});
 });"""
+# The documentation, with the address that the page was opened at.
+OWN_ADDRESS = f"() => {json.dumps(DOCUMENTATION)}.replaceAll('{{url}}', location.origin + location.pathname)"
 # One event at a time runs a model, because a run takes all cores or the whole GPU.
 MODEL_EVENT: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "preprocess": False}
 PRIVATE: dict[str, Any] = {"preprocess": False, "api_visibility": "private"}
@@ -55,7 +58,7 @@ def build_app(handlers: Handlers) -> gr.Blocks:
             label="See large images in tiles too: finds smaller defects, and takes longer", elem_id="tiles"
         )
         with gr.Accordion("For programs", open=False):
-            gr.Markdown(DOCUMENTATION.format(url="http://127.0.0.1:7860"))
+            documentation = gr.Markdown(DOCUMENTATION.format(url="http://127.0.0.1:7860"))
         settings: list[Any] = [fields.model, *fields.prompts, fields.second, *fields.second_prompts, tiles, mutual]
         received = [
             photo.input(handlers.receive_one, photo, [photo, one], **RECEIVE),
@@ -85,6 +88,7 @@ def build_app(handlers: Handlers) -> gr.Blocks:
         for trigger in triggers:
             trigger(handlers.examine_one, settings, one, **EXAMINE)
             trigger(handlers.examine_many, settings, many, **EXAMINE)
+        app.load(None, None, documentation, js=OWN_ADDRESS)
         app.unload(handlers.forget)
         add_endpoint(handlers.examiner, handlers.uploads, **MODEL_EVENT)
     refuse_links(app)

@@ -37,7 +37,7 @@ THEME = gr.themes.Default(
     input_placeholder_color_dark="*neutral_300",
 )
 STYLE = Path(__file__).with_name("style.css")
-SCRIPT = Path(__file__).with_name("page.js")
+SCRIPTS = [Path(__file__).with_name(name) for name in ("regions.js", "page.js")]
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def serving(
                         Middleware(Downloads, sessions=handlers.sessions, examiner=handlers.examiner),
                     ]
                 },
-                head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
+                head="".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS),
                 theme=THEME,
                 css_paths=STYLE,
             )

@@ -3,15 +3,18 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 import pytest
 from gradio_client import Client
 from modeling_fbclip.demo.server import serving
 
+from modeling_fbclip import ZeroShotAnomalyDetectionPipeline, load_bundled
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "demo" / "examples"
+SCRATCH = EXAMPLES / "wood_scratch.jpg"
 
 
 class Demo(NamedTuple):
@@ -35,6 +38,26 @@ def client(demo: Demo, tmp_path: Path) -> Iterator[Client]:
     connected = Client(demo.url, verbose=False, download_files=tmp_path / "downloads")
     yield connected
     connected.close()
+
+
+@pytest.fixture
+def page(chromium: Any, demo: Demo) -> Iterator[Any]:
+    """The page in Chromium. Nothing is logged as an error, and no other server is asked."""
+    from .page import Page  # which imports from here
+
+    opened = Page(chromium, demo.url)
+    yield opened
+    assert opened.errors() == []
+    assert [url for url in opened.requests() if not url.startswith("http://127.0.0.1:")] == []
+    chromium.get("about:blank")
+
+
+@pytest.fixture(scope="session")
+def expected() -> dict[str, dict[str, Any]]:
+    """The pipeline's results for the sample photographs of wood, by file name."""
+    model, processor = load_bundled()
+    detect = ZeroShotAnomalyDetectionPipeline(model=model, processor=processor)
+    return {path.name: detect(path) for path in EXAMPLES.glob("wood_*.jpg")}
 
 
 def wait_for(condition, seconds: float = 60):
