@@ -43,8 +43,10 @@ def measure_modes(detector: Detector, dataset: Dataset, tile: Any) -> dict[str, 
         labels.append(truth.label)
         masks.append(truth.mask)
         for mode, processor in modes.items():
-            for name, result in _examine(Detector(detector.model, processor), prepared.picture).items():
-                found[name if mode == "joined" else mode].append(result)
+            results = _examine(Detector(detector.model, processor), prepared.picture)
+            found[mode].append(results["joined"])
+            if mode == "joined":
+                found["tiles"].append(results["tiles"])
         num_tiled += len(modes["joined"].views(prepared.size)) > 1
     rows = {mode: _figures(results, masks, labels) for mode, results in found.items()}
     return {"tile": tile, "images": len(labels), "images_in_tiles": num_tiled, "modes": rows}
