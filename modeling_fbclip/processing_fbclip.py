@@ -39,7 +39,7 @@ IMAGE_SETTINGS = (
 )
 
 
-class FBCLIPProcessor(ResultsMixin, ProcessorMixin):
+class FBCLIPProcessor(ProcessorMixin, ResultsMixin):
     r"""
     Prepares images, masks and prompts for [`FBCLIPModel`] and turns its outputs into anomaly maps of the images' own
     sizes.

@@ -48,13 +48,13 @@ def parts(detect, save_photograph):  # noqa: ARG001  `detect` changes to an empt
 def calls(monkeypatch):
     """How many images the model had at once, each time."""
     counts = []
-    run = Detector.run
+    run = Detector.run_batch
 
     def count(self, inputs, *arguments, **settings):
         counts.append(len(inputs))
         return run(self, inputs, *arguments, **settings)
 
-    monkeypatch.setattr(Detector, "run", count)
+    monkeypatch.setattr(Detector, "run_batch", count)
     return counts
 
 
