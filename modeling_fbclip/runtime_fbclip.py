@@ -136,16 +136,13 @@ class FBCLIPRuntimeModel(PreTrainedModel):
         return FBCLIPOutput(**outputs)
 
     def _compare(self, pixels: np.ndarray, references: PlacedReferences, grid: tuple[int, int]) -> list[np.ndarray]:
-        """The outputs of a batch: images that are compared with the same references go through the graph together."""
+        """The outputs of a batch. The images go one by one, since each is compared with all patches at once."""
         references.check(self)  # type: ignore[arg-type] # it has what is asked of a model
-        order: list[int] = []
         parts = []
-        for view in dict.fromkeys(references.views):
+        for image, view in zip(pixels, references.views, strict=True):
             view.require_grid(grid)
-            chosen = [index for index, other in enumerate(references.views) if other is view]
-            parts.append(self._run(pixels[chosen], *view.arrays))
-            order += chosen
-        return [np.concatenate(values)[np.argsort(order)] for values in zip(*parts, strict=True)]
+            parts.append(self._run(image[None], *view.arrays))
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
     def files(self) -> list[Path]:
         """Those of the graph."""

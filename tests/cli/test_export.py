@@ -94,6 +94,10 @@ def test_a_model_that_remembers_detects_alike_when_it_is_exported(
     assert len(traced) == 2
     by_texts = fbclip("detect", *photographs, "--model", model_folder, "--format", "json")
     assert json.loads(by_texts.out)[0]["score"] != pytest.approx(json.loads(by_model.out)[0]["score"], abs=1e-2)
+    taken = ["--model", "exported", "--target-fpr", 0.5, "--output", "calibrated"]
+    assert fbclip("calibrate", "good", *taken).status == 0
+    assert fbclip("detect", *photographs, "--model", "calibrated").status == 0
+    assert FBCLIPProcessor.from_pretrained("calibrated").thresholds_with_references
     for name, arguments in {
         "remember": [*photographs, "--output", "exported", "--add"],
         "detect": [*photographs, "--model", "exported", "--references", "good"],

@@ -32,6 +32,11 @@ def test_one_graph_serves_all_views_and_any_number_of_references(make_export, to
             for name in NAMES:
                 torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-4)
             assert (expected.anomaly_maps - exported.model(pixels).anomaly_maps).abs().max() > 0.1
+    view = exported.references.views[1]
+    at_once = model._run(pixels.numpy(), *view.arrays)
+    expected = exported.model(pixels, references=exported.references.at([1] * 5))
+    for name, found in zip(NAMES, at_once, strict=True):
+        torch.testing.assert_close(torch.from_numpy(found), expected[name], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
