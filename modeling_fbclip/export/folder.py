@@ -186,6 +186,7 @@ def _write_companions(
     if processor.thresholds_with_references != (references is not None):  # they were set for other numbers
         without_tokenizer.threshold = without_tokenizer.pixel_threshold = BORDER
         without_tokenizer.category_thresholds = without_tokenizer.other_thresholds = None
+        without_tokenizer.thresholds_mode = None  # the border holds in every mode
         without_tokenizer.thresholds_with_references = references is not None
     without_tokenizer.to_json_file(folder / "processor_config.json")
     shutil.copyfile(INFERENCE, folder / INFERENCE.name)

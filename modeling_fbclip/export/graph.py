@@ -35,10 +35,8 @@ class Graph(PreTrainedModel):
     def forward(
         self, pixel_values: Tensor, references: Tensor | None = None, reference_scale: Tensor | None = None
     ) -> dict[str, Tensor]:
-        is_comparing = references is not None and reference_scale is not None
-        outputs = self.model(
-            pixel_values=pixel_values, text_embeds=self.text_embeds, output_hidden_states=is_comparing
-        )
+        has_references = references is not None
+        outputs = self.model(pixel_values, text_embeds=self.text_embeds, output_hidden_states=has_references)
         if references is None or reference_scale is None:
             return {name: outputs[name] for name in OUTPUTS}
         *scale, rows, columns = reference_scale.unbind(0)
@@ -56,9 +54,9 @@ def trace(model: FBCLIPModel, prompt_input_ids: Tensor | None = None, with_refer
     The input `pixel_values` is of shape `(batch, 3, height, width)`: any batch, and any whole number of patches from 2
     on a side. The outputs are `image_scores`, `(batch,)`, and `anomaly_maps`, `(batch, grid_height, grid_width)`.
 
-    With references, the inputs `references` and `reference_scale` are those of
-    `ViewReferences.arrays`: any number of references of the images' grid. The two outputs are then the joint ones, and
-    `reference_scores` and `reference_maps` are those of the distances alone.
+    With references, the inputs `references` and `reference_scale` are those of `ViewReferences.arrays`: any number of
+    references, which have the grid of the images. The two outputs are then the joint ones, and `reference_scores` and
+    `reference_maps` are those of the distances alone.
     """
     patch, channels = (getattr(model.config.clip_vision, name) for name in ("patch_size", "num_channels"))
     graph = Graph(model, model.get_text_features(prompt_input_ids).clone()).eval()
