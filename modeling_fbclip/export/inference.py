@@ -74,7 +74,7 @@ class Model:
         return (values / np.float32(self.steps["image_std"])).transpose(2, 0, 1)
 
     def score(self, score, found, seen):
-        if self.settings["score"] == "cls":
+        if self.settings["score"] == "cls" or self.references:
             return float(score)
         values = smooth(resize(found, seen), self.settings["smoothing_sigma"]).clip(0, 1).ravel()
         count = 1 if self.settings["score"] == "map_max" else math.ceil(0.01 * values.size)

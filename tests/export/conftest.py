@@ -76,6 +76,7 @@ def make_export(tiny: FBCLIPModel, tmp_path_factory: pytest.TempPathFactory) -> 
         if kind not in made:
             target = tmp_path_factory.mktemp("exports") / "-".join(map(str, kind))
             own = processor.with_views(patch_size=tiny.config.patch_size, tile=tile)
+            own.score = "map_max" if with_references else "cls"
             references = FBCLIPReferences.from_images(tiny, own, good) if with_references else None
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(folder, "trace", traced)

@@ -60,6 +60,7 @@ def test_the_report_is_about_the_joint_numbers(make_export) -> None:
 @pytest.mark.parametrize(("to", "tile"), [("onnx", None), ("onnx", 40), ("openvino", 40)])
 def test_script_detector_and_pipeline_compare(make_export, run_alone, tmp_path, to, tile) -> None:
     exported = make_export(to, with_references=True, tile=tile)
+    assert exported.processor.score == "map_max"  # which gives way to the joint score
     detector = load_detector(str(exported.folder))
     expected = Detector(exported.model, exported.processor, references=exported.references)
     detect = pipeline("zero-shot-anomaly-detection", model=str(exported.folder))
