@@ -16,6 +16,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.json_files import read_record
 from modeling_fbclip.common.licence import write_license
+from modeling_fbclip.common.messages import ArgumentError
 from modeling_fbclip.common.provenance import RECORDS
 from modeling_fbclip.configuration_fbclip import FBCLIPConfig
 from modeling_fbclip.detection.detector import Detector
@@ -23,7 +24,7 @@ from modeling_fbclip.detection.loading import LOADING_ERRORS, require_fbclip
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.pretrained_fbclip import CLIP_PREFIX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
-from modeling_fbclip.references_fbclip import FBCLIPReferences
+from modeling_fbclip.references_fbclip import SETTINGS_NAME, FBCLIPReferences
 from modeling_fbclip.runtime_fbclip import FILES
 
 from .card import PICTURE, render_card, requirements, training_seed
@@ -78,7 +79,7 @@ def stage_model(
         if with_references:
             _save_references(model_dir, target)
         for runtime in FILES:
-            _copy_export(model_dir / runtime, runtime, target / runtime)
+            _copy_export(model_dir / runtime, runtime, target / runtime, with_references)
         for name in RECORDS:
             if (model_dir / name).is_file():
                 _copy_record(model_dir / name, target / name)
@@ -125,13 +126,18 @@ def _save_references(model_dir: Path, target: Path) -> None:
     references.save_pretrained(target)
 
 
-def _copy_export(source: Path, runtime: str, target: Path) -> None:
+def _copy_export(source: Path, runtime: str, target: Path, with_references: bool) -> None:
     """Copies an export for a runtime, if there is one."""
     if not (source / "config.json").is_file():
         return
     if FBCLIPConfig.from_pretrained(source).runtime != runtime:
         raise ValueError(f"{source}: holds no export for {runtime}; move it elsewhere, or export there.")
+    compares = (source / SETTINGS_NAME).is_file()
+    if compares and not with_references:
+        raise ArgumentError("with_references", f"is needed: {source} holds an export, which compares with references")
     target.mkdir()
+    if compares:
+        _save_references(source, target)
     for name in (*FILES[runtime], *EXPORT_FILES):
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)

@@ -6,6 +6,7 @@ references are alike. Every number is measured on the references, so that none b
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from .maps_fbclip import smooth_maps
@@ -139,7 +140,8 @@ def _values(images: Evidence, scale: Scale) -> _Values:
 
 def _top(maps: Tensor) -> Tensor:
     patches = smooth_maps(maps, SIGMA).flatten(1)
-    return patches.topk(max(1, round(TOP_SHARE * patches.shape[1])), dim=1).values.mean(dim=1)
+    count = torch.sym_max(torch.sym_int(TOP_SHARE * patches.shape[1] + 0.5), 1)  # rounded; also in a graph
+    return patches.topk(count, dim=1).values.mean(dim=1)
 
 
 def _std(values: Tensor) -> float:

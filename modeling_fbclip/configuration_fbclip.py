@@ -117,6 +117,7 @@ class FBCLIPConfig(PreTrainedConfig):
             `"openvino"`.
         precision (`str`, *optional*): Of an exported model, how its weights are stored: `"float32"`, `"float16"` or
             `"int8"`.
+        exported_from (`str`, *optional*): Of an exported model, the digest of the weights that it was exported from.
 
     Example:
 
@@ -190,6 +191,7 @@ class FBCLIPConfig(PreTrainedConfig):
     smoothing_sigma: Number = weight_field(default=4.0)
     runtime: str | None = None
     precision: str | None = None
+    exported_from: str | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         if not __name__.startswith("transformers_modules"):

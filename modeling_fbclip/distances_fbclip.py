@@ -15,13 +15,13 @@ NEIGHBOURS = 1  # a patch is alike to those beside it, so its distance to its ow
 NEAREST_SHARE = 0.3  # of the other images: few defective ones among them do no harm (MuSc, arXiv 2401.16753)
 
 
-def unit_tokens(layer_tokens: list[Tensor], grid: tuple[int, int]) -> Tensor:
+def unit_patches(layer_tokens: list[Tensor], grid: tuple[int, int]) -> Tensor:
     """
-    The patches of a batch for comparisons, `(B, L, h, w, D)`: of unit length, in float16, from the tokens of each
-    feature layer, `(B, 1 + h·w, D)`.
+    The patches of a batch for comparisons, `(B, L, h, w, D)`: of unit length, in float32 or wider, from the tokens of
+    each feature layer, `(B, 1 + h·w, D)`.
     """
     patches = torch.stack([F.normalize(upcast(tokens[:, 1:]), dim=-1) for tokens in layer_tokens], dim=1)
-    return patches.unflatten(2, grid).half()
+    return patches.unflatten(2, grid)
 
 
 def reach_in_patches(reach: float, grid: tuple[int, int]) -> tuple[int, int]:
@@ -39,7 +39,7 @@ def nearest_distances(tokens: Tensor, others: Tensor, reach: tuple[int, int], ow
     their cosine.
 
     Args:
-        tokens, others (`torch.HalfTensor` of shape `(num_layers, height, width, hidden_size)`): Of [`unit_tokens`].
+        tokens, others (`torch.Tensor` of shape `(num_layers, height, width, hidden_size)`): Of [`unit_patches`].
         reach (`tuple[int, int]`): In rows and in columns.
         own (`bool`, defaults to `False`): Whether both are the same image. Then a patch itself and those beside it
             are left out.
@@ -60,6 +60,29 @@ def nearest_distances(tokens: Tensor, others: Tensor, reach: tuple[int, int], ow
             cosines[:, :, beside].masked_fill_(_allowed_columns(width, NEIGHBOURS, tokens.device)[:, None], -1)
         nearest.append(cosines.flatten(2).amax(dim=2))
     return ((1 - torch.stack(nearest, dim=1)) / 2).clamp(0, 1)
+
+
+def nearest_at_once(tokens: Tensor, others: Tensor, reach: Tensor) -> Tensor:
+    """
+    The [`nearest_distances`] of images to all others, as one product a layer and [`nearest_of_all`] of them: for a
+    graph that serves every number of them.
+
+    Args:
+        tokens, others: of [`unit_patches`], `(B, L, h, w, D)` and `(k, L, h, w, D)`.
+        reach: `(2,)`, in rows and in columns.
+
+    Returns:
+        `(B, h, w)`.
+    """
+    _, _, height, width, _ = tokens.shape
+    places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")).flatten(1)
+    is_far = ((places[:, :, None] - places[:, None]).abs() > reach[:, None, None]).any(dim=0)  # (h·w, h·w)
+    nearest = []
+    for images, other in zip(tokens.unbind(1), others.unbind(1), strict=True):
+        cosines = images.flatten(1, 2)[:, None] @ other.flatten(1, 2).transpose(1, 2)  # (B, k, h·w, h·w)
+        nearest.append(cosines.masked_fill(is_far, -1).amax(dim=(1, 3)))
+    distances = ((1 - torch.stack(nearest)) / 2).clamp(0, 1).mean(dim=0)
+    return distances.unflatten(1, (height, width))
 
 
 def nearest_of_all(distances: Tensor) -> Tensor:

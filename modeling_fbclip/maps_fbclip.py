@@ -42,7 +42,8 @@ def _smooth_rows(maps: Tensor, sigma: float) -> Tensor:
     kernel = (kernel / kernel.sum()).to(maps).view(1, 1, 1, -1)
     width = maps.shape[-1]
     # Mirrored positions: 0 … w-1, w-1 … 0, and so on.
-    position = torch.arange(-radius, width + radius, device=maps.device) % (2 * width)
+    period = torch.full((), 2 * width, device=maps.device)  # a tensor, as graphs have no remainder of another kind
+    position = torch.arange(-radius, width + radius, device=maps.device) % period
     position = torch.minimum(position, 2 * width - 1 - position)
     return F.conv2d(maps[:, None, :, position], kernel)[:, 0]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from .distances_fbclip import nearest_distances, reach_in_patches, unit_tokens
+from .distances_fbclip import nearest_distances, reach_in_patches, unit_patches
 from .images_fbclip import ImageSource
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def features_of(
 def _features_of_view(model: "FBCLIPModel", pixel_values: Tensor) -> tuple[Tensor, Tensor]:
     outputs = model(pixel_values[None].to(model.device, model.dtype), output_hidden_states=True)
     grid = outputs.anomaly_maps.shape[1:]
-    return unit_tokens(outputs.hidden_states, grid).cpu(), outputs.logits.cpu()
+    return unit_patches(outputs.hidden_states, grid).half().cpu(), outputs.logits.cpu()
 
 
 def pair_distances(images: Tensor, others: Tensor, reach: float, offset: int | None) -> Tensor:

@@ -1,12 +1,14 @@
 """References at one view of an image, the whole or a tile: the bank of their patches there, and its scale."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .comparison_fbclip import Evidence, Judgement, Scale, gather, judge, measure
-from .distances_fbclip import mean_of_nearest, nearest_distances, nearest_of_all, reach_in_patches, unit_tokens
+from .distances_fbclip import mean_of_nearest, nearest_distances, nearest_of_all, reach_in_patches, unit_patches
 from .reference_bank_fbclip import Bank, coreset, pair_distances
 
 SAME_IMAGE = 1e-4  # mean distance below which two images are copies; a copy tells nothing
@@ -56,19 +58,32 @@ class ViewReferences:
         """Height and width in patches."""
         return self.bank.tokens.shape[2], self.bank.tokens.shape[3]
 
-    def judge(self, layer_tokens: Sequence[Tensor], logits: Tensor, grid: tuple[int, int]) -> Judgement:
-        """As [`FBCLIPReferences.judge`]."""
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """
+        The inputs of an exported model, in float32: the patches `(k, L, h, w, D)`; and the numbers of the scale,
+        followed by the reach in rows and in columns, `(13,)`.
+        """
+        scale = np.array([*self.scale, *reach_in_patches(self.reach, self.grid)], np.float32)
+        return self.bank.tokens.float().numpy(), scale
+
+    def require_grid(self, grid: tuple[int, int]) -> None:
+        """Raises ValueError for images of another grid."""
         if grid != self.grid:
             raise ValueError(
                 f"The references have a grid of {self.grid} patches, but the images {grid}; resize alike."
             )
+
+    def judge(self, layer_tokens: Sequence[Tensor], logits: Tensor, grid: tuple[int, int]) -> Judgement:
+        """As [`FBCLIPReferences.judge`]."""
+        self.require_grid(grid)
         if self._tokens.device != logits.device:  # once, as a bank may be large
             self._tokens = self.bank.tokens.to(logits.device)
         reach = reach_in_patches(self.reach, grid)
         distances = torch.stack(
             [
                 self._distance(torch.stack([nearest_distances(image, other, reach) for other in self._tokens]))
-                for image in unit_tokens(list(layer_tokens), grid)
+                for image in unit_patches(list(layer_tokens), grid)
             ]
         )
         return judge(gather(logits, distances), self.scale)

@@ -182,15 +182,28 @@ class FBCLIPReferences:
     def check(self, model: "FBCLIPModel", processor: "FBCLIPProcessor | None" = None) -> None:
         r"""
         Raises:
-            `ValueError`: The references were made with another model, number type or processor.
+            `ValueError`: The references were made with another model, number type or processor; or the model is
+                exported and cannot compare with them.
         """
-        if _model_digest(model) != self.made_with["model"]:
+        if getattr(model.config, "runtime", None) is not None:
+            self.require_good()
+            if not model.has_references:
+                raise ValueError("The model was exported without references; export it with them.")
+        if model_digest(model) != self.made_with["model"]:
             raise ValueError(
                 "The references were made with another model, or with weights that were rounded otherwise; make them "
                 "again with this one."
             )
         if processor is not None and settings_digest(preprocessing_of(processor)) != self.made_with["processor"]:
             raise ValueError("The references were made with another processor; make them again with this one.")
+
+    def require_good(self) -> None:
+        r"""
+        Raises:
+            `ValueError`: The references judge one another, which an exported model does not compute.
+        """
+        if self.mutual:
+            raise ValueError("Images that judge one another need PyTorch; compare with good images.")
 
     def check_views(self, views: Sequence[View], patch_size: int) -> None:
         r"""
@@ -324,11 +337,13 @@ class PlacedReferences(NamedTuple):
 
 def made_with(model: "FBCLIPModel", processor: "FBCLIPProcessor") -> dict[str, str]:
     """Digests of a model and a processor."""
-    return {"model": _model_digest(model), "processor": settings_digest(preprocessing_of(processor))}
+    return {"model": model_digest(model), "processor": settings_digest(preprocessing_of(processor))}
 
 
-def _model_digest(model: "FBCLIPModel") -> str:
-    """The digest of a model's values, computed again only after a change of its weights."""
+def model_digest(model: "FBCLIPModel") -> str:
+    """The digest of a model's values, of an export those of its model. Computed again after a change of weights."""
+    if (exported_from := getattr(model.config, "exported_from", None)) is not None:  # older code does not have it
+        return str(exported_from)
     state = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in model.parameters()]
     known_state, digest = _digests.get(model, (None, ""))
     if state != known_state:

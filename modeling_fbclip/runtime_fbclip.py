@@ -17,9 +17,12 @@ from .configuration_fbclip import FBCLIPConfig
 from .digests_fbclip import file_sha256
 from .inputs_fbclip import check_images
 from .modeling_fbclip import FBCLIPOutput
+from .references_fbclip import FBCLIPReferences, PlacedReferences
 
-INPUT, OUTPUTS = "pixel_values", ("image_scores", "anomaly_maps")  # names in the graph
-Run = Callable[[np.ndarray], list[np.ndarray]]
+# Names in the graph, and of what a graph with references has beside them.
+INPUT, OUTPUTS = "pixel_values", ("image_scores", "anomaly_maps")
+REFERENCE_INPUTS, REFERENCE_OUTPUTS = ("references", "reference_scale"), ("reference_scores", "reference_maps")
+Run = Callable[..., list[np.ndarray]]  # inputs and outputs in the order of the graph
 
 # The files of each runtime, the graph first. Large weights lie beside the graph.
 FILES = {
@@ -33,8 +36,9 @@ PLACE_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "
 
 class FBCLIPRuntimeModel(PreTrainedModel):
     r"""
-    What `fbclip export` writes, with the outputs `image_scores` and `anomaly_maps` of [`FBCLIPModel`]. It computes on
-    the processor, takes the prompts that it was exported with, and cannot be trained.
+    What `fbclip export` writes, with the outputs `image_scores` and `anomaly_maps` of [`FBCLIPModel`], and if it was
+    exported with references also `reference_scores` and `reference_maps`. It computes on the processor, takes the
+    prompts that it was exported with, and cannot be trained.
 
     [`FBCLIPModel.from_pretrained`] gives it for a folder or Hub repository whose `config.json` names a runtime.
 
@@ -62,7 +66,7 @@ class FBCLIPRuntimeModel(PreTrainedModel):
         digests = "".join(map(file_sha256, self.files()))
         self.register_buffer("digest", torch.frombuffer(bytearray.fromhex(digests), dtype=torch.uint8))
         self.register_buffer("prompt_input_ids", torch.tensor(config.prompt_input_ids), persistent=False)
-        self._run = open_graph(self.graph, config)
+        self._run, self.has_references = open_graph(self.graph, config)
         self.eval()
 
     @property
@@ -95,30 +99,50 @@ class FBCLIPRuntimeModel(PreTrainedModel):
         self,
         pixel_values: Tensor,
         prompt_input_ids: Tensor | None = None,
-        references: Any = None,
+        references: FBCLIPReferences | PlacedReferences | None = None,
         output_hidden_states: bool | None = None,
     ) -> FBCLIPOutput:
         r"""
         Args:
             pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
                 Images normalised by the processor. Height and width are multiples of CLIP's patch size.
+            references ([`FBCLIPReferences`] or [`PlacedReferences`], *optional*):
+                As for [`FBCLIPModel`]. A model that was exported with references needs some: these or others.
 
         Raises:
             `ValueError`: an image has the wrong shape, or more is asked for than the graph has.
         """
-        _, (height, width) = check_images(self.config, pixel_values, None, None)
-        if min(height, width) < 2:
-            raise ValueError(f"An exported model needs 2 patches or more a side, but got {height} by {width}.")
+        batch_size, grid = check_images(self.config, pixel_values, None, None)
+        if min(grid) < 2:
+            raise ValueError("An exported model needs 2 patches or more a side, but got {} by {}.".format(*grid))
         if prompt_input_ids is not None and not torch.equal(prompt_input_ids.cpu(), self.prompt_input_ids.cpu()):
             raise ValueError("This model was exported with its prompts; export it again with others (--prompts).")
-        if references is not None or output_hidden_states:
+        if output_hidden_states:
             raise ValueError(
-                "An exported model gives no tokens of patches, which references compare; take the model that it was "
-                "exported from."
+                "An exported model gives no tokens of patches, which references are made of; take the model that it "
+                "was exported from."
             )
-        found = self._run(pixel_values.detach().float().cpu().contiguous().numpy())
-        image_scores, anomaly_maps = (torch.from_numpy(values).to(pixel_values.device) for values in found)
-        return FBCLIPOutput(image_scores=image_scores, anomaly_maps=anomaly_maps)
+        if references is None and self.has_references:
+            raise ValueError("This model was exported with references; pass `references`, these or others.")
+        pixels = pixel_values.detach().float().cpu().contiguous().numpy()
+        if references is None:
+            found = self._run(pixels)
+        else:
+            placed = references.at([0] * batch_size) if isinstance(references, FBCLIPReferences) else references
+            found = self._compare(pixels, placed, grid)
+        names = OUTPUTS + REFERENCE_OUTPUTS if self.has_references else OUTPUTS
+        tensors = (torch.from_numpy(values).to(pixel_values.device) for values in found)
+        outputs: dict[str, Any] = dict(zip(names, tensors, strict=True))
+        return FBCLIPOutput(**outputs)
+
+    def _compare(self, pixels: np.ndarray, references: PlacedReferences, grid: tuple[int, int]) -> list[np.ndarray]:
+        """The outputs of a batch. The images go one by one, since each is compared with all patches at once."""
+        references.check(self)  # type: ignore[arg-type] # it has what is asked of a model
+        parts = []
+        for image, view in zip(pixels, references.views, strict=True):
+            view.require_grid(grid)
+            parts.append(self._run(image[None], *view.arrays))
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
     def files(self) -> list[Path]:
         """Those of the graph."""
@@ -133,8 +157,11 @@ class FBCLIPRuntimeModel(PreTrainedModel):
         self.config.to_json_file(Path(save_directory, "config.json"))
 
 
-def open_graph(graph: Path, config: FBCLIPConfig) -> Run:
-    """A function that computes the two outputs of a graph, with as many threads as PyTorch has."""
+def open_graph(graph: Path, config: FBCLIPConfig) -> tuple[Run, bool]:
+    """
+    A function that computes the outputs of a graph, with as many threads as PyTorch has, and whether references are
+    among the inputs.
+    """
     name = _known(config)
     try:
         library: Any = import_module(LIBRARIES[name])
@@ -149,12 +176,13 @@ def open_graph(graph: Path, config: FBCLIPConfig) -> Run:
             # Else its idle threads take the processor from PyTorch's, which is then ten times slower.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             session = library.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-            return lambda pixels: session.run(list(OUTPUTS), {INPUT: pixels})
+            names = [each.name for each in session.get_inputs()]
+            return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True))), len(names) > 1
         settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
         if config.precision != "int8":  # whose bounds allow the processor's own numbers, such as bfloat16
             settings["INFERENCE_PRECISION_HINT"] = "f32"
         compiled = library.Core().compile_model(graph, "CPU", settings)
-        return lambda pixels: [values.copy() for values in compiled([pixels]).values()]
+        return lambda *inputs: [values.copy() for values in compiled(inputs).values()], len(compiled.inputs) > 1
     except Exception as error:  # ONNX Runtime has a class for each kind, and no common one
         raise ValueError(f"{graph}: cannot be loaded by {LIBRARIES[name]}: {error}") from error
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from conftest import quick
 from modeling_fbclip.distances_fbclip import (
     mean_of_nearest,
+    nearest_at_once,
     nearest_distances,
     nearest_of_all,
     reach_in_patches,
-    unit_tokens,
+    unit_patches,
 )
 
 
@@ -37,6 +38,17 @@ def test_nearest_distances_agree_with_the_literal_form(
         torch.testing.assert_close(actual.double(), expected, rtol=0, atol=1e-6)
 
 
+def test_all_images_at_once_have_the_distances_of_each_by_itself() -> None:
+    images, others = (
+        torch.stack([patches(seed, 3, 5, 4).float() for seed in range(*seeds)]) for seeds in ((2,), (2, 9))
+    )
+    for reach in ((1, 3), (5, 1), (9, 9)):
+        found = nearest_at_once(images, others, torch.tensor(reach))
+        for image, distances in zip(images, found, strict=True):
+            expected = nearest_of_all(torch.stack([nearest_distances(image, other, reach) for other in others]))
+            torch.testing.assert_close(distances, expected)
+
+
 def test_the_same_place_has_no_distance_and_a_far_one_is_not_looked_at() -> None:
     tokens = patches(0, 1, 1, 6)
     assert nearest_distances(tokens, tokens, (1, 1)).max() < 1e-3
@@ -47,9 +59,8 @@ def test_the_same_place_has_no_distance_and_a_far_one_is_not_looked_at() -> None
 
 def test_tokens_lose_their_length_and_the_first_one() -> None:
     layer = torch.tensor([[[9.0, 9.0], [3.0, 4.0], [0.0, 2.0]]])
-    tokens = unit_tokens([layer, layer], grid=(1, 2))
-    assert tokens.dtype is torch.float16
-    torch.testing.assert_close(tokens.float()[0, 1], torch.tensor([[[0.6, 0.8], [0.0, 1.0]]]), rtol=0, atol=1e-3)
+    tokens = unit_patches([layer, layer], grid=(1, 2))
+    torch.testing.assert_close(tokens[0, 1], torch.tensor([[[0.6, 0.8], [0.0, 1.0]]]))
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def export(
     The export is compared with the model at once, on images. If scores and maps differ by more than 0.0001
     in float32 or 0.01 in float16, or int8 changes a decision, it is not kept.
 
+    A model that remembers good images is exported with them, and its export compares with them, too.
+
     The folder stands alone: its inference.py needs NumPy, Pillow and the runtime only. Every command takes it
     as --model, too.
 

@@ -35,8 +35,6 @@ def take_runtime(detector: "Detector", runtime: str, processes: "Processes | Non
     """Gives a detector the model as the runtime computes it. Of several processes, the main one exports it."""
     if runtime == "torch":
         return
-    if detector.references is not None:
-        raise typer.BadParameter("references need PyTorch; leave it out", param_hint="--runtime")
     from modeling_fbclip.export.cache import exported
 
     def tell(line: str) -> None:

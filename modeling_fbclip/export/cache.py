@@ -5,7 +5,7 @@ from pathlib import Path
 
 from huggingface_hub.constants import HF_HOME
 
-from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.common.messages import ArgumentError, one_line
 from modeling_fbclip.digests_fbclip import settings_digest, weights_digest
 from modeling_fbclip.export.folder import Runtime, export, sample_photographs
@@ -33,7 +33,10 @@ def exported(
     if isinstance(model, FBCLIPRuntimeModel):
         raise ArgumentError("runtime", f"the model is exported for {model.config.runtime} already; leave it out")
     settings = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
-    key = settings_digest({"weights": weights_digest(model), "config": settings, "runtime": runtime, "opset": OPSET})
+    about = {"weights": weights_digest(model), "config": settings, "runtime": runtime, "opset": OPSET}
+    if FBCLIPReferences.beside(model) is not None:
+        about["references"] = True  # any of this model: they are inputs of the graph
+    key = settings_digest(about)
     folder = Path(HF_HOME) / "fbclip" / key
     if not (folder / "config.json").is_file():
         tell(f"exporting the model for {runtime}, once; it is kept in {folder}")

@@ -29,7 +29,7 @@ has the rest. `fbclip detect --model` takes this folder, too. The method is that
 Input of the graph: `pixel_values`, `(batch, 3, height, width)` in float32, prepared as `processor_config.json` says.
 Outputs: `image_scores`, `(batch,)`, and `anomaly_maps`, `(batch, grid_height, grid_width)`. Any batch and any whole
 number of patches from 2 a side will do.
-
+{references}
 ## Compared with the model in PyTorch
 
 On {images} images, each at the sizes {sizes}; `parity.json` has all digits.
@@ -37,8 +37,16 @@ On {images} images, each at the sizes {sizes}; `parity.json` has all digits.
 {table}
 """
 
+REFERENCES = """
+Images are compared with the good ones in `references.safetensors`, so the graph has two more inputs in float32:
+`references`, `(images, layers, grid_height, grid_width, channels)`, and `reference_scale`, `(13,)`: the numbers of
+`scale` in `references.json`, then the reach in rows and in columns of patches. The whole image and each tile have
+their own. The two outputs are then joint ones, and there are `reference_scores` and `reference_maps`, which are those
+of the distances alone.
+"""
 
-def write_card(parity: Parity, folder: Path) -> None:
+
+def write_card(parity: Parity, has_references: bool, folder: Path) -> None:
     """Writes the card as `README.md`."""
     text = CARD.format(
         runtime=parity.runtime,
@@ -46,6 +54,7 @@ def write_card(parity: Parity, folder: Path) -> None:
         precision=parity.precision,
         images=parity.images,
         sizes=" and ".join(f"{height} x {width}" for height, width in parity.sizes),
+        references=REFERENCES if has_references else "",
         table=markdown_table(("", "value"), parity_rows(parity), (False, True)),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -22,6 +22,7 @@ from modeling_fbclip.export.graph import trace
 from modeling_fbclip.export.parity import Parity, compare
 from modeling_fbclip.export.precision import PRECISIONS, Precision, compress
 from modeling_fbclip.images_fbclip import IMAGE_SUFFIXES, ImageSource
+from modeling_fbclip.references_fbclip import model_digest
 from modeling_fbclip.runtime_fbclip import FILES, FBCLIPRuntimeModel
 from modeling_fbclip.thresholds_fbclip import BORDER
 
@@ -49,6 +50,7 @@ def export(
     prompts: tuple[str, str] | None = None,
     images: Sequence[ImageSource] | None = None,
     force: bool = False,
+    references: FBCLIPReferences | None = None,
 ) -> Parity:
     r"""
     Exports a model for ONNX Runtime or OpenVINO, and compares the export with it. The folder also has the processor's
@@ -65,6 +67,9 @@ def export(
         images (list of images, *optional*): what the two are compared on. Defaults to the sample photographs.
         force (`bool`, defaults to `False`): whether an export out of its bounds is kept, and a folder that is not
             empty is written to.
+        references ([`FBCLIPReferences`], *optional*): good images that the export compares others with. The folder
+            has them, and the graph takes them as inputs, so that later they may be others of the same model. Defaults
+            to those beside the model, if there are any.
 
     Returns:
         [`Parity`]: how far the export is from the model. The folder has it as `parity.json`.
@@ -77,9 +82,10 @@ def export(
     _require_known(to, precision)
     if isinstance(model, FBCLIPRuntimeModel):
         raise ArgumentError("model", "is exported already; take the model that it was exported from")
-    if FBCLIPReferences.beside(model) is not None:
-        # A bank is of one grid and one set of tiles, and its scale is measured on it. The graph is for every size.
-        raise ArgumentError("model", "compares with references, which an export cannot; take the model without them")
+    if references is None:
+        references = FBCLIPReferences.beside(model)
+    if references is not None:
+        _require_comparable(references, model, processor, prompts)
     target = Path(output)
     if not force and not is_empty(target):
         raise ArgumentError("output", f"{target} is not empty; choose another folder, or `force`")
@@ -92,13 +98,13 @@ def export(
     with written_aside(target) as aside:
         aside.mkdir()
         config = _config_of(model, to, precision, ids)
-        write_graph(trace(original, ids), to, precision, aside)
+        write_graph(trace(original, ids, references is not None), to, precision, aside)
         config.to_json_file(aside / "config.json")
-        parity = compare(original, FBCLIPRuntimeModel(config, aside), processor, pictures, ids)
+        parity = compare(original, FBCLIPRuntimeModel(config, aside), processor, pictures, ids, references)
         if parity.violations and not force:
             raise OutOfBoundsError(parity)
         (aside / PARITY).write_text(json.dumps(parity.to_dict(), indent=2) + "\n", encoding="utf-8")
-        _write_companions(model, processor, parity, aside)
+        _write_companions(model, processor, parity, references, aside)
     return parity
 
 
@@ -112,6 +118,18 @@ def _require_known(to: str, precision: str) -> None:
     for name, given, known in (("to", to, tuple(FILES)), ("precision", precision, PRECISIONS)):
         if given not in known:
             raise ArgumentError(name, f"is {given!r}, but must be one of {', '.join(map(repr, known))}")
+
+
+def _require_comparable(
+    references: FBCLIPReferences, model: FBCLIPModel, processor: FBCLIPProcessor, prompts: tuple[str, str] | None
+) -> None:
+    if prompts is not None:
+        raise ArgumentError("prompts", "do not go with references, which were measured with the model's own")
+    try:
+        references.check(model, processor)
+        references.require_good()
+    except ValueError as error:
+        raise ArgumentError("references", one_line(error)) from error
 
 
 def _in_float32(model: FBCLIPModel) -> FBCLIPModel:
@@ -133,6 +151,7 @@ def _config_of(model: FBCLIPModel, to: Runtime, precision: Precision, ids: Tenso
     config = copy.deepcopy(model.config)
     config.runtime, config.precision, config.includes_clip = to, precision, True
     config.clip_name_or_path = config.clip_revision = None
+    config.exported_from = model_digest(model)
     if ids is not None:
         config.prompt_input_ids = ids.tolist()
     return config
@@ -156,19 +175,24 @@ def write_graph(program: onnx_ir.Model, to: Runtime, precision: Precision, folde
     beside.unlink(missing_ok=True)
 
 
-def _write_companions(model: FBCLIPModel, processor: FBCLIPProcessor, parity: Parity, folder: Path) -> None:
-    """What goes along with the graph: settings, the script, licence, card, records."""
+def _write_companions(
+    model: FBCLIPModel, processor: FBCLIPProcessor, parity: Parity, references: FBCLIPReferences | None, folder: Path
+) -> None:
+    """What goes along with the graph: settings, references, the script, licence, card, records."""
     without_tokenizer = copy.copy(processor)
     without_tokenizer.tokenizer = None
-    if processor.thresholds_with_references:  # they were set for other numbers
+    if references is not None:
+        references.save_pretrained(folder)
+    if processor.thresholds_with_references != (references is not None):  # they were set for other numbers
         without_tokenizer.threshold = without_tokenizer.pixel_threshold = BORDER
         without_tokenizer.category_thresholds = without_tokenizer.other_thresholds = None
-        without_tokenizer.thresholds_with_references = False
+        without_tokenizer.thresholds_mode = None  # the border holds in every mode
+        without_tokenizer.thresholds_with_references = references is not None
     without_tokenizer.to_json_file(folder / "processor_config.json")
     shutil.copyfile(INFERENCE, folder / INFERENCE.name)
     write_license(folder)
     own = find_beside(model, "LICENSE")
     if own is not None:
         shutil.copyfile(own, folder / "LICENSE")
-    write_card(parity, folder)
+    write_card(parity, references is not None, folder)
     copy_records(model, folder)

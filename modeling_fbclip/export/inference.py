@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view as windows
 from PIL import Image, ImageOps
 
 
@@ -24,11 +25,13 @@ class Model:
         self.in_patches = lambda size, factor: tuple(max(2, round(a * factor / patch)) * patch for a in size)
         if config["runtime"] == "onnx":
             session = import_module("onnxruntime").InferenceSession(folder / "model.onnx")
-            self.run = lambda pixels: session.run(["image_scores", "anomaly_maps"], {"pixel_values": pixels})
+            names = [each.name for each in session.get_inputs()]
+            self.run = lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))
         else:
             hint = {"INFERENCE_PRECISION_HINT": "f32"} if config["precision"] != "int8" else {}
             compiled = import_module("openvino").Core().compile_model(folder / "openvino_model.xml", "CPU", hint)
-            self.run = lambda pixels: [np.array(values) for values in compiled([pixels]).values()]
+            self.run = lambda *inputs: [np.array(values) for values in compiled(inputs).values()]
+        self.references = list(read_references(folder, patch)) if (folder / "references.json").is_file() else []
 
     def __call__(self, picture):
         """Score, label, map, mask and regions of an RGB picture."""
@@ -37,11 +40,18 @@ class Model:
         whole = self.in_patches(size, max(self.size) / max(size)) if corners or self.keep_aspect else tuple(self.size)
         views, seen = [((0, 0, *picture.size), whole)], self.in_patches(tile, 1 / self.factor)
         views += [((left, top, left + tile[1], top + tile[0]), seen) for top, left in corners]
-        outputs = [[one[0] for one in self.run(self.pixels(picture, *view)[None])] for view in views]
+        known = self.references or [(seen,) for _, seen in views]
+        if [seen for seen, *_ in known] != [seen for _, seen in views]:
+            raise ValueError("its views are not those of the references; take images of their shape")
+        inputs = ((self.pixels(picture, *view)[None], *own) for view, (_, *own) in zip(views, known, strict=True))
+        outputs = [[one[0] for one in self.run(*own)[:2]] for own in inputs]
         score = max(self.score(*output, view[1]) for output, view in zip(outputs, views, strict=True))
         if corners:
-            found = merge([found for _, found in outputs[1:]], tile, corners, size)
-            found = smooth(np.maximum(found, resize(outputs[0][1], size)), sigma * self.factor)
+            window = np.outer(*(np.hanning(side).clip(0.01) for side in tile)).astype(np.float32)
+            total, weights = merged = np.zeros((2, *size), np.float32)
+            for (_, found), (top, left) in zip(outputs[1:], corners, strict=True):
+                merged[:, top : top + tile[0], left : left + tile[1]] += window * resize(found, tile), window
+            found = smooth(np.maximum(total / weights, resize(outputs[0][1], size)), sigma * self.factor)
         else:
             found = resize(smooth(resize(outputs[0][1], whole), sigma).clip(0, 1), size)
         found, limits = found.clip(0, 1), self.thresholds(bool(corners))
@@ -55,8 +65,7 @@ class Model:
         spans = [(a - b, math.ceil((a - b) / max(b - 2 * self.overlap, 1))) for a, b in zip(size, tile, strict=True)]
         tops, lefts = ([round(i * rest / max(last, 1)) for i in range(last + 1)] for rest, last in spans)
         is_cut = self.tile != "auto" or any(length > 1.5 * side for length, side in zip(size, self.size, strict=True))
-        is_cut = is_cut and self.tile and len(tops) * len(lefts) > 1
-        return tile, [(top, left) for top in tops for left in lefts if is_cut]
+        return tile, [(top, left) for top in tops for left in lefts if is_cut and self.tile and len(tops + lefts) > 2]
 
     def pixels(self, picture, box, size):
         """The model's input for a part of a picture, seen at a size: (3, height, width)."""
@@ -65,7 +74,7 @@ class Model:
         return (values / np.float32(self.steps["image_std"])).transpose(2, 0, 1)
 
     def score(self, score, found, seen):
-        if self.settings["score"] == "cls":
+        if self.settings["score"] == "cls" or self.references:
             return float(score)
         values = smooth(resize(found, seen), self.settings["smoothing_sigma"]).clip(0, 1).ravel()
         count = 1 if self.settings["score"] == "map_max" else math.ceil(0.01 * values.size)
@@ -79,13 +88,25 @@ class Model:
         return self.settings if is_own else (self.settings.get("other_thresholds") or {}).get(mode, self.settings)
 
 
+def read_references(folder, patch):
+    """Of each view of an image: the size that the model sees, the patches of the references there, their scale."""
+    about, content = (folder / f"references.{kind}" for kind in ("json", "safetensors"))
+    about, content = json.loads(about.read_text()), content.read_bytes()
+    header = json.loads(content[8 : (start := 8 + int.from_bytes(content[:8], "little"))])
+    for place, scale in enumerate(about["scale"]):
+        entry = header[f"tiles.{place}.tokens" if place else "tokens"]
+        values = np.frombuffer(content, np.float16, math.prod(entry["shape"]), start + entry["data_offsets"][0])
+        grid, tokens = entry["shape"][2:4], values.reshape(entry["shape"]).astype(np.float32)
+        reach = [max(2, math.ceil(about["reach"] * side)) for side in grid]
+        yield tuple(side * patch for side in grid), tokens, np.float32([*scale.values(), *reach])
+
+
 def resize(values, size):
     """A map, resized bilinearly."""
-    for axis, length in enumerate(size):
-        place = ((np.arange(length) + 0.5) * (values.shape[axis] / length) - 0.5).clip(0)
-        low = place.astype(int)
-        weight = (place - low).astype(np.float32).reshape((-1, 1) if axis == 0 else -1)
-        values = np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis, mode="clip") * weight
+    for length in size:  # rows, then columns
+        place = ((np.arange(length) + 0.5) * (len(values) / length) - 0.5).clip(0, len(values) - 1)
+        weights = (1 - np.abs(place[:, None] - np.arange(len(values)))).clip(0)
+        values = (weights.astype(np.float32) @ values).T
     return values
 
 
@@ -95,45 +116,28 @@ def smooth(values, sigma):
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-9)) ** 2)
     for _ in range(2):  # rows, then columns
         padded = np.pad(values, ((0, 0), (radius, radius)), mode="symmetric")
-        weights = enumerate((kernel / kernel.sum()).astype(np.float32))
-        values = sum(weight * padded[:, start : start + values.shape[1]] for start, weight in weights).T
+        values = (windows(padded, len(kernel), 1) @ np.float32(kernel / kernel.sum())).T
     return values
-
-
-def merge(maps, tile, corners, size):
-    """The maps of tiles as one, weighted by Hann windows."""
-    total, weights = np.zeros((2, *size), np.float32)
-    window = np.outer(*(np.hanning(side).clip(0.01) for side in tile)).astype(np.float32)
-    for found, (top, left) in zip(maps, corners, strict=True):
-        total[top : top + tile[0], left : left + tile[1]] += window * resize(found, tile)
-        weights[top : top + tile[0], left : left + tile[1]] += window
-    return total / weights
 
 
 def find_regions(found, mask, least):
     """The mask without areas below `least` pixels, and its connected areas, the highest peak first."""
-    labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
-    last = None
+    last, labels = None, np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     while not np.array_equal(labels, last):  # a pixel takes the largest label around it, then the label at that place
-        last, labels = labels, grow(labels, 1) * mask
-        labels = np.append(0, labels)[labels]
+        last, labels = labels, np.append(0, grown := grow(labels, 1) * mask)[grown]
     order = np.argsort(labels[mask], kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(labels[mask][order])) + 1) if mask.any() else []
     regions, kept, places = [], np.zeros_like(mask), np.argwhere(mask)
     for y, x in (places[part].T for part in parts if len(part) >= least):
         kept[y, x] = True
-        box = [int(side) for side in (x.min(), y.min(), x.max() + 1, y.max() + 1)]
-        peak, mean = float(found[y, x].max()), float(found[y, x].mean(dtype=float))
-        regions.append({"box": box, "area": len(y), "peak": peak, "mean": mean})
+        box, inside = [int(side) for side in (x.min(), y.min(), x.max() + 1, y.max() + 1)], found[y, x].astype(float)
+        regions.append({"box": box, "area": len(y), "peak": float(inside.max()), "mean": float(inside.mean())})
     return kept, sorted(regions, key=lambda region: -region["peak"])
 
 
 def grow(values, width):
     """The largest value within `width` pixels of each, by rows and columns."""
-    for _ in range(2):  # rows, then columns
-        padded = np.pad(values, ((width, width), (0, 0)))
-        values = np.max([padded[start : start + len(values)] for start in range(2 * width + 1)], axis=0).T
-    return values
+    return windows(windows(np.pad(values, width), 2 * width + 1, 0).max(-1), 2 * width + 1, 1).max(-1)
 
 
 def overlay(picture, found, mask):
@@ -166,7 +170,7 @@ def read(path, max_megapixels):
     return picture.convert("RGB")
 
 
-def main():
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", metavar="IMAGE")
     parser.add_argument("--output", default="outputs", help="folder for overlays and maps")
@@ -174,15 +178,15 @@ def main():
     given, model, rows = parser.parse_args(), Model(Path(__file__).resolve().parent), []
     above = os.path.commonpath([Path(path).absolute().parent for path in given.paths])
     for path in given.paths:
-        row = {"path": path} | dict.fromkeys(("score", "label", "error", "overlay", "map", "category", "regions"))
-        rows.append(row)
+        names = ("score", "label", "error", "overlay", "map", "category", "regions")
+        rows.append(row := {"path": path} | dict.fromkeys(names))
         target = Path(given.output, os.path.relpath(path, above))
         try:
             result = model(picture := read(path, model.settings["max_megapixels"]))
             row |= {name: result[name] for name in ("score", "label", "regions")}
             values = np.rint(result["anomaly_map"].astype(float) * 65535).astype(np.uint16)
-            drawn = overlay(picture, result["anomaly_map"], result["mask"])
             target.parent.mkdir(parents=True, exist_ok=True)
+            drawn = overlay(picture, result["anomaly_map"], result["mask"])
             for name, image in (("overlay", drawn), ("map", Image.fromarray(values))):
                 image.save(f"{target}.{name}.png")
                 row[name] = f"{target}.{name}.png"
@@ -193,8 +197,4 @@ def main():
             print(f"{score:>5}  {row['label'] or 'error':<9}  {path} → {row['error'] or row['overlay']}", flush=True)
     if given.format == "json":
         print(json.dumps(rows, indent=1))
-    return int(any(row["error"] for row in rows))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(any(row["error"] for row in rows))

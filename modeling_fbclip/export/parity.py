@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.images_fbclip import ImageSource
+from modeling_fbclip.views_fbclip import View
 
 # The largest difference of scores and maps, by precision.
 LARGEST_DIFFERENCE = {"float32": 1e-4, "float16": 1e-2}
@@ -69,9 +70,11 @@ def compare(
     processor: FBCLIPProcessor,
     images: Sequence[ImageSource],
     prompt_input_ids: Tensor | None = None,
+    references: FBCLIPReferences | None = None,
 ) -> Parity:
     """
-    Runs both models on images, one at a time, as they are and without their last rows and columns of patches.
+    Runs both models on images, one at a time, as they are and without their last rows and columns of patches. With
+    references: at the size of the whole images, and at that of the first tile if they have tiles.
 
     Raises:
         ValueError: an image cannot be read.
@@ -84,19 +87,18 @@ def compare(
     changed = 0
     sizes: list[tuple[int, int]] = []
     for index, image in enumerate(images):
-        pixels = processor(images=[image])["pixel_values"]
-        cropped = pixels[:, :, : -config.patch_size, : -2 * config.patch_size]
+        inputs, *others = _inputs(processor, image, config.patch_size, references)
         if index == 0:  # what the first call sets up is not timed
-            sizes = [(view.shape[2], view.shape[3]) for view in (pixels, cropped)]
-            original(pixel_values=pixels, text_embeds=text_embeds)
-            exported(pixel_values=pixels)
+            sizes = [tuple(each["pixel_values"].shape[2:]) for each in (inputs, *others)]
+            original(**inputs, text_embeds=text_embeds)
+            exported(**inputs)
         started = time.perf_counter()
-        whole = original(pixel_values=pixels, text_embeds=text_embeds)
+        whole = original(**inputs, text_embeds=text_embeds)
         between = time.perf_counter()
-        own_whole = exported(pixel_values=pixels)
+        own_whole = exported(**inputs)
         seconds[:, index] = between - started, time.perf_counter() - between
-        part, own_part = original(pixel_values=cropped, text_embeds=text_embeds), exported(pixel_values=cropped)
-        for pair in ((whole, own_whole), (part, own_part)):
+        more = [(original(**each, text_embeds=text_embeds), exported(**each)) for each in others]
+        for pair in ((whole, own_whole), *more):
             scores.append(tuple(outputs.image_scores.numpy() for outputs in pair))
             maps.append(tuple(outputs.anomaly_maps.numpy().ravel() for outputs in pair))
         labels = {processor.post_process_anomaly_detection(outputs)[0]["label"] for outputs in (whole, own_whole)}
@@ -113,6 +115,22 @@ def compare(
         changed_decisions=changed,
         seconds=dict(zip(("torch", config.runtime), np.median(seconds, axis=1).tolist(), strict=True)),
     )
+
+
+def _inputs(
+    processor: FBCLIPProcessor, image: ImageSource, patch_size: int, references: FBCLIPReferences | None
+) -> list[dict[str, Any]]:
+    """What both models see of an image, at each size."""
+    if references is None:
+        pixels = processor(images=[image])["pixel_values"]
+        return [{"pixel_values": each} for each in (pixels, pixels[:, :, :-patch_size, : -2 * patch_size])]
+    picture = processor.read_image(image)
+    inputs = []
+    for place, known in enumerate(references.views[:2]):
+        height, width = (side * patch_size for side in known.grid)
+        pixels = processor.prepare_view(picture, View((0, 0, *picture.size), (height, width)))
+        inputs.append({"pixel_values": pixels[None], "references": references.at([place])})
+    return inputs
 
 
 def _difference(first: np.ndarray, second: np.ndarray) -> Difference:

@@ -2,10 +2,12 @@
 
 import json
 
+import onnx_ir
 import pytest
 
 from conftest import TINY_OVERRIDES, make_tiny_clip
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip.export import folder
 
 
 @pytest.fixture
@@ -58,6 +60,52 @@ def test_an_export_detects_as_its_model_does(exported, fbclip, model_folder, tmp
         assert len(outcome.err.splitlines()) == 1, outcome.err
         assert "export" in outcome.err
         assert "Traceback" not in outcome.err
+
+
+def test_a_model_that_remembers_detects_alike_when_it_is_exported(
+    fbclip, model_folder, tmp_path, monkeypatch, save_photograph
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("modeling_fbclip.export.cache.HF_HOME", tmp_path / "cache")
+    traced = []
+
+    def trace_once(*arguments):
+        if not traced:
+            onnx_ir.save(trace(*arguments), tmp_path / "traced.onnx")
+        traced.append(arguments)
+        return onnx_ir.load(tmp_path / "traced.onnx")
+
+    trace = folder.trace
+    monkeypatch.setattr(folder, "trace", trace_once)
+    good = [save_photograph(f"good/{index}.png", seed=index) for index in range(3)]
+    photographs = [save_photograph(f"photos/{index}.png", seed=index) for index in (3, 4)]
+    remembers = fbclip("remember", *good, "--model", model_folder, "--output", "remembers")
+    assert remembers.status == 0, remembers.err
+    outcome = fbclip("export", "remembers", "--images", photographs[0], "--output", "exported")
+    assert outcome.status == 0, outcome.err
+    by_model = fbclip("detect", *photographs, "--model", "remembers", "--format", "json")
+    for arguments in (["--model", "exported"], ["--model", "remembers", "--runtime", "onnx"]):
+        outcome = fbclip("detect", *photographs, *arguments, "--format", "json")
+        assert outcome.status == 0, outcome.err
+        for row, expected in zip(json.loads(outcome.out), json.loads(by_model.out), strict=True):
+            assert row["score"] == pytest.approx(expected["score"], abs=1e-4)
+            assert row["label"] == expected["label"]
+            assert [area["box"] for area in row["regions"]] == [area["box"] for area in expected["regions"]]
+    assert len(traced) == 2
+    by_texts = fbclip("detect", *photographs, "--model", model_folder, "--format", "json")
+    assert json.loads(by_texts.out)[0]["score"] != pytest.approx(json.loads(by_model.out)[0]["score"], abs=1e-2)
+    taken = ["--model", "exported", "--target-fpr", 0.5, "--output", "calibrated"]
+    assert fbclip("calibrate", "good", *taken).status == 0
+    assert fbclip("detect", *photographs, "--model", "calibrated").status == 0
+    assert FBCLIPProcessor.from_pretrained("calibrated").thresholds_with_references
+    for name, arguments in {
+        "remember": [*photographs, "--output", "exported", "--add"],
+        "detect": [*photographs, "--model", "exported", "--references", "good"],
+    }.items():
+        outcome = fbclip(name, *arguments)
+        assert outcome.status == 2, (name, outcome)
+        assert len(outcome.err.splitlines()) == 1, outcome.err
+        assert "export" in outcome.err
 
 
 def test_mistakes_are_one_line_and_leave_nothing(fbclip, model_folder, tmp_path):

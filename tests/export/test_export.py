@@ -1,8 +1,6 @@
 """Exports compute what the model computes, at every batch and size, in a folder that stands alone."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.detection.loading import load_detector
 from modeling_fbclip.detection.rendering import render_overlay
 from modeling_fbclip.export import OutOfBoundsError, export, folder, parity
@@ -21,18 +19,6 @@ from modeling_fbclip.runtime_fbclip import FBCLIPRuntimeModel
 RUNTIMES = ("onnx", "openvino")
 PRECISIONS = ("float32", "float16", "int8")
 FILES = {"LICENSE", "README.md", "config.json", "inference.py", "parity.json", "processor_config.json"}
-# The script in a Python that lacks these libraries.
-ALONE = """
-import sys
-class Lacking:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "transformers", "modeling_fbclip", "scipy", "huggingface_hub"):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Lacking())
-import runpy
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -86,7 +72,7 @@ def test_the_graph_has_few_nodes_and_nothing_of_this_machine(make_export) -> Non
 
 
 @pytest.mark.parametrize("to", RUNTIMES)
-def test_the_folder_works_without_pytorch(make_export, to, tmp_path) -> None:
+def test_the_folder_works_without_pytorch(make_export, run_alone, to, tmp_path) -> None:
     exported = make_export(to)
     assert {path.name for path in exported.folder.iterdir()} >= FILES
     assert len((exported.folder / "inference.py").read_text().splitlines()) <= 200
@@ -95,10 +81,7 @@ def test_the_folder_works_without_pytorch(make_export, to, tmp_path) -> None:
     for index, image in enumerate(exported.images):
         photographs.append(tmp_path / f"photo {index}.png")
         image.resize((50 + index, 61)).save(photographs[-1])
-    command = [sys.executable, "-c", ALONE, exported.folder / "inference.py", *photographs, tmp_path / "missing.png"]
-    done = subprocess.run(
-        [*map(str, command), "--format", "json"], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    done = run_alone(exported.folder, *photographs, tmp_path / "missing.png", "--format", "json")
     assert (done.returncode, done.stderr) == (1, "")
     *rows, missing = json.loads(done.stdout)
     assert missing["error"].startswith("[Errno 2]")
@@ -199,13 +182,8 @@ def test_wrong_arguments_are_named(tiny, tmp_path, changed, message) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_references_are_neither_dropped_nor_taken_for_thresholds(tiny, make_export, tmp_path, monkeypatch) -> None:
+def test_thresholds_of_references_are_not_those_of_an_export_without(tiny, make_export, tmp_path, monkeypatch) -> None:
     exported = make_export()
-    tiny.save_pretrained(tmp_path / "remembers")
-    FBCLIPReferences.from_images(tiny, exported.processor, exported.images).save_pretrained(tmp_path / "remembers")
-    model = FBCLIPModel.from_pretrained(tmp_path / "remembers")
-    with pytest.raises(ValueError, match="compares with references"):
-        export(model, exported.processor, tmp_path / "exported")
     processor = FBCLIPProcessor.from_config(tiny.config)
     processor.set_thresholds(0.9, 0.8, processor.mode((32, 32)), with_references=True)
     monkeypatch.setattr(folder, "trace", lambda *_: onnx_ir.load(exported.folder / "model.onnx"))

@@ -8,15 +8,17 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+import torch
 from modeling_fbclip.hub import stage_model
 from modeling_fbclip.hub.stage import require_publishable
 from packaging.requirements import Requirement
 from safetensors.torch import load_file, save_file
 
 from conftest import TINY_OVERRIDES
-from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.pretrained_fbclip import CUSTOM_PIPELINES
+from modeling_fbclip.reference_view_fbclip import ViewReferences
 
 from .conftest import TOKEN
 from .test_card import RECORD
@@ -211,6 +213,14 @@ def test_exports_are_published_beside_the_weights(copied: Path, tmp_path: Path) 
     for runtime, names in graphs.items():
         staged = {path.name for path in (tmp_path / "staged" / runtime).iterdir()}
         assert staged == {"config.json", "inference.py", *names}
+    views = [ViewReferences.of(torch.ones(1, 1, 2, 2, 3).half(), torch.zeros(1, 5), False, 1.0, None)]
+    FBCLIPReferences(views, ["good/1.png"], {}, False, 1.0).save_pretrained(copied / "onnx")
+    with pytest.raises(ValueError, match="which compares with references"):
+        stage_model(copied, tmp_path / "again", "owner/name")
+    shutil.copyfile(copied / "onnx" / "references.json", copied / "references.json")
+    shutil.copyfile(copied / "onnx" / "references.safetensors", copied / "references.safetensors")
+    stage_model(copied, tmp_path / "with-references", "owner/name", with_references=True)
+    assert FBCLIPReferences.from_pretrained(tmp_path / "with-references" / "onnx").names == ["1.png"]
     (copied / "onnx" / "config.json").write_text(json.dumps(config | {"runtime": "openvino"}))
     with pytest.raises(ValueError, match="holds no export for onnx"):
         stage_model(copied, tmp_path / "again", "owner/name")
