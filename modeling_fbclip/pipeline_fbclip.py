@@ -141,6 +141,8 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         if unknown := sorted(set(views) - set(VIEW_SETTINGS)):
             raise TypeError(f"{', '.join(unknown)}: no setting of the pipeline.")
         processor: FBCLIPProcessor = getattr(self, "_preprocess_params", {}).get("processor", self.processor)
+        if views.get("overlap") is not None and views.get("tile", processor.tile) is None:
+            raise ValueError("`overlap` is for tiles; pass `tile` too.")
         return processor.with_views(**views) if views else processor
 
     def _references(self, given: Any, processor: FBCLIPProcessor) -> Any:

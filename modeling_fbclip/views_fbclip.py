@@ -72,8 +72,8 @@ class Viewing(NamedTuple):
         factor = side / longest
         least = math.ceil(self.patch_size * factor)
         most = math.ceil(min(self.image_size) * factor / 2) - 1
-        if tile is not None and most < least:
-            raise ValueError(f"`tile` is {tile!r}, which is too small to overlap by a patch; take a larger one.")
+        if tile is not None and (side < 2 * self.patch_size or most < least):
+            raise ValueError(f"`tile` is {tile!r}, which is too small; take {2 * self.patch_size} pixels or more.")
         given = max(math.ceil(OVERLAP_SHARE * side), least) if overlap is None else overlap
         if (tile is not None or overlap is not None) and not least <= given <= most:
             raise ValueError(

@@ -130,6 +130,8 @@ def test_pipeline_cuts_tiles_and_fills_batches_with_those_of_several_images(mode
     assert detector(images[0], tile=None)["score"] == pytest.approx(whole(images[0])["score"], abs=1e-6)
     with pytest.raises(TypeError, match="tiles: no setting of the pipeline"):
         whole(images[0], tiles="auto")
+    with pytest.raises(ValueError, match="`overlap` is for tiles; pass `tile` too"):
+        whole(images[0], overlap=8)
 
 
 def test_references_are_kept_for_each_tile_and_survive_a_file(model, processor, tmp_path) -> None:

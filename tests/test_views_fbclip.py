@@ -63,7 +63,7 @@ def test_tiles_have_the_shape_that_the_model_sees():
         ({"tile": 0}, "`tile` is 0, but must be a number of pixels"),
         ({"tile": "large"}, "`tile` is 'large'"),
         ({"tile": True}, "`tile` is True"),
-        ({"tile": 1}, "`tile` is 1, which is too small to overlap by a patch"),
+        ({"tile": 15}, "`tile` is 15, which is too small; take 16 pixels or more"),
         ({"overlap": 32.5}, "`overlap` is 32.5, but must be a whole number"),
         ({"tile": "auto", "overlap": "x"}, "`overlap` is 'x'"),
         ({"tile": 256, "overlap": 7}, "`overlap` is 7, but must be from 8 (a patch) to 127 pixels"),

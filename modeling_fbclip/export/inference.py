@@ -146,12 +146,12 @@ def overlay(picture, found, mask):
     steps, levels = np.linspace(0, 1, 256), np.rint(found * 255).astype(np.uint8)
     colours = np.stack([np.interp(steps, np.linspace(0, 1, 5), channel) for channel in zip(*anchors, strict=True)], -1)
     weights = 255 * 0.6 * steps**2 / (steps**2 + 0.25**2) * (1 + 0.25**2)
-    drawn, width = picture.copy(), max(1, round(max(picture.size) / 400))
+    drawn, w = picture.copy(), max(1, round(max(picture.size) / 400))
     tinted, hidden = (Image.fromarray(np.rint(table).astype(np.uint8)[levels]) for table in (colours, weights))
     drawn.paste(tinted, mask=hidden)
-    grown, edge = grow(mask, width), ~np.pad(np.ones_like(mask)[width:-width, width:-width], width)
+    grown, edge = grow(mask, w), ~np.pad(np.ones_like(mask)[w:-w, w:-w], w)[: len(mask), : mask.shape[1]]
     drawn.paste((255, 255, 255), mask=Image.fromarray((grown & ~mask) | (mask & edge)))
-    drawn.paste((0, 0, 0), mask=Image.fromarray(grow(grown, max(1, width // 2)) & ~grown))
+    drawn.paste((0, 0, 0), mask=Image.fromarray(grow(grown, max(1, w // 2)) & ~grown))
     return drawn
 
 
@@ -190,7 +190,7 @@ if __name__ == "__main__":
             for name, image in (("overlay", drawn), ("map", Image.fromarray(values))):
                 image.save(f"{target}.{name}.png")
                 row[name] = f"{target}.{name}.png"
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
             row["error"] = " ".join(str(error).split())
         if given.format == "table":
             score = "-" if row["score"] is None else f"{row['score']:.3f}"
