@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 from gradio_client import Client
 from modeling_fbclip.demo.server import serving
+from selenium.common.exceptions import StaleElementReferenceException
 
 from modeling_fbclip import ZeroShotAnomalyDetectionPipeline, load_bundled
 
@@ -61,9 +62,19 @@ def expected() -> dict[str, dict[str, Any]]:
 
 
 def wait_for(condition, seconds: float = 60):
-    """The first true value of `condition()`. Other tests may run at the same time, so the limit is long."""
+    """
+    The first true value of `condition()`. Other tests may run at the same time, so the limit is long. An element that
+    the page draws anew meanwhile is looked for again.
+    """
+
+    def met():
+        try:
+            return condition()
+        except StaleElementReferenceException:
+            return None
+
     end = time.monotonic() + seconds
-    while not (value := condition()):
+    while not (value := met()):
         assert time.monotonic() < end, f"no result after {seconds} seconds"
         time.sleep(0.05)
     return value
