@@ -61,9 +61,7 @@ def load_visitors(name: str) -> Detector:
 def _try_apart(name: str, folder: Path) -> str:
     """What is wrong with a model, by a process of its own; empty if nothing is."""
     command = [sys.executable, "-m", __name__, name, str(folder)]
-    environment = {
-        key: value for key, value in os.environ.items() if key not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-    }
+    environment = {key: value for key, value in os.environ.items() if key not in SECRETS}
     try:
         done = subprocess.run(
             command,

@@ -1,7 +1,7 @@
 """What a processor makes of the model's outputs: score, decision, map and mask of each image."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -99,8 +99,7 @@ class ResultsMixin(ThresholdsMixin):
         if len(chosen) < len(given):
             chosen = self.general_thresholds(_has_references(outputs[0]), self.mode_of(outputs, size)) | chosen
         min_area = self.min_area if min_area is None else check_area(min_area)
-        score = self.score_of_views(outputs, size)
-        anomaly_map = self.map_of_views(outputs, size)
+        score, anomaly_map = self.score_and_map(outputs, size)
         mask = anomaly_map >= chosen["pixel_threshold"]
         regions, large = find_regions(anomaly_map.numpy(), mask.numpy(), min_area)
         return {
@@ -115,11 +114,17 @@ class ResultsMixin(ThresholdsMixin):
         """The [`~FBCLIPProcessor.mode`] that the outputs of an image's views come from."""
         return self.viewing.mode(size) if len(outputs) > 1 else self.viewing.whole_mode()
 
+    def score_and_map(self, outputs: Sequence[Mapping[str, Tensor]], size: Size) -> tuple[float, Tensor]:
+        """The score of one image and its map, `(height, width)`, from the outputs of its views."""
+        if len(outputs) > 1:
+            return self.score_of_views(outputs, size), self.map_of_views(outputs, size)
+        smoothed = self._smoothed_maps(outputs[0], self.viewing.whole_size(size))  # once for both
+        return self._scores(outputs[0], lambda: smoothed).item(), resize_maps(smoothed, size)[0].clamp_(0, 1)
+
     def map_of_views(self, outputs: Sequence[Mapping[str, Tensor]], size: Size) -> Tensor:
-        """The map of one image, `(height, width)`, from the outputs of its views."""
+        """The map alone, as [`~FBCLIPProcessor.score_and_map`] gives it."""
         if len(outputs) == 1:
-            smoothed = self._smoothed_maps(outputs[0], self.viewing.whole_size(size))
-            return resize_maps(smoothed, size)[0].clamp_(0, 1)
+            return self.score_and_map(outputs, size)[1]
         tiling = self.viewing.tiling(size)
         whole, *tiles = [finite(output["anomaly_maps"])[0] for output in outputs]
         if tiling is None or len(tiles) != tiling.num_tiles:
@@ -127,7 +132,7 @@ class ResultsMixin(ThresholdsMixin):
         return join_views(whole, tiles, tiling, size, self.smoothing_sigma * self.viewing.tiles.factor).clamp_(0, 1)
 
     def score_of_views(self, outputs: Sequence[Mapping[str, Tensor]], size: Size) -> float:
-        """The score of one image: the largest of its views'."""
+        """The score alone, the largest of the views'."""
         sizes = [self.viewing.whole_size(size)]
         if len(outputs) > 1:
             sizes = [view.size for view in self.viewing.views(size)]
@@ -151,9 +156,13 @@ class ResultsMixin(ThresholdsMixin):
         return smooth_maps(resize_maps(maps, size), self.smoothing_sigma).clamp(0, 1)
 
     def _image_scores(self, outputs: Mapping[str, Tensor], size: Size) -> Tensor:
+        return self._scores(outputs, lambda: self._smoothed_maps(outputs, size))
+
+    def _scores(self, outputs: Mapping[str, Tensor], smoothed_maps: Callable[[], Tensor]) -> Tensor:
+        """Scores of outputs, from their smoothed maps if the kind of score needs them."""
         if self.score == "cls" or _has_references(outputs):
             return finite(outputs["image_scores"])
-        pixels = self._smoothed_maps(outputs, size).flatten(1)
+        pixels = smoothed_maps().flatten(1)
         if self.score == "map_max":
             return pixels.amax(dim=1)
         return pixels.topk(math.ceil(TOP_SHARE * pixels.shape[1])).values.mean(dim=1)

@@ -227,8 +227,8 @@ def _measure(
         if picture is None or outputs is None or mode is None:
             raise ValueError(f"{item.path}: {error}")
         size = picture.height, picture.width
-        score, peak = processor.score_of_views(outputs, size), float(processor.map_of_views(outputs, size).max())
-        measured.append(Measured(mode, score, peak, image_digest(picture)))
+        score, anomaly_map = processor.score_and_map(outputs, size)
+        measured.append(Measured(mode, score, float(anomaly_map.max()), image_digest(picture)))
         if on_image is not None:
             on_image()
     return measured
