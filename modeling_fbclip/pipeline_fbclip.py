@@ -16,7 +16,8 @@ from .mutual_fbclip import make_mutual
 from .processing_fbclip import FBCLIPProcessor
 from .references_fbclip import FBCLIPReferences
 from .results_fbclip import one_output
-from .views_fbclip import VIEW_SETTINGS, batches_of_views
+from .view_batches_fbclip import Outputs, ViewBatches
+from .views_fbclip import VIEW_SETTINGS
 
 
 class ZeroShotAnomalyDetectionPipeline(Pipeline):
@@ -194,28 +195,28 @@ class ZeroShotAnomalyDetectionPipeline(Pipeline):
         references: FBCLIPReferences | None,
         processor: FBCLIPProcessor,
         views_at_once: int,
-    ) -> list[list[dict[str, Tensor]]]:
+    ) -> list[list[Outputs]]:
         """The outputs for all views of each image."""
         plans = [processor.views(size) for size in images["target_sizes"]]
         if references is not None:
             for plan in plans:
                 references.check_views(plan, self.model.config.patch_size)
-        found: list[list[dict[str, Tensor]]] = [[{}] * len(plan) for plan in plans]
-        for batch in batches_of_views(plans, views_at_once):
+
+        def run(batch: list[tuple[int, int]]) -> list[Outputs]:
             inputs = [
-                processor.prepare_view(images["pictures"][image], plans[image][view]).to(self.device, self.dtype)
-                if view
+                processor.prepare_view(images["pictures"][image], plans[image][place]).to(self.device, self.dtype)
+                if place
                 else images["pixel_values"][image]
-                for image, view in batch
+                for image, place in batch
             ]
             outputs = self.model(
                 pixel_values=torch.stack(inputs),
                 prompt_input_ids=prompt_input_ids,
-                references=None if references is None else references.at([view for _, view in batch]),
+                references=None if references is None else references.at([place for _, place in batch]),
             )
-            for index, (image, view) in enumerate(batch):
-                found[image][view] = one_output(outputs, index)
-        return found
+            return [one_output(outputs, index) for index in range(len(batch))]
+
+        return list(ViewBatches(run, views_at_once)(enumerate(plans)))
 
     def postprocess(  # type: ignore[override]
         self, model_outputs: dict[str, Any], processor: FBCLIPProcessor | None = None, **finishing: Any

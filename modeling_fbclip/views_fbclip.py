@@ -1,7 +1,6 @@
 """Which views of an image the model sees: the whole, and tiles; pure."""
 
 import math
-from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from .tiles_fbclip import Size, Tiling
@@ -18,6 +17,12 @@ class View(NamedTuple):
 
     box: tuple[int, int, int, int]  # left, top, right, bottom; the last two exclusive
     size: Size
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels of the image it covers."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
 
     def grid(self, patch_size: int) -> tuple[int, int]:
         """Height and width in patches."""
@@ -124,23 +129,3 @@ class Viewing(NamedTuple):
         """The size times the factor, both sides rounded to multiples of the patch, two at least."""
         height, width = (max(2, round(side * factor / self.patch_size)) * self.patch_size for side in size)
         return height, width
-
-
-def batches_of_views(plans: Sequence[Sequence[View]], batch_size: int) -> Iterator[list[tuple[int, int]]]:
-    """
-    Batches of views of one size, of one image or of several.
-
-    Args:
-        plans: the views of each image.
-        batch_size: the most views of a batch.
-
-    Yields:
-        Index of the image, and of the view in its plan, of each view.
-    """
-    by_size: dict[Size, list[tuple[int, int]]] = {}
-    for image, plan in enumerate(plans):
-        for index, view in enumerate(plan):
-            by_size.setdefault(view.size, []).append((image, index))
-    for views in by_size.values():
-        for start in range(0, len(views), batch_size):
-            yield views[start : start + batch_size]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from modeling_fbclip.views_fbclip import View, Viewing, batches_of_views
+from modeling_fbclip.views_fbclip import View, Viewing
 
 
 def test_an_image_is_seen_whole_and_squashed_by_default():
@@ -74,16 +74,3 @@ def test_tiles_have_the_shape_that_the_model_sees():
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         _ = Viewing((256, 256), 8, **settings).tiles
-
-
-def test_views_of_several_images_fill_batches_of_one_size():
-    viewing = Viewing((32, 32), 8, tile=32, overlap=8)
-    plans = [viewing.views((40, 40)), viewing.views((20, 20)), viewing.views((64, 40))]
-    batches = list(batches_of_views(plans, 4))
-    sizes = [{plans[image][view].size for image, view in batch} for batch in batches]
-    assert all(len(size) == 1 for size in sizes)
-    assert [len(batch) for batch in batches] == [4, 4, 4, 1]
-    assert batches[1] == [(0, 4), (1, 0), (2, 1), (2, 2)]
-    assert sorted(place for batch in batches for place in batch) == [
-        (image, view) for image, plan in enumerate(plans) for view in range(len(plan))
-    ]

@@ -10,12 +10,27 @@ from torch import Tensor
 
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.common.messages import ArgumentError, one_line
-from modeling_fbclip.detection.view_batches import Outputs, Prepared, ViewBatches
+from modeling_fbclip.detection.threads import map_in_threads
 from modeling_fbclip.results_fbclip import OUTPUTS, one_output
 from modeling_fbclip.thresholds_fbclip import tell_other_category
-from modeling_fbclip.views_fbclip import Size
+from modeling_fbclip.view_batches_fbclip import Outputs, ViewBatches
+from modeling_fbclip.views_fbclip import Size, View
 
 Prompts = tuple[str, str]  # what a faultless and what a faulty image shows
+
+
+@dataclass
+class Prepared:
+    """A picture, what the model sees of it, and the model's input for the first of these views: the whole picture."""
+
+    picture: Image.Image
+    views: list[View]
+    whole: Tensor
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the picture."""
+        return self.picture.height, self.picture.width
 
 
 @dataclass
@@ -70,10 +85,15 @@ class Detector:
             ArgumentError: as `run_batch`.
         """
 
-        def run(inputs: Sequence[Tensor], places: Sequence[int]) -> list[Outputs]:
-            return self.run_batch(inputs, prompt_input_ids, places)
+        def input_of(view: tuple[Prepared, int]) -> Tensor:
+            image, place = view
+            return image.whole if place == 0 else self.processor.prepare_view(image.picture, image.views[place])
 
-        return ViewBatches(self.processor.prepare_view, run, batch_size, on_view)(images)
+        def run(batch: list[tuple[Prepared, int]]) -> list[Outputs]:
+            inputs = list(map_in_threads(input_of, batch, limit=len(batch)))
+            return self.run_batch(inputs, prompt_input_ids, [place for _, place in batch])
+
+        return ViewBatches(run, batch_size, on_view)((image, image.views) for image in images)
 
     @torch.inference_mode()
     def run_batch(

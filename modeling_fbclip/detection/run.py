@@ -6,14 +6,13 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 from modeling_fbclip.common.messages import one_line
-from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.detector import Detector, Prepared
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.results import Found, Results
 from modeling_fbclip.detection.row_files import Done
 from modeling_fbclip.detection.rows import Row, outcome
 from modeling_fbclip.detection.sources import Batch, Item, Source
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
-from modeling_fbclip.detection.view_batches import Prepared
 from modeling_fbclip.files_fbclip import shortened
 
 Value = TypeVar("Value")

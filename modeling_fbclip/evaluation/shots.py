@@ -10,9 +10,8 @@ import torch
 from datasets import Dataset
 
 from modeling_fbclip.data.decoding import row_name, undecoded
-from modeling_fbclip.detection.detector import Detector
+from modeling_fbclip.detection.detector import Detector, Prepared
 from modeling_fbclip.detection.sources import image_of
-from modeling_fbclip.detection.view_batches import Outputs, Prepared
 from modeling_fbclip.evaluation.metrics import METRIC_NAMES, Metrics, compute_metrics, mean_metrics
 from modeling_fbclip.evaluation.predict import (
     CompareSize,
@@ -26,6 +25,7 @@ from modeling_fbclip.evaluation.predict import (
 )
 from modeling_fbclip.mutual_fbclip import make_mutual
 from modeling_fbclip.references_fbclip import FBCLIPReferences
+from modeling_fbclip.view_batches_fbclip import Outputs
 
 MUTUAL = "mutual"
 ZERO_SHOT = "zero-shot"
