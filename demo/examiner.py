@@ -156,8 +156,7 @@ class Examiner:
 def _told_of(detector: Detector, thresholds: dict[str, float], size: Size) -> str:
     """What a visitor should know of the thresholds for tiles, if these are not those of the whole image."""
     processor = detector.processor
-    mode = processor.mode(size)
-    if detector.references is None and not processor.is_mode(mode) and mode not in (processor.other_thresholds or {}):
+    if detector.references is None and not processor.has_mode(processor.mode(size)):
         return f" {NO_THRESHOLDS_IN_TILES}"
     is_other = thresholds != processor.general_thresholds(detector.references is not None)
     return f" {THRESHOLDS_IN_TILES.format(**thresholds)}" if is_other else ""

@@ -30,12 +30,12 @@ class ThresholdsMixin:
         """
         if with_references != self.thresholds_with_references:  # they were set for other numbers
             return {"threshold": BORDER, "pixel_threshold": BORDER}
-        if not self.is_mode(mode):
-            other = (self.other_thresholds or {}).get(str(mode))
-            if other is not None:
-                return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold} | other
+        own = {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold}
+        if self.is_mode(mode):
+            return own
+        if not self.has_mode(mode):
             tell_other_mode(str(self.thresholds_mode), str(mode))
-        return {"threshold": self.threshold, "pixel_threshold": self.pixel_threshold}
+        return own | (self.other_thresholds or {}).get(str(mode), {})
 
     def thresholds_of(self, category: str) -> Thresholds:
         r"""
@@ -67,6 +67,10 @@ class ThresholdsMixin:
     def is_mode(self, mode: str | None) -> bool:
         """Whether the thresholds were set in this mode, or in one that was not noted."""
         return mode is None or self.thresholds_mode in (None, mode)
+
+    def has_mode(self, mode: str | None) -> bool:
+        """Whether there are thresholds for this mode."""
+        return self.is_mode(mode) or str(mode) in (self.other_thresholds or {})
 
 
 def check_thresholds(name: str, given: dict[str, Thresholds] | None) -> dict[str, Thresholds] | None:

@@ -30,7 +30,7 @@ from modeling_fbclip.cli.options import (
     tell_leftovers,
     view_settings,
 )
-from modeling_fbclip.cli.runtimes import Runtime, require_fitting, take_runtime
+from modeling_fbclip.cli.runtimes import Runtime, device_for, require_fitting, take_runtime
 from modeling_fbclip.cli.stdout import printing, take_each
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def calibrate(
     own = processor_settings(images_of(chosen.dataset), white_level, max_megapixels, score) | view_settings(
         tile, overlap, keep_aspect
     )
-    detector = load_detector(model, "cpu" if runtime != "torch" else device, dtype, own)
+    detector = load_detector(model, device_for(runtime, device), dtype, own)
     computing = copy.copy(detector)
     take_runtime(computing, runtime)
     rate = 0.01 if target_fpr is None else target_fpr

@@ -34,7 +34,7 @@ from modeling_fbclip.cli.options import (
     view_settings,
 )
 from modeling_fbclip.cli.row_forms import FILES, choose_format, writing
-from modeling_fbclip.cli.runtimes import Runtime, faster_runtime, require_fitting, take_runtime
+from modeling_fbclip.cli.runtimes import Runtime, device_for, faster_runtime, require_fitting, take_runtime
 from modeling_fbclip.common.files import require_file, require_writable
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def detect(
     images = (item.source for batch in source.batches(ALONE) for item in batch)
     own = processor_settings(images, white_level, max_megapixels, score, processes.is_main)
     own |= view_settings(tile, overlap, keep_aspect) | ({} if min_area is None else {"min_area": min_area})
-    detector = load_detector(model, "cpu" if runtime != "torch" else device or processes.device, dtype, own)
+    detector = load_detector(model, device_for(runtime, device or processes.device), dtype, own)
     take_runtime(detector, runtime, processes)
     if references or mutual:
         _add_references(detector, references, source, output, mutual_sample, seed, processes)

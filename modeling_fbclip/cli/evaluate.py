@@ -32,7 +32,7 @@ from modeling_fbclip.cli.options import (
     tell_leftovers,
     view_settings,
 )
-from modeling_fbclip.cli.runtimes import Runtime, require_fitting, take_runtime
+from modeling_fbclip.cli.runtimes import Runtime, device_for, require_fitting, take_runtime
 from modeling_fbclip.cli.shots import measure_shots
 from modeling_fbclip.cli.stdout import take_each
 from modeling_fbclip.common.files import require_file, require_writable, written_aside
@@ -114,15 +114,7 @@ def evaluate(
       fbclip evaluate data/mvtec --output report.json --report report.html
       fbclip evaluate data/mvtec --shots 1 2 4 --seeds 3
     """
-    for option, target in (("--output", output), ("--rows", rows), ("--plots", plots)):
-        if target is not None:
-            with blamed_on(option):
-                require_writable(target)
-    if page is not None:
-        with blamed_on("--report"):
-            require_file(page)
-    if rows is not None and rows.suffix.lower() not in (".csv", ".json"):
-        raise typer.BadParameter(f"{rows} must end in .csv or .json", param_hint="--rows")
+    _require_targets(output, rows, plots, page)
     compared_at = _size(size)
     require_fitting(runtime, device, dtype)
     if shots or mutual:
@@ -146,7 +138,7 @@ def evaluate(
     processes = join_processes()
     own = processor_settings(images_of(dataset), white_level, max_megapixels, score, processes.is_main)
     own |= view_settings(tile, overlap, keep_aspect)
-    detector = load_detector(model, "cpu" if runtime != "torch" else device or processes.device, dtype, own)
+    detector = load_detector(model, device_for(runtime, device or processes.device), dtype, own)
     take_runtime(detector, runtime, processes)
     if shots or mutual:
         good = _good_images(data, layout, category, named)
@@ -180,6 +172,19 @@ def evaluate(
     tell_leftovers(data, layout, named)
     if problems := report.get("problems"):
         raise typer.BadParameter("; ".join(problems), param_hint="--plots")
+
+
+def _require_targets(output: Path | None, rows: Path | None, plots: Path | None, page: Path | None) -> None:
+    """Blames what cannot be written to, before the work."""
+    for option, target in (("--output", output), ("--rows", rows), ("--plots", plots)):
+        if target is not None:
+            with blamed_on(option):
+                require_writable(target)
+    if page is not None:
+        with blamed_on("--report"):
+            require_file(page)
+    if rows is not None and rows.suffix.lower() not in (".csv", ".json"):
+        raise typer.BadParameter(f"{rows} must end in .csv or .json", param_hint="--rows")
 
 
 def _give_out(

@@ -31,6 +31,11 @@ def require_fitting(runtime: str, device: str | None, dtype: str) -> None:
         raise typer.BadParameter(message, param_hint="--runtime")
 
 
+def device_for(runtime: str, device: str | None) -> str | None:
+    """Where PyTorch loads the model: on the processor for another runtime, which computes there."""
+    return device if runtime == "torch" else "cpu"
+
+
 def take_runtime(detector: "Detector", runtime: str, processes: "Processes | None" = None) -> None:
     """Gives a detector the model as the runtime computes it. Of several processes, the main one exports it."""
     if runtime == "torch":
