@@ -7,7 +7,7 @@ from .load import Load, put_under_load
 
 
 def test_a_load_leaves_no_file_and_the_page_alive(demo, monkeypatch):
-    monkeypatch.setattr(sweeper, "MAX_AGE", 2)
+    monkeypatch.setattr(sweeper, "MAX_AGE", 5)  # longer than a call takes to name its upload, on a busy machine
     monkeypatch.setattr(sweeper, "INTERVAL", 0.5)
     photo = (EXAMPLES / "wood_scratch.jpg").read_bytes()
     answers = put_under_load(demo.url, photo, Load(uploads=60, clients=8, broken=20, calls=20))
