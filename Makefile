@@ -23,7 +23,7 @@ page: $(VENV)/test.stamp  ## a page that computes the bundled model in the brows
 
 test: check chromium  ## the whole suite, after the linters
 	@! command -v npm >/dev/null || $(BIN)/python demo/make_page.py --fetch 2>/dev/null || true  # for the page's test, else skipped
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 fuzz: $(VENV)/test.stamp  ## 10,000 odd inputs: each gives a result or one line; COUNT= for another number
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(if $(COUNT),--count $(COUNT))

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -181,10 +182,19 @@ def open_graph(graph: Path, config: FBCLIPConfig) -> tuple[Run, bool]:
         settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
         if config.precision != "int8":  # whose bounds allow the processor's own numbers, such as bfloat16
             settings["INFERENCE_PRECISION_HINT"] = "f32"
-        compiled = library.Core().compile_model(graph, "CPU", settings)
+        compiled = _openvino_core().compile_model(graph, "CPU", settings)
         return lambda *inputs: [values.copy() for values in compiled(inputs).values()], len(compiled.inputs) > 1
     except Exception as error:  # ONNX Runtime has a class for each kind, and no common one
         raise ValueError(f"{graph}: cannot be loaded by {LIBRARIES[name]}: {error}") from error
+
+
+@cache
+def _openvino_core() -> Any:
+    """
+    One for the process. Its CPU plugin gives the thread a stack for signals and frees it with the last core; if another
+    thread is the last to drop one, the next signal that has a handler ends the process.
+    """
+    return import_module("openvino").Core()
 
 
 def _known(config: FBCLIPConfig) -> str:

@@ -1,6 +1,8 @@
 """Exports compute what the model computes, at every batch and size, in a folder that stands alone."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +212,22 @@ def test_what_an_export_lacks_is_said_in_one_line(make_export, own_copy) -> None
     (own_copy.folder / "model.onnx").unlink()
     with pytest.raises(OSError, match=r"model\.onnx"):
         FBCLIPModel.from_pretrained(own_copy.folder)
+
+
+DROPPED = """
+import gc, signal, subprocess, sys, threading
+from modeling_fbclip import FBCLIPModel
+signal.signal(signal.SIGCHLD, lambda *_: None)
+models = [FBCLIPModel.from_pretrained(sys.argv[1])]
+other = threading.Thread(target=lambda: (models.clear(), gc.collect()))
+other.start()
+other.join()
+subprocess.run(["true"], check=True)
+print("alive")
+"""
+
+
+def test_signals_are_handled_after_a_thread_has_dropped_an_openvino_model(make_export) -> None:
+    command = [sys.executable, "-c", DROPPED, str(make_export("openvino").folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n")
