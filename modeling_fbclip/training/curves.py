@@ -34,12 +34,12 @@ class Curves:
 
     caption: str
     values: Mapping[str, Mapping[int, float]]
-    width: int = 640
-    height: int = 300
-    left: int = 60
-    right: int = 620
-    top: int = 34
-    bottom: int = 270
+    width: int = 400
+    height: int = 240
+    left: int = 50
+    right: int = 390
+    top: int = 30
+    bottom: int = 210
 
     def __post_init__(self) -> None:
         epochs = sorted({epoch for some in self.values.values() for epoch in some})

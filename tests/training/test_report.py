@@ -42,9 +42,9 @@ def test_curves_lie_within_their_axes():
     curves = Curves("Loss", {"training": {1: 0.4, 2: 0.2}, "held out": {0: 0.6, 2: 0.3}})
     assert [tick.text for tick in curves.ticks_x] == ["0", "1", "2"]
     assert [tick.text for tick in curves.ticks_y] == ["0.2", "0.4", "0.6"]
-    assert [line.points for line in curves.lines] == [[(340.0, 152.0), (620.0, 270.0)], [(60.0, 34.0), (620.0, 211.0)]]
+    assert [line.points for line in curves.lines] == [[(220.0, 120.0), (390.0, 210.0)], [(50.0, 30.0), (390.0, 165.0)]]
     alone = Curves("Loss", {"training": {1: 0.4}})
-    assert alone.lines[0].points == [(340.0, 152.0)]
+    assert alone.lines[0].points == [(220.0, 120.0)]
     many = Curves("Loss", {"training": dict.fromkeys(range(100), 1.0)})
     assert len(many.ticks_x) == 8
 
