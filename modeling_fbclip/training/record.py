@@ -16,24 +16,43 @@ from modeling_fbclip.common.hub import is_hub_id
 from modeling_fbclip.common.progress import progress_bar
 from modeling_fbclip.common.provenance import UNKNOWN_BEFORE
 from modeling_fbclip.data.decoding import open_image, read_truth, row_name, undecoded
-from modeling_fbclip.data.oddities import mask_problems, tell
+from modeling_fbclip.data.oddities import Size, mask_problems, tell
 from modeling_fbclip.detection.loading import BUNDLED
 from modeling_fbclip.detection.processes import Processes
 from modeling_fbclip.detection.threads import THREADS, map_in_threads
 from modeling_fbclip.digests_fbclip import image_digest
+from modeling_fbclip.masks_fbclip import UNKNOWN
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 
 PACKAGES = ("modeling-fbclip", "torch", "transformers", "accelerate", "datasets", "numpy", "pillow", "safetensors")
 
 
 class RowDigest(NamedTuple):
-    """Digests of one row: `image` of the image's pixels, `row` of pixels, label and mask; and what is odd in the mask,
-    each with the image's name."""
+    """
+    What was read of one row.
+
+    Args:
+        image: digest of the image's pixels.
+        row: digest of pixels, label and mask.
+        marked: share of the mask's known pixels that are anomalous; `None` without a mask.
+        has_other_aspect: whether the mask has another ratio of width to height than the image.
+        oddities: what is odd in the mask, each with the image's name.
+    """
 
     image: str
     row: str
-    has_mask: bool
+    marked: float | None
+    has_other_aspect: bool
     oddities: list[tuple[str, str]]
+
+    @property
+    def has_mask(self) -> bool:
+        return self.marked is not None
+
+    @property
+    def shows_both(self) -> bool:
+        """Whether the mask has normal and anomalous pixels."""
+        return self.marked is not None and 0 < self.marked < 1
 
 
 def digest_rows(rows: Dataset, processor: FBCLIPProcessor, accelerator: Accelerator) -> list[RowDigest]:
@@ -56,10 +75,20 @@ def _digest_row(row: dict[str, Any], index: int, processor: FBCLIPProcessor) -> 
     name, label = row_name(row, index), row["label"]
     image = processor.read_image(open_image(row["image"], name), name)
     mask = read_truth(row, index, processor.max_megapixels)
-    problems = [] if mask is None else mask_problems(mask, (image.height, image.width), label, processor.image_size)
     digest, mask_bytes = image_digest(image), b"" if mask is None else mask.pixels.tobytes()
     whole = hashlib.blake2b(f"{digest} {label} ".encode() + mask_bytes, digest_size=16).hexdigest()
-    return RowDigest(digest, whole, mask is not None, [(name, problem) for problem in problems])
+    if mask is None:
+        return RowDigest(digest, whole, None, False, [])
+    size = (image.height, image.width)
+    problems = [(name, problem) for problem in mask_problems(mask, size, label, processor.image_size)]
+    known = mask.pixels[mask.pixels != UNKNOWN]
+    marked = float((known == 1).mean()) if known.size else 0.0
+    return RowDigest(digest, whole, marked, _differ_in_aspect(mask.pixels.shape, size), problems)
+
+
+def _differ_in_aspect(size: tuple[int, ...], other: Size) -> bool:
+    """Whether no scale makes one size of the other, when sides may be off by a pixel."""
+    return abs(size[0] * other[1] - size[1] * other[0]) > sum(other)
 
 
 def fingerprint(digests: Sequence[RowDigest]) -> str:

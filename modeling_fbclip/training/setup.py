@@ -18,6 +18,7 @@ from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
 from modeling_fbclip.training.feature_cache import FeatureCache
 from modeling_fbclip.training.images import TrainingImages, collate
+from modeling_fbclip.training.inventory import check_learnable, tell_inventory
 from modeling_fbclip.training.record import RowDigest, digest_rows
 from modeling_fbclip.training.schedule import DrawSchedule
 from modeling_fbclip.training.selection import split_rows, trainable_rows
@@ -100,7 +101,10 @@ def prepare_data(
 ) -> TrainingData:
     """Reads every image once, fills the cache if there is one, and builds the loaders."""
     rows = undecoded(trainable_rows(dataset, args.synthetic))
-    digests = digest_rows(rows, processor, accelerator)
+    digests, labels = digest_rows(rows, processor, accelerator), list(rows["label"])
+    if accelerator.is_main_process:
+        tell_inventory(labels, digests)
+    check_learnable(labels, digests, args.synthetic)
     rows = rows.add_column("digest", [digest.image for digest in digests], feature=Value("string"))
     cache = None
     if args.cache_features is not None:
@@ -109,9 +113,7 @@ def prepare_data(
         cache = FeatureCache(Path(args.cache_features), model, processor, dtype, args.mixed_precision)
         cache.fill(rows, model, processor, args.batch_size, accelerator)
     # If no anomalous image has a mask, the empty masks of normal images would teach that all maps are empty.
-    use_masks = args.synthetic or any(
-        digest.has_mask for digest, label in zip(digests, rows["label"], strict=True) if label
-    )
+    use_masks = args.synthetic or any(digest.has_mask for digest, label in zip(digests, labels, strict=True) if label)
     trained, held_out = split_rows(rows, args.validation_fraction, args.seed)
     num_parts = accelerator.num_processes * args.gradient_accumulation_steps
 

@@ -42,5 +42,5 @@ def test_odd_masks_are_told(run, tmp_path, caplog):
         pixels[20, 20] = 0
         PILImage.fromarray(pixels).save(tmp_path / f"parts/{index}_mask.png")
     run(parts, "out", epochs=1)
-    told = [message for message in caplog.messages if "mask" in message]
+    told = [message for message in caplog.messages if "mask marks" in message]
     assert told == ["parts/1.png: mask marks 100% of the image: it may be inverted (and 1 more of this kind)"]

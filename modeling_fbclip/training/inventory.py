@@ -1,0 +1,89 @@
+"""What there is to train on, told before the first step: counts, what is odd, and whether anything can be learnt."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from modeling_fbclip.training.record import RowDigest
+from modeling_fbclip.training.selection import FEWEST_IMAGES, FEWEST_OF_A_LABEL, default_share
+
+logger = logging.getLogger(__name__)
+
+
+def tell_inventory(labels: Sequence[int], digests: Sequence[RowDigest]) -> None:
+    """Logs what `count_images` counts, what is odd, and the advice for few images."""
+    advice = few_images_advice(labels)
+    for line in (count_images(labels, digests), *find_odd(labels, digests), *([] if advice is None else [advice])):
+        logger.warning("%s", line)
+
+
+def check_learnable(labels: Sequence[int], digests: Sequence[RowDigest], synthetic: bool) -> None:
+    """
+    ValueError if neither labels nor masks tell normal from anomalous: there are no other good images than those that
+    are anomalous too, and no mask of an anomalous image marks a part of it. Synthetic anomalies have masks.
+    """
+    good, anomalous = ({digest.image for digest in some} for some in _by_label(labels, digests))
+    if synthetic or good - anomalous or any(digest.shows_both for digest in _by_label(labels, digests)[1]):
+        return
+    if not good:
+        raise ValueError(
+            "None of the images is good, and no mask shows where one is normal and where anomalous, so there is "
+            "nothing to learn; add good images or masks."
+        )
+    raise ValueError(
+        "Every good image has the pixels of an anomalous one, so there is nothing to learn; mend the labels."
+    )
+
+
+def count_images(labels: Sequence[int], digests: Sequence[RowDigest]) -> str:
+    """Good and anomalous images and their masks in one line; what is odd is left out where there is none of it."""
+    good, anomalous = _by_label(labels, digests)
+    masks = sum(digest.has_mask for digest in digests)
+    without = 0 if masks == 0 else sum(not digest.has_mask for digest in anomalous)
+    odd = [
+        (without, "anomalous image", " without a mask"),
+        (sum(digest.marked == 0 for digest in anomalous), "empty mask", " of anomalous images"),
+        (sum(digest.marked == 1 for digest in anomalous), "mask", " of the whole image"),
+        (sum(bool(digest.marked) for digest in good), "mask", " of good images that mark something"),
+        (sum(digest.has_other_aspect for digest in digests), "mask", " of another aspect than the image"),
+        (len(digests) - len({digest.image for digest in digests}), "image", " with the pixels of another"),
+    ]
+    counted = [_number(masks, "mask") if masks else "no masks"]
+    counted += [_number(count, noun) + rest for count, noun, rest in odd if count]
+    return f"{_number(len(digests), 'image')}: {len(good)} good, {len(anomalous)} anomalous; {', '.join(counted)}"
+
+
+def find_odd(labels: Sequence[int], digests: Sequence[RowDigest]) -> Iterator[str]:
+    """A line for each thing that keeps a part of the model from learning."""
+    good, anomalous = _by_label(labels, digests)
+    if not good:
+        yield "None of the images is good: only maps can be learnt, not the score of an image; add good images."
+    masked = [digest for digest in anomalous if digest.has_mask]
+    if masked and not any(digest.marked for digest in masked):
+        yield "Every mask of an anomalous image is empty, so maps learn to be empty; mend the masks or leave them out."
+    if both := {digest.image for digest in good} & {digest.image for digest in anomalous}:
+        yield f"{_number(len(both), 'picture')} both among the good and among the anomalous images; mend the labels."
+
+
+def few_images_advice(labels: Sequence[int]) -> str | None:
+    """What suits so few images better than training; `None` for enough of them, see `default_share`."""
+    if default_share(labels):
+        return None
+    counts = Counter(labels)
+    return (
+        f"So few images ({counts[0]} good, {counts[1]} anomalous) cannot judge the training: that takes "
+        f"{FEWEST_IMAGES}, and {FEWEST_OF_A_LABEL} of each label. References need no training and suit few images: "
+        "fbclip remember."
+    )
+
+
+def _by_label(labels: Sequence[int], digests: Sequence[RowDigest]) -> tuple[list[RowDigest], list[RowDigest]]:
+    """The good and the anomalous ones."""
+    good, anomalous = (
+        [digest for digest, label in zip(digests, labels, strict=True) if label == wanted] for wanted in (0, 1)
+    )
+    return good, anomalous
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
