@@ -51,9 +51,14 @@ def scene(rng: Generator, size: int, make_surface: Maker = random_surface) -> Sc
             image, mask = (build if kind in BUILT else paint)(rng, surface, clean, kind, inside)
             mask = mask & (outline > 0.5)
     clean, image = mix(behind, clean, outline), mix(behind, image, broken)
-    if kind == NORMAL or mask.sum() < 3 or np.abs(image - clean)[mask].max(-1).mean() < VISIBLE:
+    if kind == NORMAL or not is_visible(clean, image, mask):
         return Scene(clean, clean, whole < 0, surface.name, None)
     return Scene(clean, image, mask, surface.name, kind)
+
+
+def is_visible(clean: Array, image: Array, mask: np.ndarray) -> bool:
+    """Whether a defect has at least three pixels and changes them by `VISIBLE` on average."""
+    return bool(mask.sum() >= 3 and np.abs(image - clean)[mask].max(-1).mean() >= VISIBLE)
 
 
 def random_kind(rng: Generator, surface: Surface, has_edge: bool) -> str:
