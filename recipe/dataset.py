@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from modeling_fbclip.training.painting.noise import Array, Generator, mix
+from modeling_fbclip.training.painting.shapes import blob, pick, radius
+
 from . import nuisances
 from .captions import caption
 from .defects import BREAK, BUILT, KINDS, PAINTED
-from .noise import Array, Generator, mix
 from .scenes import random_surface
-from .shapes import blob, pick, radius
 from .surfaces import Maker, Surface
 
 VISIBLE = 0.03  # a defect that changes its pixels by less, on average, is left out

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from modeling_fbclip.common.files import is_empty, written_aside
+from modeling_fbclip.training.painting.noise import Array, Generator
 
 from . import boards, nuisances, surfaces
 from .dataset import build, is_visible, paint
 from .defects import BUILT, PAINTED
-from .noise import Array, Generator
 from .scenes import SURFACES
 from .surfaces import Maker, Surface
 
