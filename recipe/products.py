@@ -19,9 +19,10 @@ from PIL import Image
 
 from modeling_fbclip.common.files import is_empty, written_aside
 from modeling_fbclip.training.painting.noise import Array, Generator
+from modeling_fbclip.training.painting.painter import is_visible
 
 from . import boards, nuisances, surfaces
-from .dataset import build, is_visible, paint
+from .dataset import with_defect
 from .defects import BUILT, PAINTED
 from .scenes import SURFACES
 from .surfaces import Maker, Surface
@@ -108,19 +109,19 @@ def photograph(name: str, product: int, piece: int, size: int, kinds: Sequence[s
     window = np.s_[top : top + size, left : left + size]
     mask, kind = np.zeros(image.shape[:2], dtype=bool), GOOD
     if kinds:
-        image, mask, kind = with_defect(rng.own, surface, image, window, kinds)
+        image, mask, kind = defective(rng.own, surface, image, window, kinds)
     light = 1 + np.float32(rng.own.normal(0, EXPOSURE))
     return Photograph(nuisances.photograph(rng, image[window] * light), mask[window], kind)
 
 
-def with_defect(
+def defective(
     rng: Generator, surface: Surface, clean: Array, window: Window, kinds: Sequence[str]
 ) -> tuple[Array, NDArray[np.bool_], str]:
     """The surface with a defect that can be seen in the window, its pixels and its kind."""
     attempt = 0
     while True:
         kind = kinds[attempt // TRIES % len(kinds)]  # on a plain surface, some kinds change nothing
-        image, mask = (build if kind in BUILT else paint)(rng, surface, clean, kind, inside(surface, clean, window))
+        image, mask = with_defect(rng, surface, clean, kind, inside(surface, clean, window))
         if is_visible(clean[window], image[window], mask[window]):
             return image, mask, kind
         attempt += 1

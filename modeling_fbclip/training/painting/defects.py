@@ -92,7 +92,7 @@ def chip(rng: Generator, image: Array, place: Place) -> Painted:
 
 
 def contamination(rng: Generator, image: Array, place: Place, texture: Texture) -> Painted:
-    """Foreign matter, with a texture of its own."""
+    """Foreign matter, with a texture of its own, as in DRÆM (Zavrtanik et al., ICCV 2021)."""
     weight = shapes.blob(rng, len(image), place, shapes.radius(rng, len(image), 3, 0.25), rng.uniform(0, 0.6))
     weight = shapes.soften(rng, weight, 1.0)
     opacity = np.float32(rng.uniform(0.5, 1))
@@ -128,6 +128,7 @@ def distortion(rng: Generator, image: Array, place: Place) -> Painted:
 
 
 def misplaced(rng: Generator, image: Array, place: Place) -> Painted:
+    """A piece of the image at another place, as in CutPaste (Li et al., CVPR 2021), with a free outline."""
     weight = shapes.blob(rng, len(image), place, shapes.radius(rng, len(image), 5, 0.25), rng.uniform(0, 0.5))
     other = np.rot90(image, int(rng.integers(4))) if rng.random() < 0.5 else image
     shift = tuple(int(step) for step in rng.integers(len(image) // 8, len(image), 2))

@@ -16,7 +16,8 @@ Generator = np.random.Generator
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    """A number from `low` to `high`, or `high` if that is less, as in small images. Each factor is equally likely."""
+    return float(np.exp(rng.uniform(np.log(min(low, high)), np.log(high))))
 
 
 @lru_cache(maxsize=8)
