@@ -5,8 +5,18 @@ from __future__ import annotations
 import numpy as np
 from PIL import ImageDraw
 
-from .noise import Array, Generator, band_noise, drawing, mix, pixel_grid, spectral_noise
-from .surfaces import Surface, colour, log_uniform
+from modeling_fbclip.training.painting.noise import (
+    Array,
+    Generator,
+    drawing,
+    log_uniform,
+    mix,
+    pixel_grid,
+    spectral_noise,
+)
+
+from .fields import band_noise
+from .surfaces import Surface, colour
 
 
 def heap(rng: Generator, size: int) -> Surface:

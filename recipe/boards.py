@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import ImageDraw
 
-from .noise import Array, Generator, blur, drawing, mix, spectral_noise
-from .surfaces import Surface, colour, log_uniform, structured
+from modeling_fbclip.training.painting.noise import Array, Generator, blur, drawing, log_uniform, mix, spectral_noise
+
+from .surfaces import Surface, colour, structured
 
 HEADINGS = np.array([(0, 1), (1, 0), (1, 1), (1, -1), (0, -1), (-1, 0)])
 

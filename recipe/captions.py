@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from modeling_fbclip.training.painting.noise import Generator
+
 from .defects import KINDS
-from .noise import Generator
 
 CAPTIONS = ("a photo of {surface} {state}.", "{surface} {state}.", "a close view of {surface} {state}.")
 NORMAL_STATES = ("without defect", "without defect", "without {kind}", "without damage", "in good state")

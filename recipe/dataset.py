@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from modeling_fbclip.training.painting.noise import Array, Generator, mix
+from modeling_fbclip.training.painting.painter import VISIBLE, choose_kind, is_visible, paint, repeats
+from modeling_fbclip.training.painting.shapes import blob, pick, radius
+
 from . import nuisances
 from .captions import caption
 from .defects import BREAK, BUILT, KINDS, PAINTED
-from .noise import Array, Generator, mix
 from .scenes import random_surface
-from .shapes import blob, pick, radius
 from .surfaces import Maker, Surface
 
-VISIBLE = 0.03  # a defect that changes its pixels by less, on average, is left out
 NORMAL = "normal"
 
 
@@ -48,10 +49,10 @@ def scene(rng: Generator, size: int, make_surface: Maker = random_surface) -> Sc
         if kind == BREAK:
             broken, mask = break_off(rng, outline)
         else:
-            image, mask = (build if kind in BUILT else paint)(rng, surface, clean, kind, inside)
+            image, mask = with_defect(rng, surface, clean, kind, inside)
             mask = mask & (outline > 0.5)
     clean, image = mix(behind, clean, outline), mix(behind, image, broken)
-    if kind == NORMAL or mask.sum() < 3 or np.abs(image - clean)[mask].max(-1).mean() < VISIBLE:
+    if kind == NORMAL or not is_visible(clean, image, mask):
         return Scene(clean, clean, whole < 0, surface.name, None)
     return Scene(clean, image, mask, surface.name, kind)
 
@@ -61,20 +62,14 @@ def random_kind(rng: Generator, surface: Surface, has_edge: bool) -> str:
     if has_edge and rng.random() < 0.15:
         return BREAK
     table = BUILT if surface.structure is not None and rng.random() < 0.5 else PAINTED
-    weights = np.array([weight for _, weight in table.values()])
-    return str(rng.choice(list(table), p=weights / weights.sum()))
+    return choose_kind(rng, table)
 
 
-def repeats(rng: Generator) -> range:
-    return range(int(rng.choice([1, 1, 1, 2, 3])))
-
-
-def paint(rng: Generator, _: Surface, image: Array, kind: str, inside: Array) -> tuple[Array, np.ndarray]:
-    weight = np.zeros_like(inside)
-    for _repeat in repeats(rng):
-        image, more = PAINTED[kind][0](rng, image, pick(rng, inside))
-        weight = np.maximum(weight, more)
-    return np.clip(image, 0, 1), weight > 0.3
+def with_defect(rng: Generator, surface: Surface, image: Array, kind: str, inside: Array) -> tuple[Array, np.ndarray]:
+    """The image of a surface with a defect that is painted or built, and the defect's pixels."""
+    if kind in BUILT:
+        return build(rng, surface, image, kind, inside)
+    return paint(rng, image, PAINTED[kind][0], inside)
 
 
 def build(rng: Generator, surface: Surface, image: Array, kind: str, inside: Array) -> tuple[Array, np.ndarray]:

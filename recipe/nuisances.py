@@ -8,10 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from . import shapes
-from .noise import Array, Generator, blur, drawing, pixel_grid, rotated_grid, spectral_noise
+from modeling_fbclip.training.painting import shapes
+from modeling_fbclip.training.painting.noise import (
+    Array,
+    Generator,
+    blur,
+    drawing,
+    log_uniform,
+    pixel_grid,
+    spectral_noise,
+)
+
+from .fields import rotated_grid
 from .scenes import texture
-from .surfaces import colour, log_uniform
+from .surfaces import colour
 
 
 def part_outline(rng: Generator, size: int) -> Array:

@@ -5,9 +5,19 @@ from __future__ import annotations
 import numpy as np
 from PIL import ImageDraw
 
+from modeling_fbclip.training.painting.noise import (
+    Array,
+    Generator,
+    blur,
+    drawing,
+    log_uniform,
+    mix,
+    pixel_grid,
+    spectral_noise,
+)
+
 from . import abstract, boards, surfaces
-from .noise import Array, Generator, blur, drawing, mix, pixel_grid, spectral_noise
-from .surfaces import Maker, Surface, log_uniform, structured
+from .surfaces import Maker, Surface, structured
 
 
 def label(rng: Generator, size: int) -> Surface:

@@ -9,17 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .noise import (
-    Array,
-    Generator,
-    band_noise,
-    cells,
-    emboss,
-    mix,
-    pixel_grid,
-    rotated_grid,
-    spectral_noise,
-)
+from modeling_fbclip.training.painting.noise import Array, Generator, log_uniform, mix, pixel_grid, spectral_noise
+
+from .fields import band_noise, cells, emboss, rotated_grid
 
 NO_STRUCTURE = np.zeros((0, 0), dtype=np.float32)  # given to surfaces that ignore it
 
@@ -40,10 +32,6 @@ class Surface:
 def angle(rng: Generator) -> float:
     """A random direction; the two axes are more frequent."""
     return float(rng.choice([0.0, np.pi / 2])) if rng.random() < 0.4 else float(rng.uniform(0, np.pi))
-
-
-def log_uniform(rng: Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def colour(rng: Generator, hue: tuple[float, float] = (0, 1), saturation: float = 0.8) -> Array:

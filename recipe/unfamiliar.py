@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from .noise import Array, Generator, band_noise, blur, cells, pixel_grid, rotated_grid, spectral_noise, standardise
-from .surfaces import Surface, colour, log_uniform, plain, structured
+from modeling_fbclip.training.painting.noise import (
+    Array,
+    Generator,
+    blur,
+    log_uniform,
+    pixel_grid,
+    spectral_noise,
+    standardise,
+)
+
+from .fields import band_noise, cells, rotated_grid
+from .surfaces import Surface, colour, plain, structured
 
 
 def spots_and_stripes(rng: Generator, size: int) -> Surface:

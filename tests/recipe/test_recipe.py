@@ -10,9 +10,10 @@ from torch import nn
 
 from modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.training.painting.painter import VISIBLE
 from recipe import calibrate, training, unfamiliar
 from recipe.__main__ import run
-from recipe.dataset import VISIBLE, ProceduralImages, scene
+from recipe.dataset import ProceduralImages, scene
 from recipe.scenes import NAMES, SURFACES, random_surface
 from recipe.settings import STAGE_OFFSETS, STAGES, Settings
 

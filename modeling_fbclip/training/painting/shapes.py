@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import ImageDraw
 
-from .noise import Array, Generator, blur, drawing
-from .surfaces import log_uniform
+from modeling_fbclip.training.painting.noise import Array, Generator, blur, drawing, log_uniform
 
 Place = tuple[float, float]  # x, y in pixels
 
