@@ -191,8 +191,8 @@ def open_graph(graph: Path, config: FBCLIPConfig) -> tuple[Run, bool]:
 @cache
 def _openvino_core() -> Any:
     """
-    One for the process. Its CPU plugin gives the thread a stack for signals and frees it with the last core; if that is
-    in another thread, the next signal that has a handler ends the process.
+    One for the process. Its CPU plugin gives the thread a stack for signals and frees it with the last core; if that
+    happens in another thread, the next signal that has a handler ends the process.
     """
     return import_module("openvino").Core()
 
