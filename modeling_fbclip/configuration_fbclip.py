@@ -113,6 +113,8 @@ class FBCLIPConfig(PreTrainedConfig):
         dice_smoothing (`float`, defaults to 1.0): Term added to numerator and denominator of the dice loss.
         smoothing_sigma (`float`, defaults to 4.0):
             Standard deviation, in pixels at `image_size`, of the Gaussian that smooths maps at evaluation.
+        training (`dict`, *optional*): The settings that suit the fine-tuning of this model, by their names in
+            `FBCLIPTrainingArguments`, beside the weights of the losses above. Defaults to the published ones.
         runtime (`str`, *optional*): Of an exported model, what computes it in place of PyTorch: `"onnx"` or
             `"openvino"`.
         precision (`str`, *optional*): Of an exported model, how its weights are stored: `"float32"`, `"float16"` or
@@ -189,6 +191,7 @@ class FBCLIPConfig(PreTrainedConfig):
     dice_smoothing: Number = weight_field(default=1.0)
 
     smoothing_sigma: Number = weight_field(default=4.0)
+    training: dict[str, Any] | None = None
     runtime: str | None = None
     precision: str | None = None
     exported_from: str | None = None

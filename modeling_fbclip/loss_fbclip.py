@@ -21,12 +21,15 @@ def focal_loss(probabilities: Tensor, targets: Tensor, gamma: float) -> Tensor:
         gamma (`float`): focusing exponent.
 
     Returns:
-        `torch.FloatTensor` of shape `()`; 0 if no target is known.
+        `torch.FloatTensor` of shape `()`; 0 if no target is known, not a number if a probability is none.
     """
     known = (targets != IGNORE_INDEX).to(probabilities.dtype)
     targets = targets * known
+    # One that is not finite would end in an assertion of the device.
+    comparable = torch.where(probabilities.isfinite(), probabilities, 0.5)
     with torch.autocast(probabilities.device.type, enabled=False):  # autocast on CUDA refuses this loss
-        cross_entropy = F.binary_cross_entropy(probabilities, targets, reduction="none")
+        cross_entropy = F.binary_cross_entropy(comparable, targets, reduction="none")
+    cross_entropy = cross_entropy + 0 * probabilities  # not a number where these are not finite
     miss = targets * (1 - probabilities) + (1 - targets) * probabilities  # 1 - p_t
     return (cross_entropy * miss.pow(gamma) * known).sum() / known.sum().clamp(min=1)
 

@@ -14,7 +14,7 @@ from modeling_fbclip.attention_fbclip import FBCLIPAttentionStream
 
 from .clip_stage import fbclip_prompts
 from .dataset import Batch, normalise
-from .settings import Settings
+from .settings import LOSSES, TRAINING, Settings
 from .student import HEAD_WIDTH
 from .training import images, train
 from .vocabulary import PLACEHOLDER, encode
@@ -60,11 +60,10 @@ def start_near_identity(model: FBCLIPModel) -> None:
 
 
 def train_fbclip(clip: CLIPModel, settings: Settings, work: Path, workers: int) -> tuple[FBCLIPModel, dict[str, int]]:
-    """Runs stage C. The model's configuration keeps the published loss, for fine-tuning."""
+    """Runs stage C. The model's configuration gets the settings for users' fine-tuning."""
     torch.manual_seed(settings.seed)
     model = build_fbclip(clip, settings).train()
     model.to(settings.device)  # type: ignore[arg-type]
-    published = model.config.focal_gamma, model.config.consistency_weight
     model.config.focal_gamma = settings.fbclip_focal_gamma
     model.config.consistency_weight = settings.fbclip_consistency_weight
 
@@ -83,5 +82,7 @@ def train_fbclip(clip: CLIPModel, settings: Settings, work: Path, workers: int) 
     )  # fmt: skip
     record = {"seconds": round(seconds)}
     logger.info("fbclip: %s", record)
-    model.config.focal_gamma, model.config.consistency_weight = published
+    model.config.training = dict(TRAINING)
+    for name, weight in LOSSES.items():
+        setattr(model.config, name, weight)
     return model.eval(), record

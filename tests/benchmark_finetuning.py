@@ -1,90 +1,145 @@
-"""What fine-tuning gains on images it has not seen: the bundled model before and after, in several runs.
+"""What `fbclip train` brings on images it has not seen: the plain command, with no option but the seed.
 
-Run by `make benchmark-finetuning DATA=FOLDER`, a data set with masks. All runs train on one half of the good images
-and of every kind of defect, each with another seed, and evaluate on the other half. Prints a table and writes
-`outputs/benchmark-finetuning.json`.
+Run by `make benchmark-finetuning DATA=FOLDER`, where each folder below is a data set (or FOLDER is one). Half of the
+good images and of every kind of defect is for training, the other half is measured on. The bundled model is trained on
+10, 30 and all images of the first half, with three seeds, beside references of the good ones among the same images.
+Prints a table for each data set and writes `outputs/benchmark-finetuning.json`.
 """
 
 import argparse
 import json
 import platform
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from rich.console import Console
 from rich.table import Table
 
-from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, load_bundled
+from modeling_fbclip import FBCLIPReferences, load_bundled
 from modeling_fbclip.data import load_anomaly_dataset
-from modeling_fbclip.detection.loading import quieten_libraries
+from modeling_fbclip.data.decoding import undecoded
+from modeling_fbclip.detection.loading import load_detector, quieten_libraries
 from modeling_fbclip.evaluation import evaluate
-from modeling_fbclip.training import FBCLIPTrainingArguments, train
 from modeling_fbclip.training.selection import split_rows
 
 METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "pixel_aupro": "AUPRO exact"}
 SPLIT_SEED = 0
-# Chosen on quarters: the two halves of the half that is trained on.
-RECIPE: dict[str, Any] = {
-    "epochs": 2,
-    "learning_rate": 5e-4,
-    "lr_scheduler": "cosine",
-    "focal_gamma": 0.0,
-    "dice_weight": 4.0,
-    "consistency_weight": 0.0,
-}
+MOST_REFERENCES = 16
+
+Numbers = dict[str, float | None]
 
 
-def halves(dataset: Dataset) -> tuple[Dataset, Dataset]:
-    """To train on and to evaluate on: each kind of defect and the good images in equal parts."""
-    trained, held_out = split_rows(dataset, 0.5, SPLIT_SEED)
-    return dataset.select(trained), dataset.select(held_out)
+def data_sets(folder: Path) -> Iterator[tuple[str, Dataset]]:
+    """Each data set below a folder, or the one that it is."""
+    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            yield path.name, load_anomaly_dataset(path)
+        except ValueError:
+            yield folder.name, load_anomaly_dataset(folder)
+            return
 
 
-def fine_tuned(training: Dataset, test: Dataset, seed: int) -> dict[str, float]:
-    """The metrics of the bundled model after one run of the recipe."""
+def some_of(rows: Dataset, count: int | None, seed: int) -> Dataset:
+    """`count` rows, half of them good where there are so many; all rows for `None`."""
+    if count is None or count >= len(rows):
+        return rows
+    labels, rng = np.array(rows["label"]), np.random.default_rng(seed)
+    good, anomalous = (rng.permutation(np.flatnonzero(labels == label)) for label in (0, 1))
+    return rows.select([*good[: count // 2], *anomalous[: count - count // 2]])
+
+
+def write_folder(rows: Dataset, folder: Path) -> None:
+    """Links to the images and masks of rows, in MVTec's layout."""
+    for index, row in enumerate(undecoded(rows)):
+        kind = "good" if row["label"] == 0 else str(row["defect"] or "defect")
+        links = [(row["image"], folder / "part/test" / kind, "")]
+        if row.get("mask") is not None:
+            links.append((row["mask"], folder / "part/ground_truth" / kind, "_mask"))
+        for image, target, suffix in links:
+            target.mkdir(parents=True, exist_ok=True)
+            source = Path(image["path"]).resolve()
+            (target / f"{index:04d}{suffix}{source.suffix}").symlink_to(source)
+
+
+def fine_tuned(rows: Dataset, test: Dataset, seed: int) -> tuple[Numbers, int]:
+    """The metrics after the plain command, and the epoch that it chose."""
+    with tempfile.TemporaryDirectory() as made:
+        write_folder(rows, Path(made, "parts"))
+        command = [sys.executable, "-m", "modeling_fbclip.cli", "train", f"{made}/parts", "--output", f"{made}/mine"]
+        done = subprocess.run([*command, "--seed", str(seed)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        trained = load_detector(f"{made}/mine")
+        epoch = json.loads(Path(made, "mine/training_record.json").read_text())["result"]["epoch"]
+        return measured(test, trained.model, trained.processor), epoch
+
+
+def with_references(rows: Dataset, test: Dataset) -> Numbers:
+    """The metrics of the bundled model that compares with the good ones among the rows."""
     model, processor = load_bundled()
-    with tempfile.TemporaryDirectory() as folder:
-        train(model, processor, training, FBCLIPTrainingArguments(folder, seed=seed, **RECIPE))
-    return measured(model, processor, test)
+    good = [row["image"] for row in rows if row["label"] == 0][:MOST_REFERENCES]
+    return measured(test, model, processor, FBCLIPReferences.from_images(model, processor, good))
 
 
-def measured(model: FBCLIPModel, processor: FBCLIPProcessor, test: Dataset) -> dict[str, float]:
-    found = evaluate(model, processor, test)["mean"]
+def measured(test: Dataset, model: Any, processor: Any, references: FBCLIPReferences | None = None) -> Numbers:
+    found = evaluate(model, processor, test, references=references)["mean"]
     return {name: found[name] for name in METRICS}
 
 
-def print_table(report: dict[str, Any]) -> None:
-    table = Table(title=f"{report['data']}, {report['machine']}; percent on the half that was not trained on")
+def average(numbers: list[Numbers]) -> Numbers:
+    listed = {name: [one[name] for one in numbers] for name in METRICS}
+    return {name: None if None in values else mean(values) for name, values in listed.items()}  # type: ignore[type-var]
+
+
+def examine(rows: Dataset, sizes: list[int | None], seeds: list[int]) -> dict[str, Any]:
+    """Each row of a data set's table, by its title."""
+    training, test = (rows.select(part) for part in split_rows(rows, 0.5, SPLIT_SEED))
+    found: dict[str, Any] = {"bundled": measured(test, *load_bundled())}
+    for size in sizes:
+        title = f"all {len(training)}" if size is None else str(size)
+        chosen = [some_of(training, size, seed) for seed in seeds]
+        kinds = chosen if size is not None else chosen[:1]  # all images are the same for every seed
+        found[f"references of {title}"] = average([with_references(some, test) for some in kinds])
+        runs = [fine_tuned(some, test, seed) for some, seed in zip(chosen, seeds, strict=True)]
+        for seed, (numbers, epoch) in zip(seeds, runs, strict=True):
+            found[f"trained on {title}, seed {seed}, epoch {epoch}"] = numbers
+        found[f"trained on {title}, mean"] = average([numbers for numbers, _ in runs])
+        print(json.dumps(found), file=sys.stderr, flush=True)
+    return found
+
+
+def print_table(name: str, machine: str, found: dict[str, Numbers]) -> None:
+    table = Table(title=f"{name}, {machine}; percent on the half that was not trained on")
     table.add_column("model")
-    for name in METRICS.values():
-        table.add_column(name, justify="right")
-    rows = {"bundled": report["before"]}
-    rows |= {f"fine-tuned, seed {seed}": found for seed, found in report["after"].items()}
-    rows |= {"fine-tuned, mean": report["mean"]}
-    for name, found in rows.items():
-        table.add_row(name, *(f"{100 * found[metric]:.1f}" for metric in METRICS))
+    for metric in METRICS.values():
+        table.add_column(metric, justify="right")
+    for title, numbers in found.items():
+        values = [numbers[metric] for metric in METRICS]
+        table.add_row(title, *("" if value is None else f"{100 * value:.1f}" for value in values))
     Console(width=100).print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="a data set with masks")
+    parser.add_argument("data", type=Path, help="a folder of data sets")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10, 30], help="images to train on, beside all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmark-finetuning.json"))
     arguments = parser.parse_args()
     quieten_libraries()
-    training, test = halves(load_anomaly_dataset(arguments.data))
-    before = measured(*load_bundled(), test)
-    after = {str(seed): fine_tuned(training, test, seed) for seed in arguments.seeds}
-    average = {name: mean(found[name] for found in after.values()) for name in METRICS}
     machine = f"{platform.machine()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
-    report = {"data": arguments.data.name, "machine": machine, "recipe": RECIPE, "images": [len(training), len(test)]}
-    report |= {"before": before, "after": after, "mean": average}
-    print_table(report)
+    report: dict[str, Any] = {"machine": machine, "sets": {}}
+    for name, rows in data_sets(arguments.data):
+        report["sets"][name] = examine(rows, [*arguments.sizes, None], arguments.seeds)
+        print_table(name, machine, report["sets"][name])
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 

@@ -83,12 +83,14 @@ def convert(
     from modeling_fbclip.conversion_fbclip import read_source_domain
     from modeling_fbclip.detection.loading import quieten_libraries, require_folder_or_hub_id
     from modeling_fbclip.digests_fbclip import file_sha256
+    from modeling_fbclip.training.arguments import published_settings
 
     quieten_libraries()
     require_folder_or_hub_id(clip)
     with nullcontext() if Path(clip).is_dir() else asking_hub(clip):
         model = FBCLIPModel.from_official_checkpoint(checkpoint, clip=clip, **given)
         processor = FBCLIPProcessor.from_config(model.config, tokenizer=_tokenizer(clip))
+    model.config.training = published_settings()
     record = {
         "file": checkpoint.name,
         "sha256": file_sha256(checkpoint),

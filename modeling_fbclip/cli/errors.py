@@ -47,7 +47,7 @@ def explain(error: Exception) -> str:
         return f"needs the library {error.name!r}: pip install 'modeling-fbclip[{EXTRAS[error.name]}]'"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return one_line(f"{error.filename}: {error.strerror}")
-    if isinstance(error, ArgumentError):  # it writes the Python names of arguments in backquotes
+    if isinstance(error, ArgumentError | FloatingPointError):  # they write the Python names of arguments in backquotes
         return re.sub(r"`([a-z_]+)`", lambda name: option_of(name[1]), one_line(error))
     return one_line(error)
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,15 @@ from modeling_fbclip.cli.options import (
     processor_settings,
     tell_leftovers,
 )
-from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
+from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, MODEL_ARGUMENTS, FBCLIPTrainingArguments
+
+if TYPE_CHECKING:
+    from modeling_fbclip.configuration_fbclip import FBCLIPConfig
+
+AUGMENTED = (
+    "flipped, turned by quarters, shifted and enlarged by up to 10 %, 15 % lighter or darker, in all epochs but the "
+    "first; where a side or a direction matters, train with --no-augment"
+)
 
 # Types on the command line, where they differ from the field's.
 TYPES = {"output_dir": Path, "cache_features": Path | None, "resume": str | None, "report_to": list[str]}
@@ -42,12 +50,13 @@ def _option(argument: Field[Any]) -> inspect.Parameter:
     name, kind = argument.name, TYPES.get(argument.name, argument.type)
     allowed = argument.metadata.get("allowed")
     default = inspect.Parameter.empty if argument.default is MISSING else argument.default
+    unset = argument.metadata.get("unset") or True
     option = typer.Option(
-        option_of(name),
+        "--augment/--no-augment" if name == "augment" else option_of(name),
         help=argument.metadata["help"],
         min=allowed.low if allowed is not None and kind in (int, int | None) else None,
         file_okay=False,
-        show_default=argument.metadata.get("unset") or True,
+        show_default=f"the model's, else {argument.default}" if name in MODEL_ARGUMENTS else unset,
         metavar="<name>" if name == "lr_scheduler" else None,  # the help text has the names
     )
     return inspect.Parameter(
@@ -60,6 +69,7 @@ def _option(argument: Field[Any]) -> inspect.Parameter:
 
 @with_training_options
 def train(
+    context: typer.Context,
     data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or Hub id of a data set.", show_default=False)],
     model: Model = None,
     split: ChosenSplit = None,
@@ -68,23 +78,30 @@ def train(
     category: Category = None,
     white_level: WhiteLevel = None,
     max_megapixels: MaxMegapixels = None,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Train as the paper does, whatever the model's config.json has.")
+    ] = False,
     **arguments: Any,
 ) -> None:
     """
-    Fine-tune a model on a labelled data set. The defaults are the published recipe.
+    Fine-tune a model on a labelled data set, by the settings that its own config.json has for that.
 
+    Of 20 images or more a fifth is held out. On it the model before training and that of each epoch are compared; the
+    best is saved, and its thresholds are set on the good ones among them. Fewer images train the model without that;
+    good references suit them better (fbclip remember), and need no training.
     Images without masks train the score of the CLS token alone, which then becomes the processor's, or the best
     of its kinds on the held-out share. With --synthetic, DATA may also be a folder of good images, and those for
-    training are used if there are any. The model keeps its thresholds: set new ones with fbclip calibrate.
+    training are used if there are any.
     DATA is read whole, never streamed: the number of steps depends on its length.
     Kill it at any time: the same command with --resume auto continues, to the same result; with more --epochs
     it goes on from there. Several devices: accelerate launch -m modeling_fbclip.cli train …
 
     \b
     Example:
-      fbclip train data/mvtec --output trained --validation-fraction 0.1
+      fbclip train data/mvtec --output trained
     """
-    args = FBCLIPTrainingArguments(**arguments)
+    given = {name: value for name, value in arguments.items() if _is_given(context, name)}
+    args = FBCLIPTrainingArguments(**given)  # a mistake is told before anything is read
     with blamed_on("DATA"):
         from modeling_fbclip.data import load_fitting_split
 
@@ -101,17 +118,60 @@ def train(
     images = images_of(chosen.dataset)
     own = processor_settings(images, white_level, max_megapixels, is_main=is_launched_as_main())
     loaded = load_detector(model, "cpu", own=own)
+    args = FBCLIPTrainingArguments.for_model(loaded.model, as_published=as_published, **given)
+    if is_launched_as_main():
+        _tell_settings(args, loaded.model.config)
     try:
-        training.train(loaded.model, loaded.processor, chosen.dataset, args, source=chosen.hub_id)
+        training.train(
+            loaded.model, loaded.processor, chosen.dataset, args, source=chosen.hub_id, references=loaded.references
+        )
     except KeyboardInterrupt:
         if is_launched_as_main():
             typer.echo("stopped; the same command with --resume auto continues", err=True)
         raise
     if PartialState().is_main_process:
         tell_leftovers(data, chosen.layout, named)
-        output = args.output_dir
-        typer.echo(
-            f"saved to {output}; trained on the split {chosen.split!r}; its thresholds are not from this training, "
-            f"set its own by: fbclip calibrate good_parts/ --model {output} --output {output}",
-            err=True,
+        _tell_result(args, chosen.split)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _tell_settings(args: FBCLIPTrainingArguments, config: "FBCLIPConfig") -> None:
+    """Each setting that the result depends on, and where it comes from."""
+    values = args.result_record() | {name: getattr(config, name) for name in LOSS_ARGUMENTS}
+    values |= {name: value for name in LOSS_ARGUMENTS if (value := getattr(args, name)) is not None}
+    for name, value in values.items():
+        typer.echo(f"{option_of(name)} {'unset' if value is None else value} ({args.origins[name]})", err=True)
+    if args.augment:
+        typer.echo(f"Images are {AUGMENTED}.", err=True)
+
+
+def _tell_result(args: FBCLIPTrainingArguments, split: str) -> None:
+    """The epochs that were compared, what is saved, and what to do next."""
+    from modeling_fbclip.common.json_files import read_record
+    from modeling_fbclip.common.provenance import TRAINING_RECORD
+    from modeling_fbclip.training.report import epochs_table
+
+    output = args.output_dir
+    record = read_record(Path(output) / TRAINING_RECORD)
+    result, epochs = record["result"], record["epochs"]
+    said = f"saved to {output}; trained on the split {split!r}"
+    if epochs:
+        typer.echo(epochs_table(epochs))
+    if epochs and not result["epoch"]:
+        said += "; no epoch is better on the held-out images than the model before training, so that one is saved"
+    elif epochs:
+        said += f"; epoch {result['epoch']} is the best on {record['data']['held_out']} held-out images"
+    if "thresholds" in result:
+        about = result["thresholds"]
+        said += f"; its thresholds are from {about['images']} held-out good images"
+        said += f", for {about['target_fpr']:.1%} false alarms"
+    else:
+        said += (
+            "; its thresholds are not from this training, set its own by: "
+            f"fbclip calibrate good_parts/ --model {output} --output {output}"
         )
+    typer.echo(said, err=True)

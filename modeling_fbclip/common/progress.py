@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
@@ -68,7 +68,8 @@ class _LineAMinute:
         self.close()
 
 
-def print_beside_bar(text: str) -> None:
-    """Prints a line to stdout; on a terminal, above the bar."""
-    with tqdm.external_write_mode(sys.stdout):
-        print(text, flush=True)
+def print_beside_bar(text: str, stream: TextIO | None = None) -> None:
+    """Prints a line to a stream, by default stdout; on a terminal, above the bar."""
+    stream = stream or sys.stdout
+    with tqdm.external_write_mode(stream):
+        print(text, file=stream, flush=True)

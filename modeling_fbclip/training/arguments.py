@@ -1,17 +1,19 @@
 """
-The options of a training run: type, default, range and help text of each. The defaults are the published ones.
-`fbclip train` makes its options from here.
+The options of a training run: type, default, range and help text of each. The defaults are the published ones; a
+model's configuration may have others, for itself. `fbclip train` makes its options from here.
 """
 
 import math
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin
 
 from modeling_fbclip.common.messages import ArgumentError
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
+
+    from modeling_fbclip.modeling_fbclip import FBCLIPModel
 
 # The schedules of transformers that need nothing but the number of warm-up steps and of all steps.
 Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"]
@@ -19,6 +21,19 @@ Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "poly
 ENDING_SCHEDULES = ("linear", "cosine", "polynomial")
 # Weights of the loss. The model's configuration has them too.
 LOSS_ARGUMENTS = ("focal_gamma", "dice_weight", "consistency_weight")
+# What a model's configuration may have in `training`.
+MODEL_ARGUMENTS = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "adam_betas",
+    "lr_scheduler",
+    "warmup_steps",
+    "max_grad_norm",
+    "augment",
+)
+GIVEN, OF_MODEL, PUBLISHED, DEFAULT = "given", "the model's", "published", "default"  # where a setting comes from
+NO_CACHE = "none"
 # The result depends on these, the data and the model; the other arguments may change when a run is resumed.
 RESULT_ARGUMENTS = (
     "epochs",
@@ -31,6 +46,7 @@ RESULT_ARGUMENTS = (
     "max_grad_norm",
     "mixed_precision",
     "validation_fraction",
+    "augment",
     "synthetic",
 )
 
@@ -83,7 +99,15 @@ class FBCLIPTrainingArguments:
         1, "Parts a batch is computed in, to save memory. The result is the same.", COUNT
     )
     gradient_checkpointing: bool = option(False, "Compute activations twice, to save memory.")
-    validation_fraction: float = option(0.0, "Share of the data held out to pick the best epoch by.", SHARE)
+    validation_fraction: float | None = option(
+        None,
+        "Share of the data held out, to choose among the model before training and its epochs; 0: take the last.",
+        SHARE,
+        "a fifth of 20 images or more",
+    )
+    augment: bool = option(
+        False, "Flip, turn, shift, scale and light the images of all epochs but the first. Not where a side matters."
+    )
     synthetic: bool = option(False, "Paint anomalies into half of the good images; use no other images.")
     focal_gamma: float | None = option(
         None, "Exponent of the focal losses; 0: cross entropy.", FROM_ZERO, "the model's"
@@ -91,9 +115,11 @@ class FBCLIPTrainingArguments:
     dice_weight: float | None = option(None, "Weight of the dice loss.", FROM_ZERO, "the model's")
     consistency_weight: float | None = option(None, "Weight of the consistency loss.", FROM_ZERO, "the model's")
     cache_features: str | Path | None = option(
-        None, "Folder to keep the frozen tower's tokens in: 14 MB an image at the paper's size.", unset="none"
+        None,
+        "Folder to keep the frozen tower's tokens in, 14 MB an image at the paper's size; none: compute them anew.",
+        unset="beside the output while it trains, where it saves time",
     )
-    cache_dtype: Literal["bfloat16", "float32"] = option("bfloat16", "Number type of these tokens.")
+    cache_dtype: Literal["bfloat16", "float32"] = option("bfloat16", "Number type of the tokens in that folder.")
     checkpoint_steps: int | None = option(
         None, "Steps between checkpoints, besides one at the end of each epoch.", COUNT, "only those"
     )
@@ -106,8 +132,39 @@ class FBCLIPTrainingArguments:
         [], "tensorboard, wandb, trackio …; may be repeated.", unset="the log alone"
     )
 
+    @classmethod
+    def for_model(cls, model: "FBCLIPModel", output_dir: str | Path, as_published: bool = False, **given: Any) -> Self:
+        r"""
+        The arguments that suit a model: those given, else those of its configuration, else the published ones.
+
+        Args:
+            model ([`FBCLIPModel`]): The model to be trained.
+            output_dir (`str` or `Path`): Folder for model, log and checkpoints.
+            as_published (`bool`, defaults to `False`): Train as the paper does, whatever the model's configuration
+                has: with the published losses, without augmentation and held-out images.
+            given: Any other argument.
+
+        Raises:
+            `ValueError`: An argument is out of its range, or the configuration has a setting that there is not.
+        """
+        if as_published:
+            own, origin = _published_losses() | {"validation_fraction": 0.0}, PUBLISHED
+        else:
+            own, origin = dict(model.config.training or {}), OF_MODEL
+            if unknown := sorted(set(own) - set(MODEL_ARGUMENTS)):
+                raise ArgumentError("model", f"has {unknown[0]!r} in `training` of its config.json, no such setting")
+        made = cls(output_dir, **(own | given))
+        made.origins |= dict.fromkeys((*(MODEL_ARGUMENTS if as_published else own), *LOSS_ARGUMENTS), origin)
+        made.origins |= dict.fromkeys(given, GIVEN)
+        return made
+
     def __post_init__(self) -> None:
         self.output_dir = Path(self.output_dir)
+        self.adam_betas = tuple(self.adam_betas)  # type: ignore[assignment] # a list in a configuration
+        self.origins = {
+            argument.name: DEFAULT if getattr(self, argument.name) == argument.default else GIVEN
+            for argument in fields(self)
+        }
         for argument in fields(self):
             self._check(argument)
         if self.lr_scheduler == "constant" and self.warmup_steps:
@@ -115,7 +172,7 @@ class FBCLIPTrainingArguments:
                 "warmup_steps",
                 "`warmup_steps` has no effect on the constant schedule; choose `lr_scheduler` constant_with_warmup.",
             )
-        if self.synthetic and self.cache_features is not None:
+        if self.synthetic and self.cache_features not in (None, NO_CACHE):
             raise ArgumentError(
                 "cache_features", "`cache_features` cannot hold `synthetic` anomalies, which differ in each epoch."
             )
@@ -156,8 +213,20 @@ class FBCLIPTrainingArguments:
         """The arguments that the result depends on, as JSON values."""
         record = {name: getattr(self, name) for name in RESULT_ARGUMENTS}
         record["adam_betas"] = list(self.adam_betas)
-        record["cache_dtype"] = None if self.cache_features is None else self.cache_dtype
         return record
+
+
+def published_settings() -> dict[str, Any]:
+    """What the configuration of a published model has in `training`, as JSON values."""
+    values: dict[str, Any] = {argument.name: argument.default for argument in fields(FBCLIPTrainingArguments)}
+    return {name: list(values[name]) if name == "adam_betas" else values[name] for name in MODEL_ARGUMENTS}
+
+
+def _published_losses() -> dict[str, Any]:
+    from modeling_fbclip.configuration_fbclip import FBCLIPConfig
+
+    published = FBCLIPConfig()
+    return {name: getattr(published, name) for name in LOSS_ARGUMENTS}
 
 
 FBCLIPTrainingArguments.__doc__ = f"{FBCLIPTrainingArguments.__doc__}\n    Args:\n" + "".join(

@@ -16,11 +16,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from modeling_fbclip.common.files import written_aside
-from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD, copy_records
-from modeling_fbclip.modeling_fbclip import FBCLIPModel
-from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import ENDING_SCHEDULES
 from modeling_fbclip.training.disk import DISK_ERRORS, reason, writing
+from modeling_fbclip.training.judging import Candidate
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +29,25 @@ READ_ERRORS = (*DISK_ERRORS, AttributeError, KeyError, TypeError, ValueError, pi
 
 @dataclass
 class Progress:
-    """How far a run is. Its result depends on `settings`; `best` is the name of a checkpoint."""
+    """
+    How far a run is. Its result depends on `settings`. `candidates` are of each epoch so far, the first is the model
+    before training; `best` is the name of the checkpoint of the best of them, if held-out images choose.
+    """
 
     settings: dict[str, Any] = field(default_factory=dict)
     step: int = 0
     best: str | None = None
-    best_loss: float | None = None
+    candidates: list[Candidate] = field(default_factory=list)
+
+    def candidate(self, name: str) -> Candidate:
+        """The one whose checkpoint has this name."""
+        return next(each for each in reversed(self.candidates) if Checkpoints.name(each.step) == name)
 
 
 class Checkpoints:
     """
     The checkpoints of a run, one folder each. accelerate's `save_state` writes the trained weights and the states of
-    all that `accelerator` has prepared. The newest `limit` checkpoints and the best one are kept.
+    all that `accelerator` has prepared. The newest `limit` checkpoints and the chosen one are kept.
     """
 
     def __init__(self, folder: Path, limit: int, accelerator: Accelerator) -> None:
@@ -55,6 +60,11 @@ class Checkpoints:
     def newest(self) -> Path | None:
         """The newest checkpoint, if there is any."""
         return max(self.folder.glob("step-*"), default=None)
+
+    def chosen(self, progress: Progress) -> str | None:
+        """The name of the best checkpoint, else of the last one that was judged to be good."""
+        judged = [self.name(each.step) for each in progress.candidates]
+        return progress.best or next((name for name in reversed(judged) if (self.folder / name).is_dir()), None)
 
     @staticmethod
     def name(step: int) -> str:
@@ -88,6 +98,7 @@ class Checkpoints:
         """
         with _reading(checkpoint):
             progress = Progress(**json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8")))
+            progress.candidates = [Candidate(**each) for each in progress.candidates]  # type: ignore[arg-type]
         earlier = progress.settings
         goes_on = settings["epochs"] > earlier.get("epochs", settings["epochs"])
         changed = [
@@ -118,11 +129,14 @@ class Checkpoints:
         return progress
 
     def _remove_old(self, progress: Progress) -> None:
-        """Removes checkpoints beyond the limit, and those of later steps: they belong to a run before this one."""
+        """
+        Removes checkpoints beyond the limit, but not the one that a failed run would end with; and those of later
+        steps, which belong to a run before this one.
+        """
         names = sorted(checkpoint.name for checkpoint in self.folder.glob("step-*"))
         kept = [name for name in names if name <= self.name(progress.step)][-self.limit :]
         for name in names:
-            if name not in (*kept, progress.best):
+            if name not in (*kept, self.chosen(progress)):
                 shutil.rmtree(self.folder / name)
 
     def _keep_trained_weights(
@@ -147,12 +161,3 @@ def _reading(checkpoint: Path) -> Iterator[None]:
 def load_weights(model: nn.Module, checkpoint: Path) -> None:
     """Loads only the trained weights of a checkpoint."""
     model.load_state_dict(load_file(checkpoint / WEIGHTS_FILE), strict=False)
-
-
-def save_trained(folder: Path, model: FBCLIPModel, processor: FBCLIPProcessor, record: dict[str, Any]) -> None:
-    """Saves the trained model as a folder for `from_pretrained`, with the record of its training."""
-    with writing(folder), written_aside(folder) as aside:
-        model.save_pretrained(aside)
-        processor.save_pretrained(aside)
-        copy_records(model, aside, [CALIBRATION_RECORD])  # the thresholds stay
-        (aside / TRAINING_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

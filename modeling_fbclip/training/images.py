@@ -14,6 +14,7 @@ from modeling_fbclip.data.decoding import open_image, read_truth, row_name
 from modeling_fbclip.images_fbclip import ImageSource
 from modeling_fbclip.loss_fbclip import IGNORE_INDEX
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.training.augmentation import Augmentation
 from modeling_fbclip.training.feature_cache import FeatureCache
 from modeling_fbclip.training.schedule import Draw
 from modeling_fbclip.training.synthetic import SyntheticAnomalies
@@ -22,8 +23,8 @@ from modeling_fbclip.training.synthetic import SyntheticAnomalies
 @dataclass(eq=False)
 class TrainingImages(data.Dataset[dict[str, Any]]):
     """
-    Inputs of the model for each [`Draw`]. `rows` are undecoded, with the columns `image` and `label`, and `mask` and
-    `path` if known. If `use_masks`, a normal image without a mask has an empty one. The tokens of a `cache`
+    Inputs of the model for each [`Draw`]. `rows` are undecoded, with the columns `image`, `label` and `digest`, and
+    `mask` and `path` if known. If `use_masks`, a normal image without a mask has an empty one. The tokens of a `cache`
     replace the pixels.
     """
 
@@ -31,31 +32,52 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
     processor: FBCLIPProcessor
     use_masks: bool
     synthetic: SyntheticAnomalies | None = None
+    augmentation: Augmentation | None = None
     cache: FeatureCache | None = None
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         row = self.rows[draw.row]
-        path = row_name(row, draw.row)
         if self.cache is not None:
-            item: dict[str, Any] = {"layer_tokens": self.cache.read(row["digest"]), "grid": self.cache.grid}
+            item: dict[str, Any] = {"layer_tokens": self.cache.read(self.name(draw)), "grid": self.cache.grid}
             mask, label = self._mask(row, draw), row["label"]
         else:
-            image, mask, label = self._picture(row, path, draw)
+            image, mask, label = self._picture(draw)
             item = {"pixel_values": self.processor(images=[image])["pixel_values"][0]}
-        mask_labels = self._mask_labels(mask, label)
-        return item | {"labels": label, "mask_labels": mask_labels, "path": path, "counts": draw.counts}
+        labels = {"labels": label, "mask_labels": self._mask_labels(mask, label)}
+        return item | labels | {"path": row_name(row, draw.row), "counts": draw.counts}
 
-    def _picture(self, row: dict[str, Any], path: str, draw: Draw) -> tuple[Image.Image, ImageSource | None, int]:
-        """Image, mask and label of a row, after painting."""
+    def name(self, draw: Draw) -> str:
+        """That of a draw's pixels in the cache."""
+        digest = self.rows[draw.row]["digest"]
+        return digest if self.augmentation is None else self.augmentation.name(digest, draw.epoch)
+
+    def picture(self, draw: Draw) -> Image.Image:
+        """A draw's pixels."""
+        return self._picture(draw)[0]
+
+    def _picture(self, draw: Draw) -> tuple[Image.Image, ImageSource | None, int]:
+        """Image, mask and label of a draw, after painting."""
+        row = self.rows[draw.row]
+        path = row_name(row, draw.row)
         image = self.processor.read_image(open_image(row["image"], path), path)
         if self.synthetic is None:
-            return image, self._mask(row, draw), row["label"]
-        image, mask = self.synthetic(image, draw)
-        return image, mask, int(mask is not None)
+            mask, label = self._mask(row, draw), row["label"]
+        else:
+            image, painted = self.synthetic(image, draw)
+            mask, label = self._as_in(painted, row, draw), int(painted is not None)
+        if self.augmentation is not None:
+            image = self.augmentation.image(image, row["digest"], draw.epoch)
+        return image, mask, label
 
     def _mask(self, row: dict[str, Any], draw: Draw) -> ImageSource | None:
         truth = read_truth(row, draw.row, self.processor.max_megapixels) if self.use_masks else None
-        return None if truth is None else truth.pixels
+        return None if truth is None else self._as_in(truth.pixels, row, draw)
+
+    def _as_in(self, mask: ImageSource | None, row: dict[str, Any], draw: Draw) -> ImageSource | None:
+        """The mask in the view of this epoch."""
+        if mask is None or self.augmentation is None:
+            return mask
+        return self.augmentation.mask(mask, row["digest"], draw.epoch)
 
     def _mask_labels(self, mask: ImageSource | None, label: int) -> Tensor:
         if not self.use_masks or (mask is None and label):

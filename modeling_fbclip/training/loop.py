@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator, skip_first_batches
 from datasets import Dataset
@@ -16,13 +15,20 @@ from modeling_fbclip.configuration_fbclip import FBCLIPConfig
 from modeling_fbclip.digests_fbclip import preprocessing_of, settings_digest, weights_digest
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
-from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
-from modeling_fbclip.training.checkpoints import Checkpoints, Progress, load_weights, save_trained
-from modeling_fbclip.training.log import TrainingLog
-from modeling_fbclip.training.record import fingerprint, model_title, training_record
-from modeling_fbclip.training.score import score_aurocs, take_score
+from modeling_fbclip.references_fbclip import FBCLIPReferences
+from modeling_fbclip.results_fbclip import SCORES
+from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
+from modeling_fbclip.training.caching import remove_own_cache
+from modeling_fbclip.training.checkpoints import Checkpoints, Progress, load_weights
+from modeling_fbclip.training.ending import describe, measure_references, save_result
+from modeling_fbclip.training.judging import judge
+from modeling_fbclip.training.log import METRICS, TrainingLog
+from modeling_fbclip.training.record import fingerprint
 from modeling_fbclip.training.setup import TrainingData, prepare_data, prepare_model, start_accelerator
-from modeling_fbclip.training.steps import check_weights, training_step, validation_loss
+from modeling_fbclip.training.steps import check_weights, training_step
+
+# The numbers of the method: all of a configuration but CLIP's part and the settings of a training.
+METHOD = [name for name in FBCLIPConfig.__annotations__ if "clip" not in name and name != "training"]
 
 
 def train(
@@ -31,23 +37,32 @@ def train(
     dataset: Dataset,
     args: FBCLIPTrainingArguments,
     source: str | None = None,
+    references: FBCLIPReferences | None = None,
 ) -> FBCLIPModel:
     r"""
     Fine-tunes the FB-CLIP parts of a model; its CLIP stays frozen. The defaults of `args` are the published recipe.
     Under `accelerate launch` every process calls this with the same arguments.
 
     `args.output_dir` then holds the model and the processor for `from_pretrained`, `training_record.json` (arguments,
-    data, result and environment), `log.jsonl` (the losses of each step) and `checkpoints/`.
+    data, epochs, result and environment), `training_report.html`, `log.jsonl` (the losses of each step) and
+    `checkpoints/`.
+
+    Where images are held out, the model before training and that of each epoch are compared on them, by the AUROC of
+    the images' scores and the exact AUPRO in equal parts; the best one is saved, and its thresholds are set on the
+    good ones among them. Else the last epoch is saved.
 
     Args:
         model ([`FBCLIPModel`]): In float32. It is trained in place.
         processor ([`FBCLIPProcessor`]): Prepares the images. Labels alone train the score of the CLS token. So without
-            masks, that becomes its `score`, or the kind with the best AUROC on the held-out images.
+            masks, that becomes its `score`, or the kind with the best AUROC on the held-out images, where the
+            training brought something.
         dataset (`datasets.Dataset`): With the columns `image`, `label` (0 or 1) and, as far as known, `mask`,
             `category` and `path`, as `load_anomaly_dataset` returns it. A stream (`datasets.IterableDataset`) is
             refused, because the number of steps depends on the length.
         args ([`FBCLIPTrainingArguments`]): All other options.
         source (`str`, *optional*): The data set's Hub id, for the record.
+        references ([`FBCLIPReferences`], *optional*): Of the model before training. The record says what they bring on
+            the held-out images; they do not fit the trained weights.
 
     Returns:
         [`FBCLIPModel`]: `model`, trained, in evaluation mode.
@@ -55,7 +70,8 @@ def train(
     Raises:
         `ValueError`: Data, model, output folder or checkpoint do not allow the training; the message says what to do.
         `OSError`: A file cannot be written. The last good checkpoint is intact.
-        `FloatingPointError`: A loss or a weight is not finite. The message names the step, and the images of the loss.
+        `FloatingPointError`: A loss or a weight is not finite, or the model is far worse than before training. The
+            message names the step, and the images of the loss. The output folder holds the last good state.
 
     Example:
 
@@ -72,6 +88,7 @@ def train(
     prepare_model(model, args)
     squashing = processor.with_views(tile=None, overlap=None, keep_aspect=False)  # a batch needs one size
     data = prepare_data(dataset, model, squashing, args, accelerator)
+    compared = None if references is None else measure_references(model, squashing, data, references)
     settings = args.result_record() | {"data": fingerprint(data.digests)} | _fixed(model, processor)
 
     optimizer = Adam([w for w in model.parameters() if w.requires_grad], lr=args.learning_rate, betas=args.adam_betas)
@@ -81,33 +98,32 @@ def train(
     checkpoint = checkpoints.newest() if args.resume == "auto" else args.resume
     progress = Progress(settings) if checkpoint is None else checkpoints.load(Path(checkpoint), settings)
     accelerator.init_trackers("fbclip", config={name: str(value) for name, value in settings.items()})
-    _run_steps(wrapped, optimizer, scheduler, data, args, accelerator, checkpoints, progress)
+    failure = None
+    try:
+        _run_steps(wrapped, optimizer, scheduler, squashing, data, args, accelerator, checkpoints, progress)
+    except FloatingPointError as error:
+        failure = error
+    chosen = checkpoints.chosen(progress)
+    if chosen is None:  # the model was of no use before
+        raise failure or ValueError(f"{checkpoints.folder}: no checkpoint that was judged is left.")
 
     model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
     vars(model).pop("forward", None)  # accelerate leaves one without the class's decorators
-    if progress.best is not None:
-        load_weights(model, checkpoints.folder / progress.best)
-    score = {}
-    if not data.use_masks:
-        aurocs = {} if data.validation is None else score_aurocs(model, processor, data.validation)
-        take_score(processor, aurocs)
-        score = {"score": processor.score, "score_aurocs": aurocs}
+    load_weights(model, checkpoints.folder / chosen)
+    best = progress.candidate(chosen)
     if accelerator.is_main_process:
-        result: dict[str, Any] = {
-            "steps": progress.step,
-            "checkpoint": progress.best,
-            "validation_loss": progress.best_loss,
-            "threshold": processor.threshold,  # so that it is known later whether they were set again
-            "pixel_threshold": processor.pixel_threshold,
-        }
-        result |= score
-        arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS}
-        arguments["model"] = model_title(model.name_or_path)
-        record = training_record(data.rows, data.digests, arguments, result, accelerator, source, trained_before)
-        save_trained(Path(args.output_dir), model, processor, record)
+        record = describe(model, data, args, accelerator, progress, best, source, trained_before)
+        if compared is not None:
+            record["references"] = {"with": compared, "without": {name: getattr(best, name) for name in METRICS}}
+        save_result(model, processor, data, args, best, record, references)
+        remove_own_cache(args)
     accelerator.wait_for_everyone()
     model.name_or_path = str(args.output_dir)
     model.loaded_from = {"name": str(args.output_dir)}  # its record is there
+    if failure is not None:
+        raise FloatingPointError(
+            f"{failure}; {args.output_dir} holds {best.title}; lower `learning_rate`, which is {args.learning_rate:g}."
+        )
     return model
 
 
@@ -115,16 +131,20 @@ def _run_steps(
     model: nn.Module,
     optimizer: Optimizer,
     scheduler: LRScheduler,
+    processor: FBCLIPProcessor,
     data: TrainingData,
     args: FBCLIPTrainingArguments,
     accelerator: Accelerator,
     checkpoints: Checkpoints,
     progress: Progress,
 ) -> None:
-    """The steps from `progress` to the end of the run, with log, validation and checkpoints."""
+    """The steps from `progress` to the end of the run, with log, candidates and checkpoints."""
     num_steps, steps_per_epoch = data.schedule.num_steps, data.schedule.steps_per_epoch
     batches = iter(skip_first_batches(data.training, progress.step * args.gradient_accumulation_steps))
-    with closing(TrainingLog(Path(args.output_dir), accelerator, num_steps, progress.step)) as log:
+    with closing(TrainingLog(Path(args.output_dir), accelerator, data.schedule, progress.step)) as log:
+        if not progress.candidates:
+            _judge_epoch(model, processor, data, accelerator, progress, log)
+            checkpoints.save(progress)
         while progress.step < num_steps:
             step, learning_rate = progress.step + 1, float(scheduler.get_last_lr()[0])
             parts = [next(batches) for _ in range(args.gradient_accumulation_steps)]
@@ -135,20 +155,37 @@ def _run_steps(
                 due = epoch.is_integer() or (args.checkpoint_steps and step % args.checkpoint_steps == 0)
                 if due:
                     check_weights(model)
-                if epoch.is_integer() and data.validation is not None:
-                    loss = validation_loss(model, data.validation, accelerator)
-                    log.write({"step": step, "epoch": epoch, "validation_loss": loss})
-                    if progress.best_loss is None or loss < progress.best_loss:
-                        progress.best, progress.best_loss = checkpoints.name(step), loss
+                if epoch.is_integer():
+                    _judge_epoch(model, processor, data, accelerator, progress, log)
                 if due:
                     checkpoints.save(progress)
             except FloatingPointError as error:
-                raise FloatingPointError(f"step {step}: {error}.") from None
+                raise FloatingPointError(f"step {step}: {error}") from None
+
+
+def _judge_epoch(
+    model: nn.Module,
+    processor: FBCLIPProcessor,
+    data: TrainingData,
+    accelerator: Accelerator,
+    progress: Progress,
+    log: TrainingLog,
+) -> None:
+    """Adds a candidate. FloatingPointError if the model is far worse than before training."""
+    epoch = progress.step // data.schedule.steps_per_epoch
+    kinds = (processor.score,) if data.use_masks or not epoch else SCORES
+    found = judge(model, processor, data.judged, accelerator, kinds, epoch, progress.step)
+    log.judged(found, is_held_out=bool(data.held_out))
+    if progress.candidates and (fault := found.fault(progress.candidates[0])):
+        raise FloatingPointError(f"the model is far worse than before training: {fault}")
+    progress.candidates.append(found)
+    if data.held_out:
+        progress.best = Checkpoints.name(max(progress.candidates, key=lambda candidate: candidate.value).step)
 
 
 def _fixed(model: FBCLIPModel, processor: FBCLIPProcessor) -> dict[str, str]:
     """Digests of what training does not change: the frozen CLIP, the method's other numbers, the preprocessing."""
-    numbers = {name: getattr(model.config, name) for name in FBCLIPConfig.__annotations__ if "clip" not in name}
+    numbers = {name: getattr(model.config, name) for name in METHOD}
     return {
         "clip": weights_digest(model.clip),
         "config": settings_digest(numbers),

@@ -1,5 +1,6 @@
 """Preparation of a run: the accelerator, the model, the rows and their loaders."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,27 +17,36 @@ from modeling_fbclip.detection.processes import PATIENCE
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
+from modeling_fbclip.training.augmentation import Augmentation
+from modeling_fbclip.training.caching import fill_cache, open_cache
 from modeling_fbclip.training.feature_cache import FeatureCache
 from modeling_fbclip.training.images import TrainingImages, collate
 from modeling_fbclip.training.inventory import check_learnable, tell_inventory
 from modeling_fbclip.training.record import RowDigest, digest_rows
 from modeling_fbclip.training.schedule import DrawSchedule
-from modeling_fbclip.training.selection import split_rows, trainable_rows
+from modeling_fbclip.training.selection import default_share, split_rows, trainable_rows
 from modeling_fbclip.training.synthetic import SyntheticAnomalies
+
+MOST_HELD_OUT = 200  # images, unless a share is given: their maps are kept to be compared
+PROBED = 16  # images of the training that are judged where none is held out
 
 
 @dataclass
 class TrainingData:
     """
-    The rows with their digests, whether their masks are used, the schedule, and the loaders of this process's share.
+    The rows with their digests, the indices of those `held_out`, whether masks are used, the schedule, the loaders of
+    this process's share, and the cache of features if there is one. `judged` has the held-out images; if there are
+    none, a few of those trained on, so that a training that goes wrong is noticed.
     """
 
     rows: Dataset
     digests: list[RowDigest]
+    held_out: list[int]
     use_masks: bool
     schedule: DrawSchedule
     training: DataLoader
-    validation: DataLoader | None
+    judged: DataLoader
+    cache: FeatureCache | None
 
 
 def start_accelerator(args: FBCLIPTrainingArguments) -> Accelerator:
@@ -106,26 +116,45 @@ def prepare_data(
         tell_inventory(labels, digests)
     check_learnable(labels, digests, args.synthetic)
     rows = rows.add_column("digest", [digest.image for digest in digests], feature=Value("string"))
-    cache = None
-    if args.cache_features is not None:
-        model.to(accelerator.device)  # type: ignore[arg-type]
-        dtype = getattr(torch, args.cache_dtype)
-        cache = FeatureCache(Path(args.cache_features), model, processor, dtype, args.mixed_precision)
-        cache.fill(rows, model, processor, args.batch_size, accelerator)
     # If no anomalous image has a mask, the empty masks of normal images would teach that all maps are empty.
     use_masks = args.synthetic or any(digest.has_mask for digest, label in zip(digests, labels, strict=True) if label)
-    trained, held_out = split_rows(rows, args.validation_fraction, args.seed)
-    num_parts = accelerator.num_processes * args.gradient_accumulation_steps
+    trained, held_out = _split(rows, args)
+    probe = held_out or trained[:: math.ceil(len(trained) / PROBED)]
 
-    def loader(indices: list[int], schedule: DrawSchedule) -> DataLoader:
+    def images(indices: list[int], augmentation: Augmentation | None = None) -> TrainingImages:
         chosen = rows.select(indices)
         synthetic = SyntheticAnomalies(chosen, processor, args.seed) if args.synthetic else None
-        images = TrainingImages(chosen, processor, use_masks, synthetic, cache)
+        return TrainingImages(chosen, processor, use_masks, synthetic, augmentation)
+
+    def loader(images: TrainingImages, schedule: DrawSchedule) -> DataLoader:
         built = DataLoader(images, batch_sampler=schedule, collate_fn=collate, num_workers=args.num_workers)
         return accelerator.prepare_data_loader(built)
 
+    training, judged = images(trained, Augmentation(args.seed) if args.augment else None), images(probe)
+    num_parts = accelerator.num_processes * args.gradient_accumulation_steps
     schedule = DrawSchedule(len(trained), args.batch_size, num_parts, args.epochs, args.seed)
-    validation = None
-    if held_out:
-        validation = loader(held_out, DrawSchedule(len(held_out), args.batch_size, accelerator.num_processes))
-    return TrainingData(rows, digests, use_masks, schedule, loader(trained, schedule), validation)
+    cache = open_cache(args, model, processor, len(trained), len(held_out))
+    if cache is not None:
+        model.to(accelerator.device)  # type: ignore[arg-type]
+        fill_cache(cache, (training, judged), args, model, accelerator)
+    return TrainingData(
+        rows,
+        digests,
+        held_out,
+        use_masks,
+        schedule,
+        loader(training, schedule),
+        loader(judged, DrawSchedule(len(probe), args.batch_size, accelerator.num_processes)),
+        cache,
+    )
+
+
+def _split(rows: Dataset, args: FBCLIPTrainingArguments) -> tuple[list[int], list[int]]:
+    """The rows to train on and the held-out ones; none of these if nobody asked for them and they cannot be split."""
+    if args.validation_fraction is not None:
+        return split_rows(rows, args.validation_fraction, args.seed)
+    share = min(default_share(rows["label"]), MOST_HELD_OUT / len(rows))
+    try:
+        return split_rows(rows, share, args.seed)
+    except ArgumentError:
+        return split_rows(rows, 0.0, args.seed)

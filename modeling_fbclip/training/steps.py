@@ -1,6 +1,5 @@
-"""One optimiser step, and the loss on held-out images. The results do not depend on the number of processes."""
+"""One optimiser step. Its result does not depend on the number of processes."""
 
-import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,7 +9,6 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader
 
 from modeling_fbclip.loss_fbclip import IGNORE_INDEX
 from modeling_fbclip.modeling_fbclip import FBCLIPOutput
@@ -37,14 +35,14 @@ def training_step(
     Raises:
         `FloatingPointError`: The loss is not finite. No weight has changed; the message names the images.
     """
-    sizes = accelerator.reduce(torch.stack([_sizes(batch) for batch in batches]).sum(dim=0), "sum")
+    sizes = accelerator.reduce(torch.stack([sizes_of(batch) for batch in batches]).sum(dim=0), "sum")
     losses = torch.zeros_like(sizes)
     optimizer.zero_grad()
     for number, batch in enumerate(batches, start=1):
         # Processes exchange gradients once a step, after its last part.
         with nullcontext() if number == len(batches) else accelerator.no_sync(model):
             output = forward(model, batch)
-            shares = _loss_sums(output, batch) / sizes.clamp(min=1)
+            shares = loss_sums(output, batch) / sizes.clamp(min=1)
             everyones = accelerator.reduce(shares.detach(), "sum")
             if not everyones.isfinite().all():
                 _stop(output, batch, everyones)
@@ -57,33 +55,11 @@ def training_step(
     return _named(losses), int(sizes[0])
 
 
-@torch.no_grad()
-def validation_loss(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> float:
-    r"""
-    The loss on all images of a loader, as if they were one batch.
-
-    Raises:
-        `FloatingPointError`: It is not finite; the message names the images.
-    """
-    sizes = torch.zeros(len(LOSS_PARTS), device=accelerator.device)
-    sums = torch.zeros_like(sizes)
-    bad: list[str] = []
-    for batch in loader:
-        sizes += _sizes(batch)
-        losses = _loss_sums(forward(model, batch), batch)
-        bad += [] if losses.isfinite().all() else batch["path"]
-        sums += losses
-    loss = (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"the loss of held-out images is {loss} on {', '.join(gather_object(bad))}")
-    return loss
-
-
 def check_weights(model: nn.Module) -> None:
     """FloatingPointError if a trained weight is not finite. The loss of the last step may have been finite."""
     trained = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
     if bad := [name for name, weight in trained if not weight.isfinite().all()]:
-        raise FloatingPointError(f"weights are not finite ({', '.join(bad)}); lower the learning rate")
+        raise FloatingPointError(f"weights are not finite ({', '.join(bad)})")
 
 
 def forward(model: nn.Module, batch: Batch) -> FBCLIPOutput:
@@ -91,7 +67,7 @@ def forward(model: nn.Module, batch: Batch) -> FBCLIPOutput:
     return model(**{name: batch[name] for name in MODEL_INPUTS if name in batch})
 
 
-def _sizes(batch: Batch) -> Tensor:
+def sizes_of(batch: Batch) -> Tensor:
     """For each part of the loss the number of images in its mean, `(4,)`: all images, or those with a mask."""
     masks: Tensor = batch["mask_labels"]
     images = batch["counts"] * masks.new_ones(len(masks))
@@ -99,10 +75,10 @@ def _sizes(batch: Batch) -> Tensor:
     return torch.stack([images.sum(), with_mask.sum(), with_mask.sum(), images.sum()])
 
 
-def _loss_sums(output: FBCLIPOutput, batch: Batch) -> Tensor:
+def loss_sums(output: FBCLIPOutput, batch: Batch) -> Tensor:
     """The parts of the loss, summed over the images, `(4,)`."""
     means = [output.image_focal_loss, output.mask_focal_loss, output.dice_loss, output.consistency_loss]
-    return torch.stack(means).float() * _sizes(batch)  # type: ignore[arg-type]
+    return torch.stack(means).float() * sizes_of(batch)  # type: ignore[arg-type]
 
 
 def _named(losses: Tensor) -> dict[str, float]:

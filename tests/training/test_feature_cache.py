@@ -1,9 +1,12 @@
 """A run with cached tokens equals the run with pixels, and tokens of other models are never used."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 
 from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPProcessor
@@ -95,8 +98,8 @@ def test_tokens_of_another_precision_are_computed_again(run, parts, tmp_path, co
 def test_cached_tokens_are_those_of_the_tower(parts, tmp_path):
     model = make_tiny_model()
     cache, processor = cache_of(tmp_path / "cache", model, dtype=torch.float32)
-    rows = parts.add_column("digest", [f"image{index}" for index in range(len(parts))])
-    assert cache.fill(rows, model, processor, 4, Accelerator(cpu=True)) == 6
+    pictures = {f"image{index}": partial(Image.Image.copy, row["image"]) for index, row in enumerate(parts)}
+    assert cache.fill(pictures, model, processor, 4, Accelerator(cpu=True)) == 6
     pixel_values = processor(images=[parts[2]["image"]])["pixel_values"]
     expected = feature_cache.vision_layer_tokens(model.clip.vision_model, pixel_values, [1, 2, 4])
     tokens = cache.read("image2")

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
 from modeling_fbclip.training import FBCLIPTrainingArguments, loop, train
+from modeling_fbclip.training.judging import Candidate
 from modeling_fbclip.training.log import read_log
 from training.conftest import make_parts, trained_weights
 
@@ -123,12 +124,12 @@ def checkpoints(folder):
 
 
 def test_old_checkpoints_are_removed_and_the_best_is_kept(run, parts, tmp_path, monkeypatch):
-    losses = iter([3.0, 1.0, 2.0, 4.0, 1.0])
-    monkeypatch.setattr(loop, "validation_loss", lambda *_: next(losses))
+    losses = iter([4.0, 3.0, 1.0, 2.0, 4.0, 1.0])
+    monkeypatch.setattr(loop, "judge", lambda *args: Candidate(*args[5:], next(losses), None, None, "cls"))
     model = run(parts, epochs=5, batch_size=2, checkpoint_limit=2, validation_fraction=0.34)
     assert checkpoints(tmp_path / "out") == [f"step-{step:09d}" for step in (4, 8, 10)]
     record = json.loads((tmp_path / "out/training_record.json").read_text())
-    chosen = {"steps": 10, "checkpoint": "step-000000004", "validation_loss": 1.0}
+    chosen = {"steps": 10, "checkpoint": "step-000000004", "epoch": 2}
     assert {name: record["result"][name] for name in chosen} == chosen
     best = load_file(tmp_path / "out/checkpoints/step-000000004/model.safetensors")
     assert_same_weights(trained_weights(model), best)
@@ -176,16 +177,18 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(run, parts, tmp_path, sto
             run(parts, resume="auto", **arguments)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert checkpoints(tmp_path / "out") == ["step-000000001", "step-000000002"]
+    assert checkpoints(tmp_path / "out") == ["step-000000000", "step-000000001", "step-000000002"]
     assert_same_weights(trained_weights(run(parts, resume="auto", **arguments)), expected)
 
 
-def test_a_full_disk_is_an_error_that_names_the_log(run, parts):
+def test_a_full_disk_is_an_error_that_names_the_log(run, parts, monkeypatch):
+    monkeypatch.setattr(loop.Checkpoints, "save", lambda *_: None)
+    arguments = {"cache_features": "none"}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))  # room for a line or two
     try:
         with pytest.raises(OSError, match=r"^.*log\.jsonl: cannot be written \(File too large\); free some space and"):
-            run(parts)
+            run(parts, **arguments)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 

@@ -1,0 +1,139 @@
+"""The end of a run: score and thresholds of the model that was chosen, and its folder with the record."""
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from modeling_fbclip.common.files import written_aside
+from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD, copy_records
+from modeling_fbclip.evaluation.calibrate import calibrate_dataset
+from modeling_fbclip.evaluation.evaluate import evaluate
+from modeling_fbclip.modeling_fbclip import FBCLIPModel
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.references_fbclip import FBCLIPReferences
+from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
+from modeling_fbclip.training.checkpoints import Checkpoints, Progress
+from modeling_fbclip.training.disk import writing
+from modeling_fbclip.training.judging import Candidate
+from modeling_fbclip.training.log import METRICS, read_log
+from modeling_fbclip.training.record import model_title, training_record
+from modeling_fbclip.training.report import write_training_report
+from modeling_fbclip.training.setup import TrainingData
+
+logger = logging.getLogger(__name__)
+
+TRAINED_SCORE = "cls"  # the kind of score that labels alone train
+UNCALIBRATED = 0.5
+TARGET_FPR = 0.01  # of new good images, where enough of them are held out
+FEWEST_GOOD = 5  # held-out good images that thresholds are set on
+
+
+def measure_references(
+    model: FBCLIPModel, processor: FBCLIPProcessor, data: TrainingData, references: FBCLIPReferences
+) -> dict[str, float | None] | None:
+    """The metrics of the model before training with its references, on the held-out images if there are any."""
+    if not data.held_out:
+        return None
+    found = evaluate(model, processor, data.rows.select(data.held_out), references=references)["mean"]
+    return {name: found[name] for name in METRICS}
+
+
+def describe(
+    model: FBCLIPModel,
+    data: TrainingData,
+    args: FBCLIPTrainingArguments,
+    accelerator: Accelerator,
+    progress: Progress,
+    best: Candidate,
+    source: str | None,
+    trained_before: frozenset[str] | str | None,
+) -> dict[str, Any]:
+    """The record of a run, but for what is found out of the model that was chosen."""
+    arguments = args.record() | {name: getattr(model.config, name) for name in LOSS_ARGUMENTS}
+    arguments["model"] = model_title(model.name_or_path)
+    arguments["cache_dtype"] = None if data.cache is None else str(data.cache.dtype).removeprefix("torch.")
+    result = {"steps": progress.step, "checkpoint": Checkpoints.name(best.step), "epoch": best.epoch}
+    record = training_record(data.rows, data.digests, arguments, result, accelerator, source, trained_before)
+    record["origins"] = args.origins
+    record["data"]["held_out"] = len(data.held_out)
+    record["epochs"] = [
+        asdict(each) | {"value": each.value, "is_best": each == best} for each in progress.candidates if data.held_out
+    ]
+    return record
+
+
+def save_result(
+    model: FBCLIPModel,
+    processor: FBCLIPProcessor,
+    data: TrainingData,
+    args: FBCLIPTrainingArguments,
+    best: Candidate,
+    record: dict[str, Any],
+    references: FBCLIPReferences | None,
+) -> None:
+    """
+    Sets score and thresholds, and saves the model as a folder for `from_pretrained`, with its records. `references`
+    fit the model before training only.
+    """
+    result = record["result"]
+    # So that it is known later whether they were set again.
+    result |= {"threshold": processor.threshold, "pixel_threshold": processor.pixel_threshold}
+    if not data.use_masks and best.step:
+        take_score(processor, best.score if data.held_out else TRAINED_SCORE)
+    result["score"] = processor.score
+    calibration = set_thresholds(model, processor, data, args.batch_size) if best.step else None
+    if calibration is not None:
+        result["thresholds"] = calibration["data"]
+    folder = Path(args.output_dir)
+    with writing(folder), written_aside(folder) as aside:
+        model.save_pretrained(aside)
+        processor.save_pretrained(aside)
+        if references is not None and not best.step:
+            references.save_pretrained(aside)
+        if calibration is None:
+            copy_records(model, aside, [CALIBRATION_RECORD])  # the thresholds stay
+        else:
+            _write_json(aside / CALIBRATION_RECORD, calibration)
+        _write_json(aside / TRAINING_RECORD, record)
+    with writing(folder):
+        write_training_report(folder, record, read_log(folder))
+
+
+def take_score(processor: FBCLIPProcessor, best: str) -> None:
+    """Sets the processor's kind of score. Thresholds of another kind mean nothing for it, so they are set back."""
+    before = processor.score
+    if best == before:
+        return
+    processor.score, processor.threshold, processor.category_thresholds = best, UNCALIBRATED, None
+    processor.other_thresholds = processor.thresholds_mode = None
+    logger.warning("Without masks, the score of an image is now %s in place of %s.", best, before)
+
+
+def set_thresholds(
+    model: FBCLIPModel, processor: FBCLIPProcessor, data: TrainingData, batch_size: int
+) -> dict[str, Any] | None:
+    """
+    Thresholds from the held-out good images, by split conformal prediction: of n of them, a new good image exceeds all
+    with a probability of 1 / (n + 1). Returns the record, or `None` if there are too few or they set none.
+    """
+    labels = data.rows["label"]
+    good = data.rows.select([index for index in data.held_out if labels[index] == 0])
+    if len(good) < FEWEST_GOOD:
+        return None
+    rate, digests = max(TARGET_FPR, 1 / (len(good) + 1)), set[str]()
+    processor.other_thresholds = processor.category_thresholds = None  # of the weights before
+    try:
+        calibrate_dataset(model, processor, good, target_fpr=rate, batch_size=batch_size, digests=digests)
+    except ValueError as error:
+        logger.warning("The thresholds are not set. %s", error)
+        return None
+    about = {"images": len(good), "target_fpr": rate, "held_out_of_training": True}
+    return {"data": about, "score": processor.score, "image_digests": sorted(digests)}
+
+
+def _write_json(file: Path, record: dict[str, Any]) -> None:
+    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,145 @@
+"""How good the model is on held-out images: before the training, and after each epoch."""
+
+import copy
+from dataclasses import dataclass
+from statistics import mean
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import nn
+from torch.utils.data import DataLoader
+
+from modeling_fbclip.evaluation.aupro import RegionOverlap
+from modeling_fbclip.evaluation.metrics import pixel_ranking
+from modeling_fbclip.evaluation.ranking import Ranking
+from modeling_fbclip.loss_fbclip import IGNORE_INDEX
+from modeling_fbclip.modeling_fbclip import FBCLIPOutput
+from modeling_fbclip.processing_fbclip import FBCLIPProcessor
+from modeling_fbclip.results_fbclip import one_output
+from modeling_fbclip.training.steps import LOSS_PARTS, Batch, forward, loss_sums, sizes_of
+
+FAR_WORSE_LOSS = 2.0  # times that of the start
+FAR_WORSE_VALUE = 0.2  # below that of the start
+NEAR_CHANCE = 0.4  # where scores that know nothing have an AUROC of 0.5, and maps an AUPRO of 0.15
+FLAT = 1e-3  # a smaller spread says the same of every image and pixel
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """
+    What an epoch brought, 0 being the model before training: the loss, the AUROC of the images' scores of the kind
+    `score`, and the exact AUPRO of the maps, in `[0, 1]`; `None` where the images do not define it. `spread` is the
+    range of the scores, or the largest of a map if that is more.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    image_auroc: float | None
+    pixel_aupro: float | None
+    score: str
+    spread: float = 1.0
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        return f"the model of epoch {self.epoch}" if self.epoch else "the model before training"
+
+    @property
+    def value(self) -> float:
+        """What is compared: the mean of both metrics, one of them, or the negative loss if there is none."""
+        metrics = [metric for metric in (self.image_auroc, self.pixel_aupro) if metric is not None]
+        return mean(metrics) if metrics else -self.loss
+
+    def fault(self, start: "Candidate") -> str | None:
+        """What shows that the training has gone wrong, rather than brought nothing; `None` if nothing does."""
+        if self.loss > FAR_WORSE_LOSS * start.loss:
+            return f"its loss rose from {start.loss:.3g} to {self.loss:.3g}"
+        if self.spread < FLAT <= start.spread:
+            return "it says the same of every image"
+        if 0 <= self.value < min(start.value - FAR_WORSE_VALUE, NEAR_CHANCE):
+            return f"its AUROC and AUPRO fell from {start.value:.0%} to {self.value:.0%}"
+        return None
+
+
+class _Seen(NamedTuple):
+    """An image: its label, its score of each kind, the range of its map, and map and mask where that is known."""
+
+    label: int
+    scores: list[float]
+    range: float
+    anomaly_map: npt.NDArray | None
+    mask: npt.NDArray | None
+
+
+@torch.no_grad()
+def judge(
+    model: nn.Module,
+    processor: FBCLIPProcessor,
+    images: DataLoader,
+    accelerator: Accelerator,
+    kinds: tuple[str, ...],
+    epoch: int,
+    step: int,
+) -> Candidate:
+    r"""
+    Measures the model on all images of a loader, as if they were one batch.
+
+    Args:
+        model: as accelerate has prepared it.
+        processor ([`FBCLIPProcessor`]): Sees each image whole, as the loader's batches do.
+        kinds: of scores; the one with the best AUROC counts.
+        epoch, step: of the candidate.
+
+    Raises:
+        `FloatingPointError`: The loss is not finite; the message names the images.
+    """
+    readers = [copy.copy(processor) for _ in kinds]
+    for reader, kind in zip(readers, kinds, strict=True):
+        reader.score = kind
+    sizes = torch.zeros(len(LOSS_PARTS), device=accelerator.device)
+    sums, bad, mine = torch.zeros_like(sizes), [], []
+    for batch in images:
+        output = forward(model, batch)
+        losses = loss_sums(output, batch)
+        sizes, sums = sizes + sizes_of(batch), sums + losses
+        if not (losses.isfinite().all() and output.image_scores.isfinite().all()):  # type: ignore[union-attr]
+            bad += batch["path"]
+        elif batch["counts"]:
+            mine += [_seen(output, batch, index, readers) for index in range(len(batch["path"]))]
+    if bad := gather_object(bad):
+        raise FloatingPointError(f"the loss of held-out images is not finite on {', '.join(bad)}")
+    loss = (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
+    everyones: list[_Seen] = gather_object(mine)
+    aurocs = _aurocs(everyones)
+    best = max(range(len(kinds)), key=lambda index: aurocs[index] or 0.0)
+    spread = max(np.ptp([image.scores[best] for image in everyones]), *(image.range for image in everyones))
+    return Candidate(epoch, step, loss, aurocs[best], _aupro(everyones), kinds[best], float(spread))
+
+
+def _seen(output: FBCLIPOutput, batch: Batch, index: int, readers: list[FBCLIPProcessor]) -> _Seen:
+    own, size = one_output(output, index), readers[0].image_size
+    results = [reader.score_and_map([own], size) for reader in readers]
+    mask = batch["mask_labels"][index].to("cpu", torch.int8)
+    anomaly_map = results[0][1].numpy()
+    seen = _Seen(int(batch["labels"][index]), [score for score, _ in results], float(np.ptp(anomaly_map)), None, None)
+    if (mask == IGNORE_INDEX).all():
+        return seen
+    return seen._replace(anomaly_map=anomaly_map, mask=mask.numpy())
+
+
+def _aurocs(seen: list[_Seen]) -> list[float | None]:
+    """That of each kind of score."""
+    labels = np.array([image.label for image in seen], dtype=bool)
+    scores = np.array([image.scores for image in seen])
+    return [Ranking(row[~labels], row[labels]).auroc() for row in scores.T]
+
+
+def _aupro(seen: list[_Seen]) -> float | None:
+    maps = [image.anomaly_map for image in seen if image.anomaly_map is not None]
+    masks = [image.mask for image in seen if image.mask is not None]
+    return RegionOverlap(maps, masks, pixel_ranking(maps, masks).normal).aupro() if maps else None
