@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -21,15 +21,7 @@ from modeling_fbclip.cli.options import (
     processor_settings,
     tell_leftovers,
 )
-from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, MODEL_ARGUMENTS, FBCLIPTrainingArguments
-
-if TYPE_CHECKING:
-    from modeling_fbclip.configuration_fbclip import FBCLIPConfig
-
-AUGMENTED = (
-    "flipped, turned by quarters, shifted and enlarged by up to 10 %, 15 % lighter or darker, in all epochs but the "
-    "first; where a side or a direction matters, train with --no-augment"
-)
+from modeling_fbclip.training.arguments import MODEL_ARGUMENTS, FBCLIPTrainingArguments
 
 # Types on the command line, where they differ from the field's.
 TYPES = {"output_dir": Path, "cache_features": Path | None, "resume": str | None, "report_to": list[str]}
@@ -119,8 +111,6 @@ def train(
     own = processor_settings(images, white_level, max_megapixels, is_main=is_launched_as_main())
     loaded = load_detector(model, "cpu", own=own)
     args = FBCLIPTrainingArguments.for_model(loaded.model, as_published=as_published, **given)
-    if is_launched_as_main():
-        _tell_settings(args, loaded.model.config)
     try:
         training.train(
             loaded.model, loaded.processor, chosen.dataset, args, source=chosen.hub_id, references=loaded.references
@@ -137,16 +127,6 @@ def train(
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
-
-
-def _tell_settings(args: FBCLIPTrainingArguments, config: "FBCLIPConfig") -> None:
-    """Each setting that the result depends on, and where it comes from."""
-    values = args.result_record() | {name: getattr(config, name) for name in LOSS_ARGUMENTS}
-    values |= {name: value for name in LOSS_ARGUMENTS if (value := getattr(args, name)) is not None}
-    for name, value in values.items():
-        typer.echo(f"{option_of(name)} {'unset' if value is None else value} ({args.origins[name]})", err=True)
-    if args.augment:
-        typer.echo(f"Images are {AUGMENTED}.", err=True)
 
 
 def _tell_result(args: FBCLIPTrainingArguments, split: str) -> None:

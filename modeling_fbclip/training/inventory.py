@@ -1,13 +1,20 @@
-"""What there is to train on, told before the first step: counts, what is odd, and whether anything can be learnt."""
+"""What is told before the first step: the images, what is odd about them, what they can teach; the settings."""
 
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from modeling_fbclip.configuration_fbclip import FBCLIPConfig
+from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
 from modeling_fbclip.training.record import RowDigest
 from modeling_fbclip.training.selection import FEWEST_IMAGES, FEWEST_OF_A_LABEL, default_share
 
 logger = logging.getLogger(__name__)
+
+AUGMENTED = (
+    "In all epochs but the first, images are flipped, turned by quarters, shifted and enlarged by up to 10 %, and made "
+    "up to 15 % lighter or darker; where a side or a direction matters, train without (--no-augment)."
+)
 
 
 def tell_inventory(labels: Sequence[int], digests: Sequence[RowDigest]) -> None:
@@ -15,6 +22,17 @@ def tell_inventory(labels: Sequence[int], digests: Sequence[RowDigest]) -> None:
     advice = few_images_advice(labels)
     for line in (count_images(labels, digests), *find_odd(labels, digests), *([] if advice is None else [advice])):
         logger.warning("%s", line)
+
+
+def tell_settings(args: FBCLIPTrainingArguments, config: FBCLIPConfig) -> None:
+    """Logs each setting that the result depends on, those from one origin in one line."""
+    values = args.result_record() | {name: getattr(config, name) for name in LOSS_ARGUMENTS}
+    for origin in dict.fromkeys(args.origins.values()):
+        own = [f"{name} {value}" for name, value in values.items() if args.origins[name] == origin]
+        if own:
+            logger.warning("%s settings: %s", origin, ", ".join(own))
+    if args.augment:
+        logger.warning("%s", AUGMENTED)
 
 
 def check_learnable(labels: Sequence[int], digests: Sequence[RowDigest], synthetic: bool) -> None:

@@ -20,7 +20,7 @@ from modeling_fbclip.loss_fbclip import IGNORE_INDEX
 from modeling_fbclip.modeling_fbclip import FBCLIPOutput
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.results_fbclip import one_output
-from modeling_fbclip.training.steps import LOSS_PARTS, Batch, forward, loss_sums, sizes_of
+from modeling_fbclip.training.steps import LOSS_PARTS, Batch, forward, loss_sums, sizes_of, some_of
 
 FAR_WORSE_LOSS = 2.0  # times that of the start
 FAR_WORSE_VALUE = 0.2  # below that of the start
@@ -112,7 +112,7 @@ def judge(
         elif batch["counts"]:
             mine += [_seen(output, batch, index, readers) for index in range(len(batch["path"]))]
     if bad := gather_object(bad):
-        raise FloatingPointError(f"the loss of held-out images is not finite on {', '.join(bad)}")
+        raise FloatingPointError(f"the loss of held-out images is not finite on {some_of(bad)}")
     loss = (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
     everyones: list[_Seen] = gather_object(mine)
     aurocs = _aurocs(everyones)

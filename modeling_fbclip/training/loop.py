@@ -21,6 +21,7 @@ from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
 from modeling_fbclip.training.caching import remove_own_cache
 from modeling_fbclip.training.checkpoints import Checkpoints, Progress, load_weights
 from modeling_fbclip.training.ending import describe, measure_references, save_result
+from modeling_fbclip.training.inventory import tell_settings
 from modeling_fbclip.training.judging import judge
 from modeling_fbclip.training.log import METRICS, TrainingLog
 from modeling_fbclip.training.record import fingerprint
@@ -97,6 +98,8 @@ def train(
     checkpoints = Checkpoints(Path(args.output_dir) / "checkpoints", args.checkpoint_limit, accelerator)
     checkpoint = checkpoints.newest() if args.resume == "auto" else args.resume
     progress = Progress(settings) if checkpoint is None else checkpoints.load(Path(checkpoint), settings)
+    if accelerator.is_main_process:
+        tell_settings(args, model.config)
     accelerator.init_trackers("fbclip", config={name: str(value) for name, value in settings.items()})
     failure = None
     try:
@@ -122,7 +125,7 @@ def train(
     model.loaded_from = {"name": str(args.output_dir)}  # its record is there
     if failure is not None:
         raise FloatingPointError(
-            f"{failure}; {args.output_dir} holds {best.title}; lower `learning_rate`, which is {args.learning_rate:g}."
+            f"{failure}; lower `learning_rate`, which is {args.learning_rate:g}; {args.output_dir} holds {best.title}."
         )
     return model
 

@@ -1,5 +1,6 @@
 """One optimiser step. Its result does not depend on the number of processes."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,6 +16,7 @@ from modeling_fbclip.modeling_fbclip import FBCLIPOutput
 
 Batch = dict[str, Any]
 LOSS_PARTS = ("image_focal", "mask_focal", "dice", "consistency")
+NAMED = 2  # images in a message
 MODEL_INPUTS = ("pixel_values", "layer_tokens", "grid", "labels", "mask_labels")
 
 
@@ -86,6 +88,12 @@ def _named(losses: Tensor) -> dict[str, float]:
     return {"loss": losses.sum().item()} | parts
 
 
+def some_of(paths: Sequence[str]) -> str:
+    """The first of them, and how many more."""
+    named = ", ".join(paths[:NAMED])
+    return named if len(paths) <= NAMED else f"{named} and {len(paths) - NAMED} more"
+
+
 def _stop(output: FBCLIPOutput, batch: Batch, losses: Tensor) -> None:
     """Raises, naming the images whose scores are not finite, or all images if all scores are finite."""
     finite = output.image_scores.isfinite() & output.anomaly_maps.flatten(1).isfinite().all(dim=1)  # type: ignore
@@ -93,4 +101,4 @@ def _stop(output: FBCLIPOutput, batch: Batch, losses: Tensor) -> None:
     gathered = gather_object([(bad, batch["path"])])
     paths = [path for some, _ in gathered for path in some] or [path for _, every in gathered for path in every]
     parts = ", ".join(f"{name} {value}" for name, value in _named(losses).items())
-    raise FloatingPointError(f"the loss is not finite ({parts}) on {', '.join(paths)}")
+    raise FloatingPointError(f"the loss is not finite ({parts}) on {some_of(paths)}")

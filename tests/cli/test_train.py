@@ -66,6 +66,37 @@ def test_defaults_are_the_published_ones(train, tmp_path):
     assert arguments["lr_scheduler"] == "constant"
 
 
+def test_the_start_prints_each_setting_and_where_it_comes_from(train, model_folder, caplog):
+    file = model_folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"training": {"epochs": 1, "augment": True}}))
+    assert train("--learning-rate", 1e-3).status == 0
+    said = [record.getMessage() for record in caplog.records]
+    own = "the model's settings: epochs 1, augment True, focal_gamma 4.0, dice_weight 0.2, consistency_weight 0.15"
+    assert {own, "given settings: learning_rate 0.001"} <= set(said)
+    assert any(line.startswith("default settings: batch_size 4, adam_betas [0.5, 0.999], seed 42,") for line in said)
+    assert any("images are flipped, turned by quarters" in line for line in said)
+    assert any("4 images: 2 good, 2 anomalous; 2 masks" in line for line in said)
+    assert any("fbclip remember" in line for line in said)
+
+
+def test_as_published_and_no_augment_win_over_the_model(train, model_folder, tmp_path):
+    file = model_folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"training": {"epochs": 1, "augment": True}}))
+    for name, option, epochs in (("published", "--as-published", 3), ("plain", "--no-augment", 1)):
+        assert train(option, "--output", tmp_path / name).status == 0
+        arguments = json.loads((tmp_path / name / "training_record.json").read_text())["arguments"]
+        assert (arguments["epochs"], arguments["augment"]) == (epochs, False)
+
+
+def test_a_rate_that_ruins_the_model_is_one_line(train, tmp_path):
+    outcome = train("--learning-rate", 1e6)
+    assert outcome.status == 2
+    assert "lower --learning-rate, which is 1e+06" in outcome.err.splitlines()[-1]
+    assert outcome.err.endswith(f"{tmp_path}/trained holds the model before training.\n")
+    assert "Traceback" not in outcome.err
+    assert (tmp_path / "trained/model.safetensors").exists()
+
+
 def test_every_option_reaches_the_run(train, tmp_path):
     options = "--epochs 1 --batch-size 2 --learning-rate 1e-3 --seed 7 --lr-scheduler constant_with_warmup "
     options += "--warmup-steps 1 --max-grad-norm 1 --mixed-precision bf16 --gradient-accumulation-steps 2 "
@@ -81,7 +112,7 @@ def test_every_option_reaches_the_run(train, tmp_path):
     expected |= {"focal_gamma": 1.0, "dice_weight": 0.5, "consistency_weight": 0.0}
     assert expected.items() <= arguments.items()
     assert len(list((tmp_path / "cache").glob("*/*.safetensors"))) == 4
-    assert [path.name for path in (tmp_path / "trained/checkpoints").iterdir()] == ["step-000000001"]
+    assert max(path.name for path in (tmp_path / "trained/checkpoints").iterdir()) == "step-000000001"
 
 
 def test_the_options_load_no_heavy_library():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from conftest import make_tiny_model
-from modeling_fbclip import FBCLIPModel, FBCLIPProcessor
+from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.common.provenance import recorded_images
-from modeling_fbclip.training import loop
+from modeling_fbclip.training import FBCLIPTrainingArguments, loop, train
 from modeling_fbclip.training.judging import Candidate
 from modeling_fbclip.training.log import read_log
 from training.conftest import make_parts, trained_weights
@@ -88,11 +88,28 @@ def test_few_images_take_the_last_epoch(run, parts, tmp_path):
 @pytest.mark.parametrize("count", [6, 24])
 def test_a_rate_that_ruins_the_model_keeps_the_start(run, tmp_path, rate, precision, count):
     parts = make_parts(tmp_path / "parts", count=count)
-    with pytest.raises(FloatingPointError, match=r"^step \d+: .*out holds .* lower `learning_rate`, which is 1"):
+    with pytest.raises(FloatingPointError, match=r"^step \d+: .*; lower `learning_rate`, which is 1.*; .*out holds "):
         run(parts, epochs=4, learning_rate=rate, mixed_precision=precision)
     assert is_start(tmp_path / "out")
     assert record_of(tmp_path / "out")["result"]["epoch"] == 0
     assert FBCLIPProcessor.from_pretrained(tmp_path / "out").threshold == 0.5
+
+
+def test_references_of_the_start_are_measured_and_stay_with_it(tmp_path, monkeypatch):
+    parts = make_parts(tmp_path / "parts", count=24)
+    for name, values in (("kept", [0.9, 0.8]), ("trained", [0.8, 0.9])):
+        model = make_tiny_model()
+        processor = FBCLIPProcessor.from_config(model.config)
+        references = FBCLIPReferences.from_images(model, processor, [parts[index]["image"] for index in (0, 2)])
+        found = iter(values)
+        monkeypatch.setattr(loop, "judge", lambda *args: Candidate(*args[5:], 1.0, next(found), None, "cls"))  # noqa: B023
+        args = FBCLIPTrainingArguments(tmp_path / name, epochs=1, learning_rate=1e-3)
+        train(model, processor, parts, args, references=references)
+        compared = record_of(tmp_path / name)["references"]
+        assert compared["without"] == {"image_auroc": 0.9, "pixel_aupro": None}
+        assert 0 <= compared["with"]["image_auroc"] <= 1
+        assert 0 <= compared["with"]["pixel_aupro"] <= 1
+        assert (tmp_path / name / "references.safetensors").exists() == (name == "kept")
 
 
 def test_thresholds_come_from_the_good_ones_among_the_held_out(run, tmp_path):

@@ -157,7 +157,7 @@ def test_a_validation_loss_that_is_not_finite_stops_and_names_images(run, parts,
 
     monkeypatch.setattr(judging, "forward", spoilt)
     message = (
-        r"^step 1: the loss of held-out images is not finite on parts/\d\.png, .*holds the model before training; "
+        r"^step 1: the loss of held-out images is not finite on parts/\d\.png, .*holds the model before training\.$"
     )
     with pytest.raises(FloatingPointError, match=message):
         run(parts, epochs=2, validation_fraction=0.34)
@@ -171,7 +171,7 @@ def test_weights_that_are_not_finite_are_not_saved(run, parts, tmp_path, monkeyp
 
     training_step = loop.training_step
     monkeypatch.setattr(loop, "training_step", spoiling)
-    with pytest.raises(FloatingPointError, match=r"^step 1: weights are not finite \(scale_weights\); .*lower "):
+    with pytest.raises(FloatingPointError, match=r"^step 1: weights are not finite \(scale_weights\); lower "):
         run(parts, validation_fraction=0.34, batch_size=6)
     assert [path.name for path in (tmp_path / "out").glob("checkpoints/step-*")] == ["step-000000000"]
     saved = trained_weights(FBCLIPModel.from_pretrained(tmp_path / "out"))

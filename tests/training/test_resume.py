@@ -123,6 +123,25 @@ def checkpoints(folder):
     return sorted(path.name for path in (folder / "checkpoints").iterdir())
 
 
+@pytest.mark.parametrize("stopped_at", [1, 2])
+def test_a_run_stopped_while_it_judges_resumes_to_the_same(run, tmp_path, monkeypatch, stopped_at):
+    parts, arguments = make_parts(tmp_path / "parts", count=24), {"epochs": 2, "augment": True}
+    expected, judge, calls = trained_weights(run(parts, "whole", **arguments)), loop.judge, iter(range(9))
+
+    def interrupted(*args):
+        found = judge(*args)
+        if next(calls) == stopped_at:
+            raise InterruptionError
+        return found
+
+    monkeypatch.setattr(loop, "judge", interrupted)
+    with pytest.raises(InterruptionError):
+        run(parts, **arguments)
+    assert_same_weights(trained_weights(run(parts, resume="auto", **arguments)), expected)
+    whole, resumed = (json.loads((tmp_path / name / "training_record.json").read_text()) for name in ("whole", "out"))
+    assert resumed["epochs"] == whole["epochs"]
+
+
 def test_old_checkpoints_are_removed_and_the_best_is_kept(run, parts, tmp_path, monkeypatch):
     losses = iter([4.0, 3.0, 1.0, 2.0, 4.0, 1.0])
     monkeypatch.setattr(loop, "judge", lambda *args: Candidate(*args[5:], next(losses), None, None, "cls"))
