@@ -76,7 +76,7 @@ benchmark-tiny: $(VENV)/test.stamp  ## the bundled model and baselines on a fold
 benchmark-references: $(VENV)/test.stamp  ## what good images, and images among themselves, bring: DATA=
 	$(BIN)/python tests/benchmark_references.py "$(DATA)"
 
-benchmark-finetuning: $(VENV)/test.stamp  ## the bundled model before and after fine-tuning on half a data set: DATA=
+benchmark-finetuning: $(VENV)/test.stamp  ## the plain fine-tuning on half of each data set below DATA=, beside references
 	$(BIN)/python tests/benchmark_finetuning.py "$(DATA)"
 
 clean:

@@ -77,22 +77,24 @@ def save_result(
 ) -> None:
     """
     Sets score and thresholds, and saves the model as a folder for `from_pretrained`, with its records. `references`
-    fit the model before training only.
+    fit the model before training only, and keep its thresholds.
     """
-    result = record["result"]
+    result, references = record["result"], None if best.step else references
     # So that it is known later whether they were set again.
     result |= {"threshold": processor.threshold, "pixel_threshold": processor.pixel_threshold}
-    if not data.use_masks and best.step:
-        take_score(processor, best.score if data.held_out else TRAINED_SCORE)
+    if best.step:
+        processor.other_thresholds = processor.category_thresholds = None  # of the weights before
+        if not data.use_masks:
+            take_score(processor, best.score if data.held_out else TRAINED_SCORE)
     result["score"] = processor.score
-    calibration = set_thresholds(model, processor, data, args.batch_size) if best.step else None
+    calibration = set_thresholds(model, processor, data, args.batch_size) if references is None else None
     if calibration is not None:
         result["thresholds"] = calibration["data"]
     folder = Path(args.output_dir)
     with writing(folder), written_aside(folder) as aside:
         model.save_pretrained(aside)
         processor.save_pretrained(aside)
-        if references is not None and not best.step:
+        if references is not None:
             references.save_pretrained(aside)
         if calibration is None:
             copy_records(model, aside, [CALIBRATION_RECORD])  # the thresholds stay
@@ -108,8 +110,7 @@ def take_score(processor: FBCLIPProcessor, best: str) -> None:
     before = processor.score
     if best == before:
         return
-    processor.score, processor.threshold, processor.category_thresholds = best, UNCALIBRATED, None
-    processor.other_thresholds = processor.thresholds_mode = None
+    processor.score, processor.threshold, processor.thresholds_mode = best, UNCALIBRATED, None
     logger.warning("Without masks, the score of an image is now %s in place of %s.", best, before)
 
 
@@ -125,7 +126,6 @@ def set_thresholds(
     if len(good) < FEWEST_GOOD:
         return None
     rate, digests = max(TARGET_FPR, 1 / (len(good) + 1)), set[str]()
-    processor.other_thresholds = processor.category_thresholds = None  # of the weights before
     try:
         calibrate_dataset(model, processor, good, target_fpr=rate, batch_size=batch_size, digests=digests)
     except ValueError as error:

