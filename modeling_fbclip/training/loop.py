@@ -1,6 +1,7 @@
 """The training loop, from the first step to the saved model."""
 
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator, skip_first_batches
@@ -90,32 +91,22 @@ def train(
     squashing = processor.with_views(tile=None, overlap=None, keep_aspect=False)  # a batch needs one size
     data = prepare_data(dataset, model, squashing, args, accelerator)
     compared = None if references is None else measure_references(model, squashing, data, references)
-    settings = args.result_record() | {"data": fingerprint(data.digests)} | _fixed(model, processor)
-
-    optimizer = Adam([w for w in model.parameters() if w.requires_grad], lr=args.learning_rate, betas=args.adam_betas)
-    scheduler = get_scheduler(args.lr_scheduler, optimizer, args.warmup_steps, data.schedule.num_steps)
-    wrapped, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
-    checkpoints = Checkpoints(Path(args.output_dir) / "checkpoints", args.checkpoint_limit, accelerator)
-    checkpoint = checkpoints.newest() if args.resume == "auto" else args.resume
-    progress = Progress(settings) if checkpoint is None else checkpoints.load(Path(checkpoint), settings)
-    if accelerator.is_main_process:
-        tell_settings(args, model.config)
-    accelerator.init_trackers("fbclip", config={name: str(value) for name, value in settings.items()})
+    run = _start(model, squashing, data, args, accelerator)
     failure = None
     try:
-        _run_steps(wrapped, optimizer, scheduler, squashing, data, args, accelerator, checkpoints, progress)
+        _run_steps(run)
     except FloatingPointError as error:
         failure = error
-    chosen = checkpoints.chosen(progress)
+    chosen = run.checkpoints.chosen(run.progress)
     if chosen is None:  # the model was of no use before
-        raise failure or ValueError(f"{checkpoints.folder}: no checkpoint that was judged is left.")
+        raise failure or ValueError(f"{run.checkpoints.folder}: no checkpoint that was judged is left.")
 
-    model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
+    model = accelerator.unwrap_model(run.model, keep_fp32_wrapper=False).eval()
     vars(model).pop("forward", None)  # accelerate leaves one without the class's decorators
-    load_weights(model, checkpoints.folder / chosen)
-    best = progress.candidate(chosen)
+    load_weights(model, run.checkpoints.folder / chosen)
+    best = run.progress.candidate(chosen)
     if accelerator.is_main_process:
-        record = describe(model, data, args, accelerator, progress, best, source, trained_before)
+        record = describe(model, data, args, accelerator, run.progress, best, source, trained_before)
         if compared is not None:
             record["references"] = {"with": compared, "without": {name: getattr(best, name) for name in METRICS}}
         save_result(model, processor, data, args, best, record, references)
@@ -130,54 +121,76 @@ def train(
     return model
 
 
-def _run_steps(
-    model: nn.Module,
-    optimizer: Optimizer,
-    scheduler: LRScheduler,
+@dataclass(eq=False)
+class Run:
+    """What the steps of a run need. accelerate has prepared model, optimizer and scheduler."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    processor: FBCLIPProcessor
+    data: TrainingData
+    args: FBCLIPTrainingArguments
+    accelerator: Accelerator
+    checkpoints: Checkpoints
+    progress: Progress
+
+
+def _start(
+    model: FBCLIPModel,
     processor: FBCLIPProcessor,
     data: TrainingData,
     args: FBCLIPTrainingArguments,
     accelerator: Accelerator,
-    checkpoints: Checkpoints,
-    progress: Progress,
-) -> None:
+) -> Run:
+    """A run at its first step, or where the checkpoint to resume stopped."""
+    settings = args.result_record() | {"data": fingerprint(data.digests)} | _fixed(model, processor)
+    optimizer = Adam([w for w in model.parameters() if w.requires_grad], lr=args.learning_rate, betas=args.adam_betas)
+    scheduler = get_scheduler(args.lr_scheduler, optimizer, args.warmup_steps, data.schedule.num_steps)
+    wrapped, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
+    checkpoints = Checkpoints(Path(args.output_dir) / "checkpoints", args.checkpoint_limit, accelerator)
+    checkpoint = checkpoints.newest() if args.resume == "auto" else args.resume
+    progress = Progress(settings) if checkpoint is None else checkpoints.load(Path(checkpoint), settings)
+    if accelerator.is_main_process:
+        tell_settings(args, model.config)
+    accelerator.init_trackers("fbclip", config={name: str(value) for name, value in settings.items()})
+    return Run(wrapped, optimizer, scheduler, processor, data, args, accelerator, checkpoints, progress)
+
+
+def _run_steps(run: Run) -> None:
     """The steps from `progress` to the end of the run, with log, candidates and checkpoints."""
-    num_steps, steps_per_epoch = data.schedule.num_steps, data.schedule.steps_per_epoch
-    batches = iter(skip_first_batches(data.training, progress.step * args.gradient_accumulation_steps))
-    with closing(TrainingLog(Path(args.output_dir), accelerator, data.schedule, progress.step)) as log:
+    args, schedule, progress = run.args, run.data.schedule, run.progress
+    batches = iter(skip_first_batches(run.data.training, progress.step * args.gradient_accumulation_steps))
+    with closing(TrainingLog(Path(args.output_dir), run.accelerator, schedule, progress.step)) as log:
         if not progress.candidates:
-            _judge_epoch(model, processor, data, accelerator, progress, log)
-            checkpoints.save(progress)
-        while progress.step < num_steps:
-            step, learning_rate = progress.step + 1, float(scheduler.get_last_lr()[0])
+            _judge_epoch(run, log)
+            run.checkpoints.save(progress)
+        while progress.step < schedule.num_steps:
+            step, learning_rate = progress.step + 1, float(run.scheduler.get_last_lr()[0])
             parts = [next(batches) for _ in range(args.gradient_accumulation_steps)]
             try:
-                losses, images = training_step(model, optimizer, scheduler, parts, accelerator, args.max_grad_norm)
-                progress.step, epoch = step, step / steps_per_epoch
+                losses, images = training_step(
+                    run.model, run.optimizer, run.scheduler, parts, run.accelerator, args.max_grad_norm
+                )
+                progress.step, epoch = step, step / schedule.steps_per_epoch
                 log.step(step, losses, images, epoch=epoch, learning_rate=learning_rate)
                 due = epoch.is_integer() or (args.checkpoint_steps and step % args.checkpoint_steps == 0)
                 if due:
-                    check_weights(model)
+                    check_weights(run.model)
                 if epoch.is_integer():
-                    _judge_epoch(model, processor, data, accelerator, progress, log)
+                    _judge_epoch(run, log)
                 if due:
-                    checkpoints.save(progress)
+                    run.checkpoints.save(progress)
             except FloatingPointError as error:
                 raise FloatingPointError(f"step {step}: {error}") from None
 
 
-def _judge_epoch(
-    model: nn.Module,
-    processor: FBCLIPProcessor,
-    data: TrainingData,
-    accelerator: Accelerator,
-    progress: Progress,
-    log: TrainingLog,
-) -> None:
+def _judge_epoch(run: Run, log: TrainingLog) -> None:
     """Adds a candidate. FloatingPointError if the model is far worse than before training."""
+    data, progress = run.data, run.progress
     epoch = progress.step // data.schedule.steps_per_epoch
-    kinds = (processor.score,) if data.use_masks or not epoch else SCORES
-    found = judge(model, processor, data.judged, accelerator, kinds, epoch, progress.step)
+    kinds = (run.processor.score,) if data.use_masks or not epoch else SCORES
+    found = judge(run.model, run.processor, data.judged, run.accelerator, kinds, epoch, progress.step)
     log.judged(found, is_held_out=bool(data.held_out))
     if progress.candidates and (fault := found.fault(progress.candidates[0])):
         raise FloatingPointError(f"the model is far worse than before training: {fault}")

@@ -289,7 +289,7 @@ def test_more_epochs_on_a_finished_run_give_the_weights_of_a_longer_one(run, tmp
     run(parts, "longer", epochs=1, **arguments)
     assert_same_weights(trained_weights(run(parts, "longer", epochs=3, resume="auto", **arguments)), expected)
     assert max(line["step"] for line in read_log(tmp_path / "longer")) == 9
-    assert "schedule" not in caplog.text
+    assert "schedule ends" not in caplog.text
     with pytest.raises(ValueError, match=r"epochs was 3, is 2"):
         run(parts, "longer", epochs=2, resume="auto", **arguments)
 
