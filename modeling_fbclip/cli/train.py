@@ -93,12 +93,12 @@ def train(
       fbclip train data/mvtec --output trained
     """
     given = {name: value for name, value in arguments.items() if _is_given(context, name)}
-    args = FBCLIPTrainingArguments(**given)  # a mistake is told before anything is read
+    FBCLIPTrainingArguments.check_each(given)  # a mistake is told before anything is read
     with blamed_on("DATA"):
         from modeling_fbclip.data import load_fitting_split
 
         named = parse_columns(columns)
-        chosen = load_fitting_split(data, (0,) if args.synthetic else (0, 1), split, layout, category, named)
+        chosen = load_fitting_split(data, (0,) if given.get("synthetic") else (0, 1), split, layout, category, named)
 
     from accelerate import PartialState
 

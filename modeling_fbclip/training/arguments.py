@@ -4,8 +4,10 @@ model's configuration may have others, for itself. `fbclip train` makes its opti
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin
 
 from modeling_fbclip.common.messages import ArgumentError
@@ -145,28 +147,34 @@ class FBCLIPTrainingArguments:
             given: Any other argument.
 
         Raises:
-            `ValueError`: An argument is out of its range, or the configuration has a setting that there is not.
+            `ValueError`: An argument is out of its range, or the configuration has a setting that cannot be used.
         """
         if as_published:
-            own, origin = _published_losses() | {"validation_fraction": 0.0}, PUBLISHED
+            own, origin = _published(), PUBLISHED
         else:
-            own, origin = dict(model.config.training or {}), OF_MODEL
-            if unknown := sorted(set(own) - set(MODEL_ARGUMENTS)):
-                raise ArgumentError("model", f"has {unknown[0]!r} in `training` of its config.json, no such setting")
+            own, origin = _settings_of(model), OF_MODEL
         made = cls(output_dir, **(own | given))
-        made.origins |= dict.fromkeys((*(MODEL_ARGUMENTS if as_published else own), *LOSS_ARGUMENTS), origin)
-        made.origins |= dict.fromkeys(given, GIVEN)
+        made.origins |= dict.fromkeys((*own, *LOSS_ARGUMENTS), origin) | dict.fromkeys(given, GIVEN)
         return made
 
+    @classmethod
+    def check_each(cls, given: Mapping[str, Any]) -> None:
+        """ValueError if one of the arguments is out of its range, whatever the others are."""
+        for argument in fields(cls):
+            if argument.name in given:
+                _check(argument, given[argument.name])
+        _check_trackers(given.get("report_to", []))
+
     def __post_init__(self) -> None:
+        self.check_each(vars(self))
         self.output_dir = Path(self.output_dir)
         self.adam_betas = tuple(self.adam_betas)  # type: ignore[assignment] # a list in a configuration
+        if str(self.cache_features) == NO_CACHE:
+            self.cache_features = NO_CACHE
         self.origins = {
             argument.name: DEFAULT if getattr(self, argument.name) == argument.default else GIVEN
             for argument in fields(self)
         }
-        for argument in fields(self):
-            self._check(argument)
         if self.lr_scheduler == "constant" and self.warmup_steps:
             raise ArgumentError(
                 "warmup_steps",
@@ -175,33 +183,6 @@ class FBCLIPTrainingArguments:
         if self.synthetic and self.cache_features not in (None, NO_CACHE):
             raise ArgumentError(
                 "cache_features", "`cache_features` cannot hold `synthetic` anomalies, which differ in each epoch."
-            )
-        self._check_trackers()
-
-    def _check(self, argument: Field[Any]) -> None:
-        name, value, allowed = argument.name, getattr(self, argument.name), argument.metadata.get("allowed")
-        if get_origin(argument.type) is Literal and value not in get_args(argument.type):
-            choices = ", ".join(get_args(argument.type))
-            raise ArgumentError(name, f"`{name}` is {value!r}, but must be one of {choices}.")
-        if allowed is None or value is None:
-            return
-        is_whole = argument.type in (int, int | None)
-        values = value if isinstance(value, tuple) else (value,)
-        if not all(number in allowed and (isinstance(number, int) or not is_whole) for number in values):
-            kind = "a whole number of " if is_whole else ""
-            raise ArgumentError(name, f"`{name}` is {value}, but must be {kind}{allowed}.")
-
-    def _check_trackers(self) -> None:
-        names = [tracker for tracker in self.report_to if isinstance(tracker, str)]
-        if not names:
-            return
-        from accelerate.tracking import get_available_trackers
-
-        if unknown := set(names) - set(map(str, get_available_trackers())):
-            raise ArgumentError(
-                "report_to",
-                f"`report_to` has {', '.join(map(repr, sorted(unknown)))}, which is not installed or no tracker of "
-                "accelerate; install it or leave it out. The log is always written.",
             )
 
     def record(self) -> dict[str, Any]:
@@ -222,11 +203,58 @@ def published_settings() -> dict[str, Any]:
     return {name: list(values[name]) if name == "adam_betas" else values[name] for name in MODEL_ARGUMENTS}
 
 
-def _published_losses() -> dict[str, Any]:
+def _published() -> dict[str, Any]:
+    """As [`published_settings`], with the losses, and without held-out images."""
     from modeling_fbclip.configuration_fbclip import FBCLIPConfig
 
-    published = FBCLIPConfig()
-    return {name: getattr(published, name) for name in LOSS_ARGUMENTS}
+    config = FBCLIPConfig()
+    losses = {name: getattr(config, name) for name in LOSS_ARGUMENTS}
+    return published_settings() | losses | {"validation_fraction": 0.0}
+
+
+def _settings_of(model: "FBCLIPModel") -> dict[str, Any]:
+    """Those of its configuration. ArgumentError for one that there is not, or that is out of its range."""
+    own = dict(model.config.training or {})
+    if unknown := sorted(set(own) - set(MODEL_ARGUMENTS)):
+        raise ArgumentError("model", f"has {unknown[0]!r} in `training` of its config.json, no such setting")
+    try:
+        FBCLIPTrainingArguments.check_each(own)
+    except ValueError as error:
+        raise ArgumentError("model", f"has in `training` of its config.json: {error}") from error
+    return own
+
+
+def _check(argument: Field[Any], value: Any) -> None:
+    name, allowed = argument.name, argument.metadata.get("allowed")
+    if get_origin(argument.type) is Literal and value not in get_args(argument.type):
+        choices = ", ".join(get_args(argument.type))
+        raise ArgumentError(name, f"`{name}` is {value!r}, but must be one of {choices}.")
+    if argument.type is bool and not isinstance(value, bool):
+        raise ArgumentError(name, f"`{name}` is {value!r}, but must be true or false.")
+    if allowed is None or (value is None and NoneType in get_args(argument.type)):
+        return
+    is_pair = get_origin(argument.type) is tuple
+    values = value if is_pair and isinstance(value, list | tuple) else (value,)
+    is_whole = argument.type in (int, int | None)
+    kind = int if is_whole else int | float
+    is_number = all(isinstance(number, kind) and not isinstance(number, bool) for number in values)
+    if not is_number or len(values) != 1 + is_pair or not all(number in allowed for number in values):
+        what = "a whole number of " if is_whole else "two numbers of " if is_pair else ""
+        raise ArgumentError(name, f"`{name}` is {value}, but must be {what}{allowed}.")
+
+
+def _check_trackers(report_to: "list[str | GeneralTracker]") -> None:
+    names = [tracker for tracker in report_to if isinstance(tracker, str)]
+    if not names:
+        return
+    from accelerate.tracking import get_available_trackers
+
+    if unknown := set(names) - set(map(str, get_available_trackers())):
+        raise ArgumentError(
+            "report_to",
+            f"`report_to` has {', '.join(map(repr, sorted(unknown)))}, which is not installed or no tracker of "
+            "accelerate; install it or leave it out. The log is always written.",
+        )
 
 
 FBCLIPTrainingArguments.__doc__ = f"{FBCLIPTrainingArguments.__doc__}\n    Args:\n" + "".join(

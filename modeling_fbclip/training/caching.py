@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from PIL import Image
 
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
@@ -40,12 +42,12 @@ def open_cache(
         return FeatureCache(Path(args.cache_features), model, processor, dtype, args.mixed_precision)
     folder = own_folder(args)
     cache = FeatureCache(folder, model, processor, torch.float32, args.mixed_precision)
-    if folder.exists():  # of the run that is resumed
-        return cache
     once = min(args.epochs, num_views(args)) * num_trained + num_held_out
     anew = args.epochs * num_trained + (args.epochs + 1) * num_held_out
     room = min(LARGEST, FREE_SHARE * shutil.disk_usage(folder.parent).free)
-    return cache if anew >= PAYS * once and once * cache.bytes_an_image <= room else None
+    is_made = cache.folder.exists()  # by the run that is resumed
+    pays = anew >= PAYS * once and (is_made or once * cache.bytes_an_image <= room)
+    return cache if gather_object([pays])[0] else None  # all processes do as the first one
 
 
 def fill_cache(
@@ -66,9 +68,13 @@ def fill_cache(
         some.cache = cache
 
 
-def remove_own_cache(args: FBCLIPTrainingArguments) -> None:
+def remove_own_cache(cache: FeatureCache | None, args: FBCLIPTrainingArguments) -> None:
     """Removes the cache that nobody has asked for."""
-    shutil.rmtree(own_folder(args), ignore_errors=True)
+    if cache is None or args.cache_features is not None:
+        return
+    shutil.rmtree(cache.folder, ignore_errors=True)
+    with suppress(OSError):  # another run has a cache there
+        own_folder(args).rmdir()
 
 
 def own_folder(args: FBCLIPTrainingArguments) -> Path:

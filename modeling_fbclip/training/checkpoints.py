@@ -39,10 +39,6 @@ class Progress:
     best: str | None = None
     candidates: list[Candidate] = field(default_factory=list)
 
-    def candidate(self, name: str) -> Candidate:
-        """The one whose checkpoint has this name."""
-        return next(each for each in reversed(self.candidates) if Checkpoints.name(each.step) == name)
-
 
 class Checkpoints:
     """
@@ -61,10 +57,13 @@ class Checkpoints:
         """The newest checkpoint, if there is any."""
         return max(self.folder.glob("step-*"), default=None)
 
-    def chosen(self, progress: Progress) -> str | None:
-        """The name of the best checkpoint, else of the last one that was judged to be good."""
-        judged = [self.name(each.step) for each in progress.candidates]
-        return progress.best or next((name for name in reversed(judged) if (self.folder / name).is_dir()), None)
+    def chosen(self, progress: Progress) -> Candidate | None:
+        """The best candidate, else the last one whose checkpoint is there."""
+        for each in reversed(progress.candidates):
+            name = self.name(each.step)
+            if name == progress.best or (progress.best is None and (self.folder / name).is_dir()):
+                return each
+        return None
 
     @staticmethod
     def name(step: int) -> str:
@@ -133,10 +132,11 @@ class Checkpoints:
         Removes checkpoints beyond the limit, but not the one that a failed run would end with; and those of later
         steps, which belong to a run before this one.
         """
+        chosen = self.chosen(progress)
         names = sorted(checkpoint.name for checkpoint in self.folder.glob("step-*"))
         kept = [name for name in names if name <= self.name(progress.step)][-self.limit :]
         for name in names:
-            if name not in (*kept, self.chosen(progress)):
+            if name not in kept and (chosen is None or name != self.name(chosen.step)):
                 shutil.rmtree(self.folder / name)
 
     def _keep_trained_weights(

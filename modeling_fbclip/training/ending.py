@@ -9,17 +9,17 @@ from typing import Any
 from accelerate import Accelerator
 
 from modeling_fbclip.common.files import written_aside
-from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD, copy_records
+from modeling_fbclip.common.provenance import CALIBRATION_RECORD, TRAINING_RECORD, copy_records, find_beside
 from modeling_fbclip.evaluation.calibrate import calibrate_dataset
 from modeling_fbclip.evaluation.evaluate import evaluate
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
-from modeling_fbclip.references_fbclip import FBCLIPReferences
+from modeling_fbclip.references_fbclip import SETTINGS_NAME, WEIGHTS_NAME, FBCLIPReferences
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
 from modeling_fbclip.training.checkpoints import Checkpoints, Progress
 from modeling_fbclip.training.disk import writing
-from modeling_fbclip.training.judging import Candidate
-from modeling_fbclip.training.log import METRICS, read_log
+from modeling_fbclip.training.judging import METRICS, Candidate
+from modeling_fbclip.training.log import read_log
 from modeling_fbclip.training.record import model_title, training_record
 from modeling_fbclip.training.report import write_training_report
 from modeling_fbclip.training.setup import TrainingData
@@ -29,17 +29,30 @@ logger = logging.getLogger(__name__)
 TRAINED_SCORE = "cls"  # the kind of score that labels alone train
 UNCALIBRATED = 0.5
 TARGET_FPR = 0.01  # of new good images, where enough of them are held out
+REFERENCES = (WEIGHTS_NAME, SETTINGS_NAME)
 FEWEST_GOOD = 5  # held-out good images that thresholds are set on
 
 
-def measure_references(
-    model: FBCLIPModel, processor: FBCLIPProcessor, data: TrainingData, references: FBCLIPReferences
-) -> dict[str, float | None] | None:
-    """The metrics of the model before training with its references, on the held-out images if there are any."""
-    if not data.held_out:
-        return None
-    found = evaluate(model, processor, data.rows.select(data.held_out), references=references)["mean"]
+def measure(
+    model: FBCLIPModel, processor: FBCLIPProcessor, data: TrainingData, references: FBCLIPReferences | None = None
+) -> dict[str, float | None]:
+    """The metrics on the held-out images, else on all."""
+    rows = data.rows.select(data.held_out) if data.held_out else data.rows
+    found = evaluate(model, processor, rows, references=references)["mean"]
     return {name: found[name] for name in METRICS}
+
+
+def compare_references(
+    model: FBCLIPModel, processor: FBCLIPProcessor, data: TrainingData, references: FBCLIPReferences
+) -> dict[str, Any] | None:
+    """What references bring before the training; `None` where images have one label, so that metrics are undefined."""
+    if len(set(data.rows["label"])) < 2:
+        return None
+    return {
+        "measured on": f"{len(data.held_out)} held-out images" if data.held_out else "all images, trained ones too",
+        "with": measure(model, processor, data, references),
+        "without": measure(model, processor, data),
+    }
 
 
 def describe(
@@ -79,28 +92,35 @@ def save_result(
     Sets score and thresholds, and saves the model as a folder for `from_pretrained`, with its records. `references`
     fit the model before training only, and keep its thresholds.
     """
-    result, references = record["result"], None if best.step else references
+    result, folder = record["result"], Path(args.output_dir)
+    is_start = not best.step
+    is_calibrated = find_beside(model, CALIBRATION_RECORD) is not None
     # So that it is known later whether they were set again.
     result |= {"threshold": processor.threshold, "pixel_threshold": processor.pixel_threshold}
-    if best.step:
+    if not is_start:
         processor.other_thresholds = processor.category_thresholds = None  # of the weights before
         if not data.use_masks:
             take_score(processor, best.score if data.held_out else TRAINED_SCORE)
     result["score"] = processor.score
-    calibration = set_thresholds(model, processor, data, args.batch_size) if references is None else None
+    keeps_own = is_start and (is_calibrated or references is not None or "stopped" in result)
+    calibration = None if keeps_own else set_thresholds(model, processor, data, args.batch_size)
     if calibration is not None:
         result["thresholds"] = calibration["data"]
-    folder = Path(args.output_dir)
     with writing(folder), written_aside(folder) as aside:
         model.save_pretrained(aside)
         processor.save_pretrained(aside)
-        if references is not None:
+        if references is not None and is_start:
             references.save_pretrained(aside)
-        if calibration is None:
-            copy_records(model, aside, [CALIBRATION_RECORD])  # the thresholds stay
-        else:
+        elif references is not None:
+            logger.warning("The references are not for the trained weights; make them again by fbclip remember.")
+        if calibration is not None:
             _write_json(aside / CALIBRATION_RECORD, calibration)
+        elif keeps_own:
+            copy_records(model, aside, [CALIBRATION_RECORD])
         _write_json(aside / TRAINING_RECORD, record)
+        for name in (CALIBRATION_RECORD, *REFERENCES):  # of an earlier end of this run
+            if not (aside / name).exists():
+                (folder / name).unlink(missing_ok=True)
     with writing(folder):
         write_training_report(folder, record, read_log(folder))
 
@@ -124,6 +144,8 @@ def set_thresholds(
     labels = data.rows["label"]
     good = data.rows.select([index for index in data.held_out if labels[index] == 0])
     if len(good) < FEWEST_GOOD:
+        if data.held_out:
+            logger.warning("The thresholds are not set: that takes %d held-out good images.", FEWEST_GOOD)
         return None
     rate, digests = max(TARGET_FPR, 1 / (len(good) + 1)), set[str]()
     try:
@@ -131,7 +153,8 @@ def set_thresholds(
     except ValueError as error:
         logger.warning("The thresholds are not set. %s", error)
         return None
-    about = {"images": len(good), "target_fpr": rate, "held_out_of_training": True}
+    processor.category_thresholds = None
+    about = {"images": len(good), "target_fpr": rate}
     return {"data": about, "score": processor.score, "image_digests": sorted(digests)}
 
 

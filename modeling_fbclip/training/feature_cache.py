@@ -81,7 +81,8 @@ class FeatureCache:
         Computes the tokens of `pictures`, by name, that are missing or damaged. Each process computes its share, and
         returns its number of images. OSError if the disk is full or cannot be written to.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing(self.folder, "choose another folder for the cache, or none"):
+            self.folder.mkdir(parents=True, exist_ok=True)
         missing = [name for name in sorted(pictures) if not self._has(name)]
         self._require_room(len(missing))
         accelerator.wait_for_everyone()  # no process writes before all have looked

@@ -44,7 +44,8 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
             image, mask, label = self._picture(draw)
             item = {"pixel_values": self.processor(images=[image])["pixel_values"][0]}
         labels = {"labels": label, "mask_labels": self._mask_labels(mask, label)}
-        return item | labels | {"path": row_name(row, draw.row), "counts": draw.counts}
+        about = {"path": row_name(row, draw.row), "category": str(row.get("category") or ""), "counts": draw.counts}
+        return item | labels | about
 
     def name(self, draw: Draw) -> str:
         """That of a draw's pixels in the cache."""
@@ -91,6 +92,7 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "labels": torch.tensor([item["labels"] for item in items]),
         "mask_labels": torch.stack([item["mask_labels"] for item in items]),
         "path": [item["path"] for item in items],
+        "category": [item["category"] for item in items],
         "counts": all(item["counts"] for item in items),
     }
     if "pixel_values" in items[0]:

@@ -17,10 +17,15 @@ AUGMENTED = (
 )
 
 
-def tell_inventory(labels: Sequence[int], digests: Sequence[RowDigest]) -> None:
-    """Logs what `count_images` counts, what is odd, and the advice for few images."""
-    advice = few_images_advice(labels)
-    for line in (count_images(labels, digests), *find_odd(labels, digests), *([] if advice is None else [advice])):
+def tell_inventory(labels: Sequence[int], digests: Sequence[RowDigest], held_out: Sequence[int]) -> None:
+    """Logs what `count_images` counts, what is odd, and what is held out, or why nothing is."""
+    lines = [count_images(labels, digests), *find_odd(labels, digests)]
+    if held_out:
+        good = sum(labels[index] == 0 for index in held_out)
+        lines.append(f"held out to judge by: {len(held_out)} images, {good} of them good")
+    else:
+        lines.append(few_images_advice(labels) or "No image is held out: the last epoch is taken as it is.")
+    for line in lines:
         logger.warning("%s", line)
 
 

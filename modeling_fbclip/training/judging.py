@@ -1,6 +1,7 @@
 """How good the model is on held-out images: before the training, and after each epoch."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import mean
 from typing import NamedTuple
@@ -22,7 +23,9 @@ from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.results_fbclip import one_output
 from modeling_fbclip.training.steps import LOSS_PARTS, Batch, forward, loss_sums, sizes_of, some_of
 
+METRICS = ("image_auroc", "pixel_aupro")  # that the best epoch is chosen by
 FAR_WORSE_LOSS = 2.0  # times that of the start
+SMALL_LOSS = 0.1  # of a start; what is above it by chance is no fault
 FAR_WORSE_VALUE = 0.2  # below that of the start
 NEAR_CHANCE = 0.4  # where scores that know nothing have an AUROC of 0.5, and maps an AUPRO of 0.15
 FLAT = 1e-3  # a smaller spread says the same of every image and pixel
@@ -52,12 +55,12 @@ class Candidate:
     @property
     def value(self) -> float:
         """What is compared: the mean of both metrics, one of them, or the negative loss if there is none."""
-        metrics = [metric for metric in (self.image_auroc, self.pixel_aupro) if metric is not None]
+        metrics = [metric for name in METRICS if (metric := getattr(self, name)) is not None]
         return mean(metrics) if metrics else -self.loss
 
     def fault(self, start: "Candidate") -> str | None:
         """What shows that the training has gone wrong, rather than brought nothing; `None` if nothing does."""
-        if self.loss > FAR_WORSE_LOSS * start.loss:
+        if self.loss > FAR_WORSE_LOSS * max(start.loss, SMALL_LOSS) and self.value <= start.value:
             return f"its loss rose from {start.loss:.3g} to {self.loss:.3g}"
         if self.spread < FLAT <= start.spread:
             return "it says the same of every image"
@@ -67,11 +70,14 @@ class Candidate:
 
 
 class _Seen(NamedTuple):
-    """An image: its label, its score of each kind, the range of its map, and map and mask where that is known."""
+    """
+    An image: its category and label, its score of each kind, the range of its map; map and mask where a mask is known.
+    """
 
+    category: str
     label: int
     scores: list[float]
-    range: float
+    map_range: float
     anomaly_map: npt.NDArray | None
     mask: npt.NDArray | None
 
@@ -112,13 +118,15 @@ def judge(
         elif batch["counts"]:
             mine += [_seen(output, batch, index, readers) for index in range(len(batch["path"]))]
     if bad := gather_object(bad):
-        raise FloatingPointError(f"the loss of held-out images is not finite on {some_of(bad)}")
+        raise FloatingPointError(f"the loss of judged images is not finite on {some_of(bad)}")
     loss = (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
     everyones: list[_Seen] = gather_object(mine)
-    aurocs = _aurocs(everyones)
+    categories = [[image for image in everyones if image.category == name] for name in {i.category for i in everyones}]
+    aurocs = [_mean(_auroc(some, index) for some in categories) for index in range(len(kinds))]
     best = max(range(len(kinds)), key=lambda index: aurocs[index] or 0.0)
-    spread = max(np.ptp([image.scores[best] for image in everyones]), *(image.range for image in everyones))
-    return Candidate(epoch, step, loss, aurocs[best], _aupro(everyones), kinds[best], float(spread))
+    aupro = _mean(map(_aupro, categories))
+    spread = max(np.ptp([image.scores[best] for image in everyones]), *(image.map_range for image in everyones))
+    return Candidate(epoch, step, loss, aurocs[best], aupro, kinds[best], float(spread))
 
 
 def _seen(output: FBCLIPOutput, batch: Batch, index: int, readers: list[FBCLIPProcessor]) -> _Seen:
@@ -126,20 +134,26 @@ def _seen(output: FBCLIPOutput, batch: Batch, index: int, readers: list[FBCLIPPr
     results = [reader.score_and_map([own], size) for reader in readers]
     mask = batch["mask_labels"][index].to("cpu", torch.int8)
     anomaly_map = results[0][1].numpy()
-    seen = _Seen(int(batch["labels"][index]), [score for score, _ in results], float(np.ptp(anomaly_map)), None, None)
+    label, scores = int(batch["labels"][index]), [score for score, _ in results]
+    seen = _Seen(batch["category"][index], label, scores, float(np.ptp(anomaly_map)), None, None)
     if (mask == IGNORE_INDEX).all():
         return seen
     return seen._replace(anomaly_map=anomaly_map, mask=mask.numpy())
 
 
-def _aurocs(seen: list[_Seen]) -> list[float | None]:
-    """That of each kind of score."""
+def _auroc(seen: list[_Seen], kind: int) -> float | None:
     labels = np.array([image.label for image in seen], dtype=bool)
-    scores = np.array([image.scores for image in seen])
-    return [Ranking(row[~labels], row[labels]).auroc() for row in scores.T]
+    scores = np.array([image.scores[kind] for image in seen])
+    return Ranking(scores[~labels], scores[labels]).auroc()
 
 
 def _aupro(seen: list[_Seen]) -> float | None:
     maps = [image.anomaly_map for image in seen if image.anomaly_map is not None]
     masks = [image.mask for image in seen if image.mask is not None]
     return RegionOverlap(maps, masks, pixel_ranking(maps, masks).normal).aupro() if maps else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Over the categories that define it, as in an evaluation."""
+    defined = [value for value in values if value is not None]
+    return mean(defined) if defined else None

@@ -12,29 +12,30 @@ from accelerate import Accelerator
 
 from modeling_fbclip.common.files import written_aside
 from modeling_fbclip.common.progress import print_beside_bar, progress_bar
+from modeling_fbclip.training.checkpoints import Progress
 from modeling_fbclip.training.disk import writing
-from modeling_fbclip.training.judging import Candidate
+from modeling_fbclip.training.judging import METRICS, Candidate
 from modeling_fbclip.training.schedule import DrawSchedule
 
 LOG_FILE = "log.jsonl"
 FIRST_STEPS = 4  # tell how long the others take
-METRICS = ("image_auroc", "pixel_aupro")
 
 
 class TrainingLog:
-    """The log of a run that has done `first_step` of a schedule. Lines of later steps are removed."""
+    """The log of a run that has come as far as `progress` in a schedule. Lines of later steps are removed."""
 
-    def __init__(self, folder: Path, accelerator: Accelerator, schedule: DrawSchedule, first_step: int) -> None:
+    def __init__(self, folder: Path, accelerator: Accelerator, schedule: DrawSchedule, progress: Progress) -> None:
         self.file = folder / LOG_FILE
         self.accelerator = accelerator
         self.schedule = schedule
         visible = accelerator.is_local_main_process
-        self.bar = progress_bar(schedule.num_steps, "train", done=first_step, visible=visible, keep=True)
+        self.bar = progress_bar(schedule.num_steps, "train", done=progress.step, visible=visible, keep=True)
         self.time = time.perf_counter()
         self.step_seconds: list[float] = []
         self.judging_seconds = 0.0
         if accelerator.is_main_process:
-            kept = [line for line in read_log(folder) if line["step"] <= first_step]
+            before = read_log(folder) if progress.candidates else []
+            kept = [line for line in before if line["step"] <= progress.step]
             with writing(self.file), written_aside(self.file) as aside:
                 aside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 

@@ -18,13 +18,13 @@ from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences
 from modeling_fbclip.results_fbclip import SCORES
-from modeling_fbclip.training.arguments import FBCLIPTrainingArguments
+from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
 from modeling_fbclip.training.caching import remove_own_cache
 from modeling_fbclip.training.checkpoints import Checkpoints, Progress, load_weights
-from modeling_fbclip.training.ending import describe, measure_references, save_result
+from modeling_fbclip.training.ending import compare_references, describe, measure, save_result
 from modeling_fbclip.training.inventory import tell_settings
 from modeling_fbclip.training.judging import judge
-from modeling_fbclip.training.log import METRICS, TrainingLog
+from modeling_fbclip.training.log import TrainingLog
 from modeling_fbclip.training.record import fingerprint
 from modeling_fbclip.training.setup import TrainingData, prepare_data, prepare_model, start_accelerator
 from modeling_fbclip.training.steps import check_weights, training_step
@@ -87,30 +87,34 @@ def train(
     ```"""
     accelerator = start_accelerator(args)
     trained_before = recorded_images(model)
+    own_losses = {name: getattr(model.config, name) for name in LOSS_ARGUMENTS}
     prepare_model(model, args)
     squashing = processor.with_views(tile=None, overlap=None, keep_aspect=False)  # a batch needs one size
     data = prepare_data(dataset, model, squashing, args, accelerator)
-    compared = None if references is None else measure_references(model, squashing, data, references)
+    compared = None if references is None else compare_references(model, squashing, data, references)
     run = _start(model, squashing, data, args, accelerator)
     failure = None
     try:
         _run_steps(run)
     except FloatingPointError as error:
         failure = error
-    chosen = run.checkpoints.chosen(run.progress)
-    if chosen is None:  # the model was of no use before
-        raise failure or ValueError(f"{run.checkpoints.folder}: no checkpoint that was judged is left.")
+    best = run.checkpoints.chosen(run.progress)
+    if best is None:  # the model was of no use before
+        raise failure or AssertionError("a run that ends has judged the model")
 
     model = accelerator.unwrap_model(run.model, keep_fp32_wrapper=False).eval()
     vars(model).pop("forward", None)  # accelerate leaves one without the class's decorators
-    load_weights(model, run.checkpoints.folder / chosen)
-    best = run.progress.candidate(chosen)
+    load_weights(model, run.checkpoints.folder / Checkpoints.name(best.step))
+    if compared is not None and best.step:
+        compared["trained, without"] = measure(model, squashing, data)
     if accelerator.is_main_process:
         record = describe(model, data, args, accelerator, run.progress, best, source, trained_before)
-        if compared is not None:
-            record["references"] = {"with": compared, "without": {name: getattr(best, name) for name in METRICS}}
+        record |= {} if compared is None else {"references": compared}
+        record["result"] |= {} if failure is None else {"stopped": str(failure)}
+        for name, weight in own_losses.items():
+            setattr(model.config, name, weight)  # the next training takes the model's settings, not this one's
         save_result(model, processor, data, args, best, record, references)
-        remove_own_cache(args)
+        remove_own_cache(data.cache, args)
     accelerator.wait_for_everyone()
     model.name_or_path = str(args.output_dir)
     model.loaded_from = {"name": str(args.output_dir)}  # its record is there
@@ -161,8 +165,8 @@ def _run_steps(run: Run) -> None:
     """The steps from `progress` to the end of the run, with log, candidates and checkpoints."""
     args, schedule, progress = run.args, run.data.schedule, run.progress
     batches = iter(skip_first_batches(run.data.training, progress.step * args.gradient_accumulation_steps))
-    with closing(TrainingLog(Path(args.output_dir), run.accelerator, schedule, progress.step)) as log:
-        if not progress.candidates:
+    with closing(TrainingLog(Path(args.output_dir), run.accelerator, schedule, progress)) as log:
+        if run.checkpoints.chosen(progress) is None:  # at the start, or if only a later checkpoint is here
             _judge_epoch(run, log)
             run.checkpoints.save(progress)
         while progress.step < schedule.num_steps:
@@ -189,7 +193,7 @@ def _judge_epoch(run: Run, log: TrainingLog) -> None:
     """Adds a candidate. FloatingPointError if the model is far worse than before training."""
     data, progress = run.data, run.progress
     epoch = progress.step // data.schedule.steps_per_epoch
-    kinds = (run.processor.score,) if data.use_masks or not epoch else SCORES
+    kinds = (run.processor.score,) if data.use_masks else SCORES
     found = judge(run.model, run.processor, data.judged, run.accelerator, kinds, epoch, progress.step)
     log.judged(found, is_held_out=bool(data.held_out))
     if progress.candidates and (fault := found.fault(progress.candidates[0])):

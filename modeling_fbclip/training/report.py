@@ -44,7 +44,7 @@ def write_training_report(folder: Path, record: Mapping[str, Any], log: Sequence
     title = f"{printable(folder.resolve().name)}: training"
     values = {
         "title": title,
-        "summary": _summary(epochs),
+        "summary": f"Stopped: {result['stopped']}." if "stopped" in result else _summary(epochs),
         "facts": facts_of({"model": record["arguments"]["model"] or "made in memory"} | record["environment"]),
         "epochs": _epoch_rows(epochs) if epochs else _loss_rows(losses),
         "figures": _figures(epochs, losses),

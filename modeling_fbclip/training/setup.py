@@ -112,18 +112,19 @@ def prepare_data(
     """Reads every image once, fills the cache if there is one, and builds the loaders."""
     rows = undecoded(trainable_rows(dataset, args.synthetic))
     digests, labels = digest_rows(rows, processor, accelerator), list(rows["label"])
-    if accelerator.is_main_process:
-        tell_inventory(labels, digests)
     check_learnable(labels, digests, args.synthetic)
     rows = rows.add_column("digest", [digest.image for digest in digests], feature=Value("string"))
     # If no anomalous image has a mask, the empty masks of normal images would teach that all maps are empty.
     use_masks = args.synthetic or any(digest.has_mask for digest, label in zip(digests, labels, strict=True) if label)
     trained, held_out = _split(rows, args)
-    probe = held_out or trained[:: math.ceil(len(trained) / PROBED)]
+    if accelerator.is_main_process:
+        tell_inventory(labels, digests, held_out)
+    probe = held_out or _probe(trained, labels)
 
     def images(indices: list[int], augmentation: Augmentation | None = None) -> TrainingImages:
         chosen = rows.select(indices)
-        synthetic = SyntheticAnomalies(chosen, processor, args.seed) if args.synthetic else None
+        is_judged = indices is probe
+        synthetic = SyntheticAnomalies(chosen, processor, args.seed, is_judged) if args.synthetic else None
         return TrainingImages(chosen, processor, use_masks, synthetic, augmentation)
 
     def loader(images: TrainingImages, schedule: DrawSchedule) -> DataLoader:
@@ -147,6 +148,12 @@ def prepare_data(
         loader(judged, DrawSchedule(len(probe), args.batch_size, accelerator.num_processes)),
         cache,
     )
+
+
+def _probe(trained: list[int], labels: list[int]) -> list[int]:
+    """A few of the images that are trained on, of each label."""
+    of_label = [[index for index in trained if labels[index] == label] for label in (0, 1)]
+    return [index for some in of_label if some for index in some[:: math.ceil(2 * len(some) / PROBED)]]
 
 
 def _split(rows: Dataset, args: FBCLIPTrainingArguments) -> tuple[list[int], list[int]]:

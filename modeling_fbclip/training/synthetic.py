@@ -28,6 +28,7 @@ class SyntheticAnomalies:
     rows: Dataset
     processor: FBCLIPProcessor
     seed: int
+    in_turn: bool = False  # every second row is anomalous, else half of the draws by chance
 
     def __call__(self, image: Image.Image, draw: Draw) -> tuple[Image.Image, Image.Image | None]:
         """
@@ -36,7 +37,8 @@ class SyntheticAnomalies:
         """
         rng = np.random.default_rng([self.seed, draw.epoch, draw.row])
         image = self._square(image, max(self.processor.image_size))
-        if rng.random() >= ANOMALOUS_SHARE:
+        is_anomalous = bool(draw.row % 2) if self.in_turn else rng.random() < ANOMALOUS_SHARE
+        if not is_anomalous:
             return image, None
         clean, kinds = _pixels(image), painted_kinds(self._foreign_texture)
         inside = foreground(clean)
