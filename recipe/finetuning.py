@@ -37,8 +37,8 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "published": {"focal_gamma": 4.0, "dice_weight": 0.2, "consistency_weight": 0.15},
     "chosen": CHOSEN,
     "without augmentation": CHOSEN | {"augment": False},
-    "smaller rate": CHOSEN | {"learning_rate": 5e-4},
-    "larger rate": CHOSEN | {"learning_rate": 2e-3},
+    "smaller rate": CHOSEN | {"learning_rate": 2e-4},
+    "larger rate": CHOSEN | {"learning_rate": 1e-3},
     "less dice": CHOSEN | {"dice_weight": 1.0},
     "more epochs": CHOSEN | {"epochs": 4},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 # What suits the fine-tuning of the bundled model by its users; `python -m recipe.finetuning` compares it with others.
-TRAINING = {"epochs": 2, "learning_rate": 1e-3, "lr_scheduler": "cosine", "augment": True}
+TRAINING = {"epochs": 2, "learning_rate": 5e-4, "lr_scheduler": "cosine", "augment": True}
 LOSSES = {"focal_gamma": 0.0, "dice_weight": 4.0, "consistency_weight": 0.0}
 
 STAGES = ("distill", "critic", "clip", "widen", "fbclip")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -38,13 +39,14 @@ Numbers = dict[str, float | None]
 
 
 def data_sets(folder: Path) -> Iterator[tuple[str, Dataset]]:
-    """Each data set below a folder, or the one that it is."""
+    """Each data set below a folder, or the one that it is. ValueError if it is none either."""
+    found = False
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
-        try:
+        with suppress(ValueError):
             yield path.name, load_anomaly_dataset(path)
-        except ValueError:
-            yield folder.name, load_anomaly_dataset(folder)
-            return
+            found = True
+    if not found:
+        yield folder.name, load_anomaly_dataset(folder)
 
 
 def some_of(rows: Dataset, count: int | None, seed: int) -> Dataset:
@@ -58,15 +60,17 @@ def some_of(rows: Dataset, count: int | None, seed: int) -> Dataset:
 
 def write_folder(rows: Dataset, folder: Path) -> None:
     """Links to the images and masks of rows, in MVTec's layout."""
-    for index, row in enumerate(undecoded(rows)):
+    for row in undecoded(rows):
+        category = folder / str(row["category"] or "part")
         kind = "good" if row["label"] == 0 else str(row["defect"] or "defect")
-        links = [(row["image"], folder / "part/test" / kind, "")]
+        image = Path(row["image"]["path"]).resolve()
+        links = [(image, category / "test" / kind / image.name)]
         if row.get("mask") is not None:
-            links.append((row["mask"], folder / "part/ground_truth" / kind, "_mask"))
-        for image, target, suffix in links:
-            target.mkdir(parents=True, exist_ok=True)
-            source = Path(image["path"]).resolve()
-            (target / f"{index:04d}{suffix}{source.suffix}").symlink_to(source)
+            mask = Path(row["mask"]["path"]).resolve()
+            links.append((mask, category / "ground_truth" / kind / f"{image.stem}_mask{mask.suffix}"))
+        for source, link in links:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(source)
 
 
 def fine_tuned(rows: Dataset, test: Dataset, seed: int) -> tuple[Numbers, int]:
@@ -82,11 +86,12 @@ def fine_tuned(rows: Dataset, test: Dataset, seed: int) -> tuple[Numbers, int]:
         return measured(test, trained.model, trained.processor), epoch
 
 
-def with_references(rows: Dataset, test: Dataset) -> Numbers:
-    """The metrics of the bundled model that compares with the good ones among the rows."""
+def with_references(rows: Dataset, test: Dataset, seed: int) -> Numbers:
+    """The metrics of the bundled model that compares with good ones among the rows."""
     model, processor = load_bundled()
-    good = [row["image"] for row in rows if row["label"] == 0][:MOST_REFERENCES]
-    return measured(test, model, processor, FBCLIPReferences.from_images(model, processor, good))
+    good = np.random.default_rng(seed).permutation(np.flatnonzero(np.array(rows["label"]) == 0))
+    chosen = rows.select(good[:MOST_REFERENCES])
+    return measured(test, model, processor, FBCLIPReferences.from_images(model, processor, list(chosen["image"])))
 
 
 def measured(test: Dataset, model: Any, processor: Any, references: FBCLIPReferences | None = None) -> Numbers:
@@ -106,9 +111,9 @@ def examine(rows: Dataset, sizes: list[int | None], seeds: list[int]) -> dict[st
     for size in sizes:
         title = f"all {len(training)}" if size is None else str(size)
         chosen = [some_of(training, size, seed) for seed in seeds]
-        kinds = chosen if size is not None else chosen[:1]  # all images are the same for every seed
-        found[f"references of {title}"] = average([with_references(some, test) for some in kinds])
-        runs = [fine_tuned(some, test, seed) for some, seed in zip(chosen, seeds, strict=True)]
+        pairs = list(zip(chosen, seeds, strict=True))
+        found[f"references of {title}"] = average([with_references(some, test, seed) for some, seed in pairs])
+        runs = [fine_tuned(some, test, seed) for some, seed in pairs]
         for seed, (numbers, epoch) in zip(seeds, runs, strict=True):
             found[f"trained on {title}, seed {seed}, epoch {epoch}"] = numbers
         found[f"trained on {title}, mean"] = average([numbers for numbers, _ in runs])

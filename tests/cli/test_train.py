@@ -92,7 +92,6 @@ def test_a_rate_that_ruins_the_model_is_one_line(train, tmp_path):
     outcome = train("--learning-rate", 1e6)
     assert outcome.status == 2
     assert "lower --learning-rate, which is 1e+06" in outcome.err.splitlines()[-1]
-    assert f"{tmp_path}/trained " in outcome.err
     assert "Traceback" not in outcome.err
     assert (tmp_path / "trained/model.safetensors").exists()
 

@@ -217,7 +217,7 @@ def test_trackers_get_the_values_of_the_log(run, parts, tmp_path):
     [
         ({"epochs": 0}, "`epochs` is 0, but must be a whole number of at least 1"),
         ({"learning_rate": 0.0}, "`learning_rate` is 0.0"),
-        ({"adam_betas": (0.5, 1.0)}, r"`adam_betas` is \(0\.5, 1\.0\), but must be at least 0 and less than 1"),
+        ({"adam_betas": (0.5, 1.0)}, r"`adam_betas` is \(0\.5, 1\.0\), but must be two numbers of at least 0"),
         ({"lr_scheduler": "sine"}, "`lr_scheduler` is 'sine', but must be one of constant"),
         ({"warmup_steps": 5}, "constant_with_warmup"),
         ({"validation_fraction": 1.0}, "`validation_fraction` is 1.0, but must be at least 0 and less than 1"),
