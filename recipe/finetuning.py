@@ -25,7 +25,7 @@ from modeling_fbclip.evaluation import evaluate
 from modeling_fbclip.training import FBCLIPTrainingArguments, train
 
 from .product import machine
-from .products import CHOOSING, write
+from .products import CHOOSING, PRODUCTS, write
 from .settings import LOSSES, TRAINING
 
 logger = logging.getLogger("modeling_fbclip.recipe")
@@ -73,7 +73,7 @@ def gains(name: str, count: int, candidates: Sequence[str]) -> Iterator[tuple[st
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipe.finetuning", description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[20, 100, 500], help="to train on, half of them good")
-    parser.add_argument("--products", nargs="+", default=CHOOSING)
+    parser.add_argument("--products", nargs="+", choices=sorted(PRODUCTS), default=CHOOSING, metavar="NAME")
     parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), default=list(CANDIDATES))
     parser.add_argument("--output", type=Path, default=Path("outputs/finetuning.json"))
     given = parser.parse_args()

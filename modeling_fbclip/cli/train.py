@@ -78,12 +78,11 @@ def train(
     """
     Fine-tune a model on a labelled data set, by the settings that its own config.json has for that.
 
-    Of 20 images or more a fifth is held out. On it the model before training and that of each epoch are compared; the
-    best is saved, and its thresholds are set on the good ones among them. Fewer images train the model without that;
-    good references suit them better (fbclip remember), and need no training.
-    Images without masks train the score of the CLS token alone, which then becomes the processor's, or the best
-    of its kinds on the held-out share. With --synthetic, DATA may also be a folder of good images, and those for
-    training are used if there are any.
+    Of 20 images or more (8 of each label) a fifth is held out. On it the model before training and that of each
+    epoch are compared, and the best is saved; with 5 good ones among them its thresholds are set. Fewer images train
+    the model without that; good images as references suit them better (fbclip remember), and need no training.
+    Images without masks train the score of the CLS token alone, so the kind of score may change to it.
+    With --synthetic, DATA may also be a folder of good images; good images for training are used if there are any.
     DATA is read whole, never streamed: the number of steps depends on its length.
     Kill it at any time: the same command with --resume auto continues, to the same result; with more --epochs
     it goes on from there. Several devices: accelerate launch -m modeling_fbclip.cli train …

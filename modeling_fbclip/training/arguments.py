@@ -105,12 +105,14 @@ class FBCLIPTrainingArguments:
         None,
         "Share of the data held out, to choose among the model before training and its epochs; 0: take the last.",
         SHARE,
-        "a fifth of 20 images or more",
+        "a fifth (at most 200) of 20 images or more, 8 of each label",
     )
     augment: bool = option(
-        False, "Flip, turn, shift, scale and light the images of all epochs but the first. Not where a side matters."
+        False, "Flip, turn, shift, scale and light the images, in three of four epochs. Not where a side matters."
     )
-    synthetic: bool = option(False, "Paint anomalies into half of the good images; use no other images.")
+    synthetic: bool = option(
+        False, "Paint anomalies into half of the good images; use no others. References suit good images better."
+    )
     focal_gamma: float | None = option(
         None, "Exponent of the focal losses; 0: cross entropy.", FROM_ZERO, "the model's"
     )

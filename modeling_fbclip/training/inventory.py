@@ -12,7 +12,7 @@ from modeling_fbclip.training.selection import FEWEST_IMAGES, FEWEST_OF_A_LABEL,
 logger = logging.getLogger(__name__)
 
 AUGMENTED = (
-    "In all epochs but the first, images are flipped, turned by quarters, shifted and enlarged by up to 10 %, and "
+    "In three of four epochs, images are flipped, turned by quarters, shifted and enlarged by up to 10 %, and "
     "made up to 15 % lighter or darker; where a side or a direction matters, train without (--no-augment)."
 )
 

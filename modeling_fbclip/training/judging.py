@@ -1,8 +1,10 @@
 """How good the model is on held-out images: before the training, and after each epoch."""
 
 import copy
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import mean
 from typing import NamedTuple
 
@@ -69,7 +71,7 @@ class Candidate:
         return None
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
     """
     An image: its category and label, its score of each kind, the range of its map; map and mask where a mask is known.
     """
@@ -120,40 +122,43 @@ def judge(
     if bad := gather_object(bad):
         raise FloatingPointError(f"the loss of judged images is not finite on {some_of(bad)}")
     loss = (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
-    everyones: list[_Seen] = gather_object(mine)
-    categories = [[image for image in everyones if image.category == name] for name in {i.category for i in everyones}]
-    aurocs = [_mean(_auroc(some, index) for some in categories) for index in range(len(kinds))]
+    everyones: list[Seen] = gather_object(mine)
+    aurocs = [over_categories(everyones, partial(auroc, kind=kind)) for kind in range(len(kinds))]
     best = max(range(len(kinds)), key=lambda index: aurocs[index] or 0.0)
-    aupro = _mean(map(_aupro, categories))
+    aupro = over_categories(everyones, _aupro)
     spread = max(np.ptp([image.scores[best] for image in everyones]), *(image.map_range for image in everyones))
     return Candidate(epoch, step, loss, aurocs[best], aupro, kinds[best], float(spread))
 
 
-def _seen(output: FBCLIPOutput, batch: Batch, index: int, readers: list[FBCLIPProcessor]) -> _Seen:
+def _seen(output: FBCLIPOutput, batch: Batch, index: int, readers: list[FBCLIPProcessor]) -> Seen:
     own, size = one_output(output, index), readers[0].image_size
     results = [reader.score_and_map([own], size) for reader in readers]
     mask = batch["mask_labels"][index].to("cpu", torch.int8)
     anomaly_map = results[0][1].numpy()
     label, scores = int(batch["labels"][index]), [score for score, _ in results]
-    seen = _Seen(batch["category"][index], label, scores, float(np.ptp(anomaly_map)), None, None)
+    seen = Seen(batch["category"][index], label, scores, float(np.ptp(anomaly_map)), None, None)
     if (mask == IGNORE_INDEX).all():
         return seen
     return seen._replace(anomaly_map=anomaly_map, mask=mask.numpy())
 
 
-def _auroc(seen: list[_Seen], kind: int) -> float | None:
+def auroc(seen: list[Seen], kind: int) -> float | None:
+    """Of one kind of score."""
     labels = np.array([image.label for image in seen], dtype=bool)
     scores = np.array([image.scores[kind] for image in seen])
     return Ranking(scores[~labels], scores[labels]).auroc()
 
 
-def _aupro(seen: list[_Seen]) -> float | None:
+def _aupro(seen: list[Seen]) -> float | None:
     maps = [image.anomaly_map for image in seen if image.anomaly_map is not None]
     masks = [image.mask for image in seen if image.mask is not None]
     return RegionOverlap(maps, masks, pixel_ranking(maps, masks).normal).aupro() if maps else None
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    """Over the categories that define it, as in an evaluation."""
-    defined = [value for value in values if value is not None]
+def over_categories(seen: list[Seen], metric: Callable[[list[Seen]], float | None]) -> float | None:
+    """The mean over the categories that define a metric, as in an evaluation."""
+    categories = defaultdict(list)
+    for image in seen:
+        categories[image.category].append(image)
+    defined = [value for some in categories.values() if (value := metric(some)) is not None]
     return mean(defined) if defined else None

@@ -42,7 +42,8 @@ def train(
     references: FBCLIPReferences | None = None,
 ) -> FBCLIPModel:
     r"""
-    Fine-tunes the FB-CLIP parts of a model; its CLIP stays frozen. The defaults of `args` are the published recipe.
+    Fine-tunes the FB-CLIP parts of a model; its CLIP stays frozen. The defaults of `args` are the published recipe;
+    `FBCLIPTrainingArguments.for_model` takes what suits the model.
     Under `accelerate launch` every process calls this with the same arguments.
 
     `args.output_dir` then holds the model and the processor for `from_pretrained`, `training_record.json` (arguments,
@@ -83,7 +84,8 @@ def train(
     >>> from modeling_fbclip.training import FBCLIPTrainingArguments, train
 
     >>> model, processor = load_bundled()
-    >>> model = train(model, processor, load_anomaly_dataset("parts"), FBCLIPTrainingArguments("trained"))
+    >>> args = FBCLIPTrainingArguments.for_model(model, "trained")
+    >>> model = train(model, processor, load_anomaly_dataset("parts"), args)
     ```"""
     accelerator = start_accelerator(args)
     trained_before = recorded_images(model)

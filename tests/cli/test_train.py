@@ -88,6 +88,13 @@ def test_as_published_and_no_augment_win_over_the_model(train, model_folder, tmp
         assert (arguments["epochs"], arguments["augment"]) == (epochs, False)
 
 
+def test_none_is_no_folder_for_features(train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train("--cache-features", "none").status == 0
+    assert not (tmp_path / "none").exists()
+    assert train("--cache-features", "none", "--synthetic", "--output", tmp_path / "painted").status == 0
+
+
 def test_a_rate_that_ruins_the_model_is_one_line(train, tmp_path):
     outcome = train("--learning-rate", 1e6)
     assert outcome.status == 2

@@ -56,7 +56,7 @@ RECORD = {
         "masks": 2,
         "categories": ["nut", "screw"],
     },
-    "result": {"steps": 42, "checkpoint": None, "validation_loss": None},
+    "result": {"steps": 42, "checkpoint": "step-000000042", "epoch": 3},
     "environment": {"python": "3.11.7", "packages": {"torch": "2.13.0"}},
     "image_digests": ["0123456789abcdef"],
 }

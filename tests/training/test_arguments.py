@@ -35,6 +35,7 @@ def test_as_published_is_the_paper_whatever_the_model_has(model, tmp_path):
     assert (args.focal_gamma, args.dice_weight, args.consistency_weight) == (4.0, 0.2, 0.15)
     assert args.validation_fraction == 0
     assert (args.origins["epochs"], args.origins["batch_size"]) == ("published", "given")
+    assert args.origins["validation_fraction"] == args.origins["focal_gamma"] == "published"
 
 
 def test_a_model_without_settings_is_trained_as_published(tmp_path):
@@ -56,6 +57,39 @@ def test_a_setting_out_of_its_range_is_named(tmp_path):
     model.config.training = {"learning_rate": -1.0}
     with pytest.raises(ArgumentError, match=r"`learning_rate` is -1\.0, but must be greater than 0"):
         FBCLIPTrainingArguments.for_model(model, tmp_path)
+    with pytest.raises(ArgumentError, match="`epochs` is 0"):
+        FBCLIPTrainingArguments.for_model(make_tiny_model(), tmp_path, epochs=0)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"epochs": "2"}, "`epochs` is 2, but must be a whole number of at least 1"),
+        ({"epochs": True}, "`epochs` is True"),
+        ({"learning_rate": None}, "`learning_rate` is None"),
+        ({"adam_betas": [0.9]}, r"`adam_betas` is \[0\.9\], but must be two numbers"),
+        ({"adam_betas": 5}, "`adam_betas` is 5"),
+        ({"max_grad_norm": "a"}, "`max_grad_norm` is a"),
+        ({"augment": "yes"}, "`augment` is 'yes', but must be true or false"),
+        ({"lr_scheduler": "sine"}, "`lr_scheduler` is 'sine', but must be one of"),
+    ],
+)
+def test_a_wrong_value_in_a_configuration_is_blamed_on_the_model(training, message, tmp_path):
+    model = make_tiny_model()
+    model.config.training = training
+    with pytest.raises(ArgumentError, match=f"^has in `training` of its config.json: {message}") as caught:
+        FBCLIPTrainingArguments.for_model(model, tmp_path)
+    assert caught.value.argument == "model"
+    assert FBCLIPTrainingArguments.for_model(model, tmp_path, as_published=True).epochs == 3
+
+
+def test_arguments_are_checked_together_only_with_those_of_the_model(tmp_path):
+    model = make_tiny_model()
+    model.config.training = {"lr_scheduler": "cosine"}
+    FBCLIPTrainingArguments.check_each({"warmup_steps": 5})
+    assert FBCLIPTrainingArguments.for_model(model, tmp_path, warmup_steps=5).warmup_steps == 5
+    with pytest.raises(ArgumentError, match="has no effect on the constant schedule"):
+        FBCLIPTrainingArguments.for_model(model, tmp_path, warmup_steps=5, as_published=True)
 
 
 def test_the_settings_stay_with_the_trained_model(model, tmp_path):

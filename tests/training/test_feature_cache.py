@@ -10,7 +10,7 @@ from PIL import Image
 
 from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPProcessor
-from modeling_fbclip.training import FBCLIPTrainingArguments, feature_cache, train
+from modeling_fbclip.training import FBCLIPTrainingArguments, caching, feature_cache, train
 from modeling_fbclip.training.feature_cache import FeatureCache
 from modeling_fbclip.training.log import read_log
 from training.conftest import make_parts
@@ -93,6 +93,33 @@ def test_tokens_of_another_precision_are_computed_again(run, parts, tmp_path, co
     for number, precision in enumerate(("no", "bf16"), start=1):
         run(parts, precision, epochs=1, cache_features=tmp_path / "cache", mixed_precision=precision)
         assert sum(computed) == 6 * number
+
+
+def test_a_run_makes_a_cache_of_its_own_where_it_pays_and_removes_it(run, parts, tmp_path, computed):
+    beside = tmp_path / "out.features"
+    beside.mkdir()
+    (beside / "mine.csv").touch()
+    run(parts, epochs=2)
+    assert sum(computed) == 6
+    assert [path.name for path in beside.iterdir()] == ["mine.csv"]
+    computed.clear()
+    run(parts, "once", epochs=1)
+    assert computed == []
+    run(parts, "none", epochs=2, cache_features="none")
+    assert computed == []
+    assert not list(tmp_path.glob("*.features/*.safetensors"))
+    assert sorted(path.name for path in tmp_path.glob("*.features")) == ["out.features"]
+
+
+def test_a_cache_that_was_asked_for_stays_wherever_it_is(run, parts, tmp_path):
+    run(parts, epochs=2, cache_features=tmp_path / "out.features")
+    assert len(list((tmp_path / "out.features").glob("*/*.safetensors"))) == 6
+
+
+def test_a_cache_that_would_be_too_large_is_not_made(run, parts, computed, monkeypatch):
+    monkeypatch.setattr(caching, "LARGEST", 1000)
+    run(parts, epochs=3)
+    assert computed == []
 
 
 def test_cached_tokens_are_those_of_the_tower(parts, tmp_path):

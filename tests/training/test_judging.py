@@ -9,7 +9,8 @@ import pytest
 from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.common.provenance import recorded_images
-from modeling_fbclip.training import FBCLIPTrainingArguments, loop, train
+from modeling_fbclip.detection.loading import load_detector
+from modeling_fbclip.training import FBCLIPTrainingArguments, judging, loop, train
 from modeling_fbclip.training.judging import Candidate
 from modeling_fbclip.training.log import read_log
 from training.conftest import make_parts, trained_weights
@@ -42,6 +43,7 @@ def test_without_metrics_the_loss_counts():
     ("changes", "fault"),
     [
         ({"loss": 2.1}, "its loss rose from 1 to 2.1"),
+        ({"loss": 2.1, "image_auroc": 0.7}, None),
         ({"loss": 1.9}, None),
         ({"spread": 1e-4}, "it says the same of every image"),
         ({"image_auroc": 0.1, "pixel_aupro": 0.1}, "its AUROC and AUPRO fell from 50% to 10%"),
@@ -111,6 +113,27 @@ def test_references_of_the_start_are_measured_and_stay_with_it(tmp_path, monkeyp
         assert compared["with"] != compared["without"]
         assert all(0 <= value <= 1 for value in (*compared["with"].values(), *compared["without"].values()))
         assert (tmp_path / name / "references.safetensors").exists() == (name == "kept")
+
+
+def test_references_of_an_earlier_end_do_not_stay_with_other_weights(tmp_path, monkeypatch):
+    parts = make_parts(tmp_path / "parts", count=24)
+    for epochs, found in ((1, [0.9, 0.8]), (2, [1.0])):
+        model, values = make_tiny_model(), iter(found)
+        processor = FBCLIPProcessor.from_config(model.config)
+        references = FBCLIPReferences.from_images(model, processor, [parts[0]["image"], parts[2]["image"]])
+        monkeypatch.setattr(loop, "judge", lambda *args: Candidate(*args[5:], 1.0, next(values), None, "cls"))  # noqa: B023
+        args = FBCLIPTrainingArguments(tmp_path / "out", epochs=epochs, learning_rate=1e-3, resume="auto")
+        train(model, processor, parts, args, references=references)
+        assert (tmp_path / "out/references.safetensors").exists() == (epochs == 1)
+    load_detector(str(tmp_path / "out"))
+
+
+def test_categories_count_alike():
+    scores = {("a", 0): 0.1, ("a", 1): 0.2, ("b", 0): 0.8, ("b", 1): 0.9}
+    seen = [judging.Seen(name, label, [score], 1.0, None, None) for (name, label), score in scores.items()]
+    assert judging.auroc(seen, 0) == 0.75
+    assert judging.over_categories(seen, lambda some: judging.auroc(some, 0)) == 1.0
+    assert judging.over_categories(seen[:1], lambda some: judging.auroc(some, 0)) is None
 
 
 def test_thresholds_come_from_the_good_ones_among_the_held_out(run, tmp_path):

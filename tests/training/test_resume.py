@@ -142,6 +142,25 @@ def test_a_run_stopped_while_it_judges_resumes_to_the_same(run, tmp_path, monkey
     assert resumed["epochs"] == whole["epochs"]
 
 
+def test_a_run_stopped_before_its_first_checkpoint_has_one_line_a_step(run, parts, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise InterruptionError
+
+    save = loop.Checkpoints.save
+    monkeypatch.setattr(loop.Checkpoints, "save", interrupted)
+    with pytest.raises(InterruptionError):
+        run(parts, validation_fraction=0.34)
+    monkeypatch.setattr(loop.Checkpoints, "save", save)
+    run(parts, validation_fraction=0.34, resume="auto")
+    assert [line["step"] for line in read_log(tmp_path / "out")] == [0, 1, 1, 2, 2, 3, 3]
+
+
+def test_the_checkpoint_of_a_finished_run_resumes_in_another_folder(run, parts, tmp_path):
+    expected = trained_weights(run(parts, "first", epochs=1))
+    checkpoint = tmp_path / "first/checkpoints" / checkpoints(tmp_path / "first")[-1]
+    assert_same_weights(trained_weights(run(parts, "second", epochs=1, resume=checkpoint)), expected)
+
+
 def test_old_checkpoints_are_removed_and_the_best_is_kept(run, parts, tmp_path, monkeypatch):
     losses = iter([4.0, 3.0, 1.0, 2.0, 4.0, 1.0])
     monkeypatch.setattr(loop, "judge", lambda *args: Candidate(*args[5:], next(losses), None, None, "cls"))
@@ -166,7 +185,7 @@ def test_resuming_an_earlier_checkpoint_removes_later_ones(run, parts, tmp_path,
     stop_after(1)
     with pytest.raises(InterruptionError):
         run(parts, resume=kept, **arguments)
-    assert checkpoints(tmp_path / "out") == ["step-000000002"]
+    assert checkpoints(tmp_path / "out") == ["step-000000001", "step-000000002"]
     stop_after(9)
     run(parts, resume="auto", **arguments)
     assert checkpoints(tmp_path / "out") == ["step-000000003", "step-000000004"]

@@ -79,6 +79,12 @@ def test_a_processor_of_another_shape_gets_a_square_of_its_longer_side(parts, sy
         assert processor(images=[painted], masks=[mask])["mask_labels"].shape == (1, 28, 42)
 
 
+def test_judged_images_are_anomalous_in_turn(parts, synthetic_image):
+    anomalies = SyntheticAnomalies(parts, FBCLIPProcessor(), seed=0, in_turn=True)
+    painted = [anomalies(synthetic_image, Draw(0, row))[1] is not None for row in range(20)]
+    assert painted == [bool(row % 2) for row in range(20)]
+
+
 def test_good_images_can_be_trained_on_with_synthetic(run, tmp_path):
     parts = make_parts(tmp_path / "parts", count=12)
     run(parts.filter(lambda row: row["label"] == 0), epochs=3, synthetic=True, validation_fraction=0.34)
