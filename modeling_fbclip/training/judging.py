@@ -30,7 +30,7 @@ FAR_WORSE_LOSS = 2.0  # times that of the start
 SMALL_LOSS = 0.1  # of a start; what is above it by chance is no fault
 FAR_WORSE_VALUE = 0.2  # below that of the start
 NEAR_CHANCE = 0.4  # where scores that know nothing have an AUROC of 0.5, and maps an AUPRO of 0.15
-FLAT = 1e-3  # a smaller spread says the same of every image and pixel
+FLAT = 0.02  # share of the start's spread; with less, the model says nearly the same of every image and pixel
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Candidate:
         """What shows that the training has gone wrong, rather than brought nothing; `None` if nothing does."""
         if self.loss > FAR_WORSE_LOSS * max(start.loss, SMALL_LOSS) and self.value <= start.value:
             return f"its loss rose from {start.loss:.3g} to {self.loss:.3g}"
-        if self.spread < FLAT <= start.spread:
-            return "it says the same of every image"
+        if self.spread < FLAT * start.spread:
+            return "it says nearly the same of every image"
         if 0 <= self.value < min(start.value - FAR_WORSE_VALUE, NEAR_CHANCE):
             return f"its AUROC and AUPRO fell from {start.value:.0%} to {self.value:.0%}"
         return None
