@@ -60,8 +60,8 @@ def serving(
     with ExitStack() as at_end:
         # Gradio reads this variable when components are made.
         folder = at_end.enter_context(TemporaryDirectory(prefix="fbclip-demo-", ignore_cleanup_errors=True))
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        at_end.callback(os.environ.pop, "GRADIO_TEMP_DIR", None)
+        at_end.callback(_set_variable, os.environ.get("GRADIO_TEMP_DIR"))
+        _set_variable(folder)
         models, uploads = Models(offered, allow_hub), Uploads()
         models.load_first()
         handlers = Handlers(models, uploads)
@@ -98,6 +98,13 @@ def serving(
                 "port", f"the port {port} is in use, or cannot be listened on; name another"
             ) from error
         yield app
+
+
+def _set_variable(folder: str | None) -> None:
+    if folder is None:
+        os.environ.pop("GRADIO_TEMP_DIR", None)
+    else:
+        os.environ["GRADIO_TEMP_DIR"] = folder
 
 
 def serve(

@@ -1,5 +1,6 @@
 """`fbclip demo`: mistakes are one line. That it serves, `tests/demo` shows."""
 
+import os
 import socket
 
 
@@ -12,10 +13,12 @@ def test_a_missing_model_is_one_line(fbclip, tmp_path):
     )
 
 
-def test_a_port_in_use_is_one_line(fbclip, model_folder):
+def test_a_port_in_use_is_one_line(fbclip, model_folder, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "of another demo")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         outcome = fbclip("demo", "--model", model_folder, "--port", taken.getsockname()[1])
     assert (outcome.status, outcome.out) == (2, "")
+    assert os.environ["GRADIO_TEMP_DIR"] == "of another demo"
     assert outcome.err.endswith(" is in use, or cannot be listened on; name another\n")
     assert len(outcome.err.splitlines()) == 1
 
