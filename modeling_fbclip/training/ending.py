@@ -18,7 +18,7 @@ from modeling_fbclip.references_fbclip import SETTINGS_NAME, WEIGHTS_NAME, FBCLI
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
 from modeling_fbclip.training.checkpoints import Checkpoints, Progress
 from modeling_fbclip.training.disk import writing
-from modeling_fbclip.training.judging import METRICS, Candidate
+from modeling_fbclip.training.judging import METRICS, TRAINED_SCORE, Candidate
 from modeling_fbclip.training.log import read_log
 from modeling_fbclip.training.record import model_title, training_record
 from modeling_fbclip.training.report import write_training_report
@@ -26,7 +26,6 @@ from modeling_fbclip.training.setup import TrainingData
 
 logger = logging.getLogger(__name__)
 
-TRAINED_SCORE = "cls"  # the kind of score that labels alone train
 UNCALIBRATED = 0.5
 TARGET_FPR = 0.01  # of new good images, where enough of them are held out
 REFERENCES = (WEIGHTS_NAME, SETTINGS_NAME)
@@ -100,7 +99,7 @@ def save_result(
     if not is_start:
         processor.other_thresholds = processor.category_thresholds = None  # of the weights before
         if not data.use_masks:
-            take_score(processor, best.score if data.held_out else TRAINED_SCORE)
+            take_trained_score(processor)
     result["score"] = processor.score
     keeps_own = is_start and (is_calibrated or references is not None or "stopped" in result)
     calibration = None if keeps_own else set_thresholds(model, processor, data, args.batch_size)
@@ -125,13 +124,13 @@ def save_result(
         write_training_report(folder, record, read_log(folder))
 
 
-def take_score(processor: FBCLIPProcessor, best: str) -> None:
+def take_trained_score(processor: FBCLIPProcessor) -> None:
     """Sets the processor's kind of score. Thresholds of another kind mean nothing for it, so they are set back."""
     before = processor.score
-    if best == before:
+    if before == TRAINED_SCORE:
         return
-    processor.score, processor.threshold, processor.thresholds_mode = best, UNCALIBRATED, None
-    logger.warning("Without masks, the score of an image is now %s in place of %s.", best, before)
+    processor.score, processor.threshold, processor.thresholds_mode = TRAINED_SCORE, UNCALIBRATED, None
+    logger.warning("Without masks, the score of an image is now %s in place of %s.", TRAINED_SCORE, before)
 
 
 def set_thresholds(

@@ -4,7 +4,6 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from statistics import mean
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.results_fbclip import one_output
 from modeling_fbclip.training.steps import LOSS_PARTS, Batch, forward, loss_sums, sizes_of, some_of
 
+TRAINED_SCORE = "cls"  # the kind of score that labels alone train
 METRICS = ("image_auroc", "pixel_aupro")  # that the best epoch is chosen by
 FAR_WORSE_LOSS = 2.0  # times that of the start
 SMALL_LOSS = 0.1  # of a start; what is above it by chance is no fault
@@ -73,12 +73,12 @@ class Candidate:
 
 class Seen(NamedTuple):
     """
-    An image: its category and label, its score of each kind, the range of its map; map and mask where a mask is known.
+    An image: its category, label and score, the range of its map, and map and mask where a mask is known.
     """
 
     category: str
     label: int
-    scores: list[float]
+    score: float
     map_range: float
     anomaly_map: npt.NDArray | None
     mask: npt.NDArray | None
@@ -90,7 +90,7 @@ def judge(
     processor: FBCLIPProcessor,
     images: DataLoader,
     accelerator: Accelerator,
-    kinds: tuple[str, ...],
+    kind: str,
     epoch: int,
     step: int,
 ) -> Candidate:
@@ -100,15 +100,14 @@ def judge(
     Args:
         model: as accelerate has prepared it.
         processor ([`FBCLIPProcessor`]): Sees each image whole, as the loader's batches do.
-        kinds: of scores; the one with the best AUROC counts.
+        kind: of the images' scores.
         epoch, step: of the candidate.
 
     Raises:
         `FloatingPointError`: The loss is not finite; the message names the images.
     """
-    readers = [copy.copy(processor) for _ in kinds]
-    for reader, kind in zip(readers, kinds, strict=True):
-        reader.score = kind
+    reader = copy.copy(processor)
+    reader.score = kind
     sizes = torch.zeros(len(LOSS_PARTS), device=accelerator.device)
     sums, bad, mine = torch.zeros_like(sizes), [], []
     for batch in images:
@@ -118,34 +117,27 @@ def judge(
         if not (losses.isfinite().all() and output.image_scores.isfinite().all()):  # type: ignore[union-attr]
             bad += batch["path"]
         elif batch["counts"]:
-            mine += [_seen(output, batch, index, readers) for index in range(len(batch["path"]))]
+            mine += [_seen(output, batch, index, reader) for index in range(len(batch["path"]))]
     if bad := gather_object(bad):
         raise FloatingPointError(f"the loss of judged images is not finite on {some_of(bad)}")
     loss = (accelerator.reduce(sums, "sum") / accelerator.reduce(sizes, "sum").clamp(min=1)).sum().item()
     everyones: list[Seen] = gather_object(mine)
-    aurocs = [over_categories(everyones, partial(auroc, kind=kind)) for kind in range(len(kinds))]
-    best = max(range(len(kinds)), key=lambda index: aurocs[index] or 0.0)
-    aupro = over_categories(everyones, _aupro)
-    spread = max(np.ptp([image.scores[best] for image in everyones]), *(image.map_range for image in everyones))
-    return Candidate(epoch, step, loss, aurocs[best], aupro, kinds[best], float(spread))
+    spread = max(np.ptp([image.score for image in everyones]), *(image.map_range for image in everyones))
+    image_auroc, aupro = over_categories(everyones, auroc), over_categories(everyones, _aupro)
+    return Candidate(epoch, step, loss, image_auroc, aupro, kind, float(spread))
 
 
-def _seen(output: FBCLIPOutput, batch: Batch, index: int, readers: list[FBCLIPProcessor]) -> Seen:
-    own, size = one_output(output, index), readers[0].image_size
-    results = [reader.score_and_map([own], size) for reader in readers]
-    mask = batch["mask_labels"][index].to("cpu", torch.int8)
-    anomaly_map = results[0][1].numpy()
-    label, scores = int(batch["labels"][index]), [score for score, _ in results]
-    seen = Seen(batch["category"][index], label, scores, float(np.ptp(anomaly_map)), None, None)
-    if (mask == IGNORE_INDEX).all():
-        return seen
-    return seen._replace(anomaly_map=anomaly_map, mask=mask.numpy())
+def _seen(output: FBCLIPOutput, batch: Batch, index: int, reader: FBCLIPProcessor) -> Seen:
+    score, anomaly_map = reader.score_and_map([one_output(output, index)], reader.image_size)
+    mask, pixels = batch["mask_labels"][index].to("cpu", torch.int8), anomaly_map.numpy()
+    seen = Seen(batch["category"][index], int(batch["labels"][index]), score, float(np.ptp(pixels)), None, None)
+    return seen if (mask == IGNORE_INDEX).all() else seen._replace(anomaly_map=pixels, mask=mask.numpy())
 
 
-def auroc(seen: list[Seen], kind: int) -> float | None:
-    """Of one kind of score."""
+def auroc(seen: list[Seen]) -> float | None:
+    """Of the images' scores."""
     labels = np.array([image.label for image in seen], dtype=bool)
-    scores = np.array([image.scores[kind] for image in seen])
+    scores = np.array([image.score for image in seen])
     return Ranking(scores[~labels], scores[labels]).auroc()
 
 

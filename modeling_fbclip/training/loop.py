@@ -17,13 +17,12 @@ from modeling_fbclip.digests_fbclip import preprocessing_of, settings_digest, we
 from modeling_fbclip.modeling_fbclip import FBCLIPModel
 from modeling_fbclip.processing_fbclip import FBCLIPProcessor
 from modeling_fbclip.references_fbclip import FBCLIPReferences
-from modeling_fbclip.results_fbclip import SCORES
 from modeling_fbclip.training.arguments import LOSS_ARGUMENTS, FBCLIPTrainingArguments
 from modeling_fbclip.training.caching import remove_own_cache
 from modeling_fbclip.training.checkpoints import Checkpoints, Progress, load_weights
 from modeling_fbclip.training.ending import compare_references, describe, measure, save_result
 from modeling_fbclip.training.inventory import tell_settings
-from modeling_fbclip.training.judging import judge
+from modeling_fbclip.training.judging import TRAINED_SCORE, judge
 from modeling_fbclip.training.log import TrainingLog
 from modeling_fbclip.training.record import fingerprint
 from modeling_fbclip.training.setup import TrainingData, prepare_data, prepare_model, start_accelerator
@@ -57,8 +56,7 @@ def train(
     Args:
         model ([`FBCLIPModel`]): In float32. It is trained in place.
         processor ([`FBCLIPProcessor`]): Prepares the images. Labels alone train the score of the CLS token. So without
-            masks, that becomes its `score`, or the kind with the best AUROC on the held-out images, where the
-            training brought something.
+            masks, that becomes its `score`, where the training brought something.
         dataset (`datasets.Dataset`): With the columns `image`, `label` (0 or 1) and, as far as known, `mask`,
             `category` and `path`, as `load_anomaly_dataset` returns it. A stream (`datasets.IterableDataset`) is
             refused, because the number of steps depends on the length.
@@ -195,8 +193,8 @@ def _judge_epoch(run: Run, log: TrainingLog) -> None:
     """Adds a candidate. FloatingPointError if the model is far worse than before training."""
     data, progress = run.data, run.progress
     epoch = progress.step // data.schedule.steps_per_epoch
-    kinds = (run.processor.score,) if data.use_masks else SCORES
-    found = judge(run.model, run.processor, data.judged, run.accelerator, kinds, epoch, progress.step)
+    kind = run.processor.score if data.use_masks or not epoch else TRAINED_SCORE
+    found = judge(run.model, run.processor, data.judged, run.accelerator, kind, epoch, progress.step)
     log.judged(found, is_held_out=bool(data.held_out))
     if progress.candidates and (fault := found.fault(progress.candidates[0])):
         raise FloatingPointError(f"the model is far worse than before training: {fault}")

@@ -131,10 +131,10 @@ def test_references_of_an_earlier_end_do_not_stay_with_other_weights(tmp_path, m
 
 def test_categories_count_alike():
     scores = {("a", 0): 0.1, ("a", 1): 0.2, ("b", 0): 0.8, ("b", 1): 0.9}
-    seen = [judging.Seen(name, label, [score], 1.0, None, None) for (name, label), score in scores.items()]
-    assert judging.auroc(seen, 0) == 0.75
-    assert judging.over_categories(seen, lambda some: judging.auroc(some, 0)) == 1.0
-    assert judging.over_categories(seen[:1], lambda some: judging.auroc(some, 0)) is None
+    seen = [judging.Seen(name, label, score, 1.0, None, None) for (name, label), score in scores.items()]
+    assert judging.auroc(seen) == 0.75
+    assert judging.over_categories(seen, judging.auroc) == 1.0
+    assert judging.over_categories(seen[:1], judging.auroc) is None
 
 
 def test_thresholds_come_from_the_good_ones_among_the_held_out(run, tmp_path):

@@ -308,7 +308,8 @@ def test_without_masks_the_score_of_the_processor_is_one_that_was_trained(tmp_pa
         assert "Without masks, the score of an image is now cls in place of map_max" in caplog.text
     else:
         before, after = json.loads((tmp_path / "out/training_record.json").read_text())["epochs"]
-        assert saved.score == ("map_max" if before["is_best"] else after["score"])
+        assert (before["score"], after["score"]) == ("map_max", "cls")
+        assert saved.score == ("map_max" if before["is_best"] else "cls")
         assert before["is_best"] == (before["value"] >= after["value"])
 
 
