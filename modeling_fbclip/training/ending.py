@@ -93,7 +93,6 @@ def save_result(
     """
     result, folder = record["result"], Path(args.output_dir)
     is_start = not best.step
-    is_calibrated = find_beside(model, CALIBRATION_RECORD) is not None
     # So that it is known later whether they were set again.
     result |= {"threshold": processor.threshold, "pixel_threshold": processor.pixel_threshold}
     if not is_start:
@@ -101,7 +100,7 @@ def save_result(
         if not data.use_masks:
             take_trained_score(processor)
     result["score"] = processor.score
-    keeps_own = is_start and (is_calibrated or references is not None or "stopped" in result)
+    keeps_own = is_start and (references is not None or "stopped" in result or _is_calibrated(model))
     calibration = None if keeps_own else set_thresholds(model, processor, data, args.batch_size)
     if calibration is not None:
         result["thresholds"] = calibration["data"]
@@ -155,6 +154,14 @@ def set_thresholds(
     processor.category_thresholds = None
     about = {"images": len(good), "target_fpr": rate}
     return {"data": about, "score": processor.score, "image_digests": sorted(digests)}
+
+
+def _is_calibrated(model: FBCLIPModel) -> bool:
+    """Whether its thresholds are its user's, or may be, where the Hub cannot be asked."""
+    try:
+        return find_beside(model, CALIBRATION_RECORD) is not None
+    except OSError:
+        return True
 
 
 def _write_json(file: Path, record: dict[str, Any]) -> None:

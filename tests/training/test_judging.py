@@ -10,7 +10,7 @@ from conftest import make_tiny_model
 from modeling_fbclip import FBCLIPModel, FBCLIPProcessor, FBCLIPReferences
 from modeling_fbclip.common.provenance import recorded_images
 from modeling_fbclip.detection.loading import load_detector
-from modeling_fbclip.training import FBCLIPTrainingArguments, judging, loop, train
+from modeling_fbclip.training import FBCLIPTrainingArguments, ending, judging, loop, train
 from modeling_fbclip.training.judging import Candidate
 from modeling_fbclip.training.log import read_log
 from training.conftest import make_parts, trained_weights
@@ -77,6 +77,18 @@ def test_the_start_is_saved_where_no_epoch_is_better(run, tmp_path, monkeypatch)
     run(make_parts(tmp_path / "parts", count=24), epochs=2)
     assert record_of(tmp_path / "out")["result"]["epoch"] == 0
     assert is_start(tmp_path / "out")
+
+
+def test_a_hub_that_does_not_answer_at_the_end_leaves_the_starts_thresholds(run, tmp_path, monkeypatch):
+    def silent(*_):
+        raise OSError("the Hub does not answer")
+
+    values = iter([0.9, 0.8])
+    monkeypatch.setattr(loop, "judge", lambda *args: Candidate(*args[5:], 1.0, next(values), None, "cls"))
+    monkeypatch.setattr(ending, "find_beside", silent)
+    run(make_parts(tmp_path / "parts", count=60), epochs=1)
+    assert record_of(tmp_path / "out")["result"]["epoch"] == 0
+    assert FBCLIPProcessor.from_pretrained(tmp_path / "out").threshold == 0.5
 
 
 def test_few_images_take_the_last_epoch(run, parts, tmp_path):
