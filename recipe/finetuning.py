@@ -28,7 +28,6 @@ from .product import machine
 from .products import CHOOSING, PRODUCTS, write
 from .settings import LOSSES, TRAINING
 
-logger = logging.getLogger("modeling_fbclip.recipe")
 METRICS = ("image_auroc", "pixel_auroc", "pixel_aupro")
 TEST_IMAGES = 40  # of each product, half of them good
 SEED = 0  # of the products

@@ -40,14 +40,16 @@ def open_cache(
     if args.cache_features is not None:
         dtype = getattr(torch, args.cache_dtype)
         return FeatureCache(Path(args.cache_features), model, processor, dtype, args.mixed_precision)
-    folder = own_folder(args)
-    cache = FeatureCache(folder, model, processor, torch.float32, args.mixed_precision)
     once = min(args.epochs, num_views(args)) * num_trained + num_held_out
     anew = args.epochs * num_trained + (args.epochs + 1) * num_held_out
+    if anew < PAYS * once:
+        return None
+    folder = _own_folder(args)
+    cache = FeatureCache(folder, model, processor, torch.float32, args.mixed_precision)
     room = min(LARGEST, FREE_SHARE * shutil.disk_usage(folder.parent).free)
     is_made = cache.folder.exists()  # by the run that is resumed
-    pays = anew >= PAYS * once and (is_made or once * cache.bytes_an_image <= room)
-    return cache if gather_object([pays])[0] else None  # all processes do as the first one
+    fits = is_made or once * cache.bytes_an_image <= room
+    return cache if gather_object([fits])[0] else None  # all processes do as the first one
 
 
 def fill_cache(
@@ -74,10 +76,10 @@ def remove_own_cache(cache: FeatureCache | None, args: FBCLIPTrainingArguments) 
         return
     shutil.rmtree(cache.folder, ignore_errors=True)
     with suppress(OSError):  # another run has a cache there
-        own_folder(args).rmdir()
+        cache.folder.parent.rmdir()
 
 
-def own_folder(args: FBCLIPTrainingArguments) -> Path:
+def _own_folder(args: FBCLIPTrainingArguments) -> Path:
     """Beside the output folder."""
     output = Path(args.output_dir).absolute()
     return output.with_name(f"{output.name}.features")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
             item: dict[str, Any] = {"layer_tokens": self.cache.read(self.name(draw)), "grid": self.cache.grid}
             mask, label = self._mask(row, draw), row["label"]
         else:
-            image, mask, label = self._picture(draw)
+            image, mask, label = self._picture(row, draw)
             item = {"pixel_values": self.processor(images=[image])["pixel_values"][0]}
         labels = {"labels": label, "mask_labels": self._mask_labels(mask, label)}
         about = {"path": row_name(row, draw.row), "category": str(row.get("category") or ""), "counts": draw.counts}
@@ -49,16 +50,19 @@ class TrainingImages(data.Dataset[dict[str, Any]]):
 
     def name(self, draw: Draw) -> str:
         """That of a draw's pixels in the cache."""
-        digest = self.rows[draw.row]["digest"]
+        digest = self._digests[draw.row]
         return digest if self.augmentation is None else self.augmentation.name(digest, draw.epoch)
 
     def picture(self, draw: Draw) -> Image.Image:
         """A draw's pixels."""
-        return self._picture(draw)[0]
+        return self._picture(self.rows[draw.row], draw)[0]
 
-    def _picture(self, draw: Draw) -> tuple[Image.Image, ImageSource | None, int]:
+    @cached_property
+    def _digests(self) -> list[str]:
+        return list(self.rows["digest"])  # without the images, which a table may hold
+
+    def _picture(self, row: dict[str, Any], draw: Draw) -> tuple[Image.Image, ImageSource | None, int]:
         """Image, mask and label of a draw, after painting."""
-        row = self.rows[draw.row]
         path = row_name(row, draw.row)
         image = self.processor.read_image(open_image(row["image"], path), path)
         if self.synthetic is None:

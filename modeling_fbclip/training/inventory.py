@@ -45,8 +45,9 @@ def check_learnable(labels: Sequence[int], digests: Sequence[RowDigest], synthet
     ValueError if neither labels nor masks tell normal from anomalous: there are no other good images than those that
     are anomalous too, and no mask of an anomalous image marks a part of it. Synthetic anomalies have masks.
     """
-    good, anomalous = ({digest.image for digest in some} for some in _by_label(labels, digests))
-    if synthetic or good - anomalous or any(digest.shows_both for digest in _by_label(labels, digests)[1]):
+    good, anomalous = _by_label(labels, digests)
+    own = {digest.image for digest in good} - {digest.image for digest in anomalous}
+    if synthetic or own or any(digest.shows_both for digest in anomalous):
         return
     if not good:
         raise ValueError(

@@ -72,9 +72,7 @@ class Candidate:
 
 
 class Seen(NamedTuple):
-    """
-    An image: its category, label and score, the range of its map, and map and mask where a mask is known.
-    """
+    """An image: its category, label and score, the range of its map, and map and mask where a mask is known."""
 
     category: str
     label: int

@@ -121,17 +121,17 @@ def prepare_data(
         tell_inventory(labels, digests, held_out)
     probe = held_out or _probe(trained, labels)
 
-    def images(indices: list[int], augmentation: Augmentation | None = None) -> TrainingImages:
+    def images(indices: list[int], augmentation: Augmentation | None, in_turn: bool) -> TrainingImages:
         chosen = rows.select(indices)
-        is_judged = indices is probe
-        synthetic = SyntheticAnomalies(chosen, processor, args.seed, is_judged) if args.synthetic else None
+        synthetic = SyntheticAnomalies(chosen, processor, args.seed, in_turn) if args.synthetic else None
         return TrainingImages(chosen, processor, use_masks, synthetic, augmentation)
 
     def loader(images: TrainingImages, schedule: DrawSchedule) -> DataLoader:
         built = DataLoader(images, batch_sampler=schedule, collate_fn=collate, num_workers=args.num_workers)
         return accelerator.prepare_data_loader(built)
 
-    training, judged = images(trained, Augmentation(args.seed) if args.augment else None), images(probe)
+    training = images(trained, Augmentation(args.seed) if args.augment else None, in_turn=False)
+    judged = images(probe, None, in_turn=True)
     num_parts = accelerator.num_processes * args.gradient_accumulation_steps
     schedule = DrawSchedule(len(trained), args.batch_size, num_parts, args.epochs, args.seed)
     cache = open_cache(args, model, processor, len(trained), len(held_out))
